@@ -1,0 +1,63 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SOURCES := $(shell find zoo kernels plugins registry -name '*.py' -o -name '*.j2')
+
+.PHONY: help setup test lint types wheel demo bench readme clean
+
+help:
+	@echo "make setup   create .venv with everything that development needs"
+	@echo "make demo    evaluate on a synthetic plate and write report/index.html"
+	@echo "make test    lint, types, tests, and a smoke test of the built wheel"
+	@echo "make bench   run the benchmarks that this machine can run"
+	@echo "make readme  remake the tables and the picture of README.md"
+	@echo "make clean   remove everything that make made"
+
+setup: $(VENV)/.done
+
+$(VENV)/.done: pyproject.toml setup.py
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed; name one with make PYTHON=..."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+demo: setup
+	$(BIN)/zoo demo --out report
+
+test: lint types wheel
+	$(BIN)/pytest
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+# Types are checked on the installed wheel: checkers cannot see the folders behind the mapping.
+types: .wheel-venv/.done
+	cd .wheel-venv && ../$(BIN)/mypy --config-file ../pyproject.toml \
+		--python-executable bin/python -p zoo
+
+wheel: .wheel-venv/.done
+	cd .wheel-venv && bin/python ../tests/smoke.py
+
+.wheel-venv/.deps: pyproject.toml | setup
+	$(PYTHON) -m venv --clear .wheel-venv
+	rm -rf dist && $(BIN)/python -m build --wheel --outdir dist . > /dev/null
+	.wheel-venv/bin/python -m pip install --quiet --disable-pip-version-check "$$(ls dist/*.whl)[all]"
+	@touch $@
+
+.wheel-venv/.done: .wheel-venv/.deps $(SOURCES) setup.py
+	rm -rf build dist && $(BIN)/python -m build --wheel --outdir dist . > /dev/null
+	.wheel-venv/bin/python -m pip install --quiet --disable-pip-version-check \
+		--force-reinstall --no-deps dist/*.whl
+	@touch $@
+
+bench: setup
+	$(BIN)/python -P benchmarks/encode_cpu.py
+
+readme: setup
+	$(BIN)/python -P docs/make_readme.py
+
+clean:
+	rm -rf $(VENV) .wheel-venv build dist report *.egg-info .mypy_cache .ruff_cache .pytest_cache

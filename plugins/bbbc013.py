@@ -1,0 +1,138 @@
+"""BBBC013: one 96-well plate of U2OS cells in which FKHR-GFP moves into the nucleus.
+
+The layout follows from the well (rows A–D wortmannin, E–H LY294002, dose rising with the column),
+so that the official archive and a folder with a ``labels.csv`` give the same table.
+"""
+
+import hashlib
+import re
+import shutil
+import tempfile
+import urllib.error
+import urllib.request
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+import zoo
+
+URL = "https://data.broadinstitute.org/bbbc/BBBC013/BBBC013_v1_images_bmp.zip"
+STAINS = ("FKHR-GFP", "DNA")
+# sha256 of all pixels: wells A01, A02, … H12, in each the GFP plane, then DNA, as bytes. It holds
+# for the plate in whatever container it comes.
+PIXELS_SHA256 = "9640b667d2ec97deb36111148c4349bba3b090ccae23897aef08bda82ac6d813"
+
+_OFFICIAL = re.compile(r"Channel([12])-\d+-([A-H])-(\d\d)\.(bmp|tiff?)", re.IGNORECASE)
+_PLAIN = re.compile(r"([A-H])(\d\d)\.tiff?", re.IGNORECASE)
+
+
+def open_plate(spec: zoo.DatasetSpec, *, path: Path | None = None) -> zoo.Dataset:
+    """Open the plate from a folder, or from the cache, downloaded on first use.
+
+    A folder holds, at any depth, either the official ``Channel1-01-A-01.BMP`` … or one
+    two-channel ``A01.tif`` … for each well; wells may be missing.
+
+    Raises
+    ------
+    DataError
+        When the folder has no such images, or the archive cannot be reached.
+    IntegrityError
+        When downloaded pixels are not those of the plate.
+    """
+    folder = path if path is not None else zoo.cache_folder() / "datasets" / "bbbc013"
+    if path is None and not folder.is_dir():
+        _download(folder)
+    if not folder.is_dir():
+        raise zoo.DataError(f"{folder} is no folder")
+    files = _find(folder)
+    if not files:
+        raise zoo.DataError(
+            f"{folder} has no images of BBBC013: neither Channel1-01-A-01.BMP … nor A01.tif …"
+        )
+    wells = sorted(files)
+    metadata = pd.DataFrame([_describe(well) for well in wells])
+    return zoo.Dataset(spec.name, metadata, lambda i: _read(files[wells[i]]), spec)
+
+
+def _find(folder: Path) -> dict[str, list[Path]]:
+    """Files of each well, GFP before DNA."""
+    official: dict[str, dict[str, Path]] = {}
+    plain: dict[str, list[Path]] = {}
+    for path in sorted(folder.rglob("*")):
+        if match := _OFFICIAL.fullmatch(path.name):
+            channel, row, column = match.group(1, 2, 3)
+            official.setdefault(f"{row.upper()}{column}", {})[channel] = path
+        elif match := _PLAIN.fullmatch(path.name):
+            plain[f"{match.group(1).upper()}{match.group(2)}"] = [path]
+    for well, channels in official.items():
+        if len(channels) != 2:
+            raise zoo.DataError(f"well {well} in {folder} has one of its two channels only")
+    return plain or {well: [c["1"], c["2"]] for well, c in official.items()}
+
+
+def _describe(well: str) -> dict[str, str | int]:
+    row, column = well[0], int(well[1:])
+    first_half = row in "ABCD"
+    positive = 12 if first_half else 1
+    if column == positive:
+        dose, control = 10, "positive"
+    elif column in (1, 2, 12):
+        dose, control = 0, "negative"
+    else:
+        dose, control = column - 2, "sample"
+    compound = ("wortmannin" if first_half else "LY294002") if control == "sample" else "none"
+    return {
+        "well": well,
+        "row": row,
+        "column": column,
+        "compound": compound,
+        "dose_rank": dose,
+        "control": control,
+        "treatment": f"{compound} {dose}" if control == "sample" else control,
+    }
+
+
+def _read(paths: list[Path]) -> zoo.Image:
+    image = zoo.read_image(paths[0] if len(paths) == 1 else paths)
+    if len(image.pixels) != len(STAINS):
+        raise zoo.DataError(f"{paths[0]} has {len(image.pixels)} channel(s) instead of two")
+    return zoo.Image(image.pixels, STAINS)
+
+
+def _download(folder: Path) -> None:
+    """Fetch the official archive into the cache; nothing stays unless its pixels are right."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
+        archive = Path(scratch, "archive.zip")
+        try:
+            with urllib.request.urlopen(URL, timeout=10) as answer, archive.open("wb") as file:
+                shutil.copyfileobj(answer, file)
+        except (urllib.error.URLError, TimeoutError, OSError) as error:
+            raise zoo.DataError(
+                f"BBBC013 is not on this machine and {URL} cannot be fetched ({error}): download "
+                "and unpack it elsewhere and give the folder with --data (path=)"
+            ) from error
+        unpacked = Path(scratch, "plate")
+        try:
+            with zipfile.ZipFile(archive) as content:
+                content.extractall(unpacked)
+        except zipfile.BadZipFile as error:
+            raise zoo.IntegrityError(f"{URL} gave no zip archive") from error
+        found = pixels_sha256(unpacked)
+        if found != PIXELS_SHA256:
+            raise zoo.IntegrityError(
+                f"the pixels from {URL} have the sha256 {found} instead of {PIXELS_SHA256}; "
+                "to use them all the same, unpack the archive and give the folder with --data"
+            )
+        unpacked.rename(folder)
+
+
+def pixels_sha256(folder: Path) -> str:
+    """Hash all pixels of a plate in the order of its wells."""
+    digest = hashlib.sha256()
+    files = _find(folder)
+    for well in sorted(files):
+        digest.update(np.ascontiguousarray(_read(files[well]).pixels).data)
+    return digest.hexdigest()

@@ -1,0 +1,370 @@
+"""Weight files from the Hugging Face Hub, hashed at every fetch.
+
+The hub's client accepts any content of the right length, so each file is compared here with the
+first of these that is known: the hash in its record, the name of its blob in the cache (which is
+the hub's own hash of it), the hash noted at its first download.
+"""
+
+import errno
+import hashlib
+import os
+import re
+import threading
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from .errors import (
+    AccessDeniedError,
+    ArchitectureMismatchError,
+    IntegrityError,
+    WeightsError,
+    WeightsNotFoundError,
+)
+from .specs import Weights
+
+T = TypeVar("T")
+Verified = Literal["record", "hub", "first-use", "local"]
+
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_PATIENCE = 5.0  # seconds: for an answer, and for server errors to pass
+_WAY_OUT = (
+    "fetch it with 'zoo pull' on a machine with a network, or give a local file with weights=PATH"
+)
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """A weight file on this machine, the hash of its content, and what vouches for it.
+
+    `verified` is ``"record"`` (the hash of the spec), ``"hub"`` (the name of the blob in the
+    cache), ``"first-use"`` (the hash noted at the first download) or, for a local file without
+    a hash, ``"local"``.
+    """
+
+    path: Path
+    sha256: str
+    source: str
+    verified: Verified
+
+
+def fetch(
+    weights: Weights,
+    *,
+    download: bool = True,
+    force: bool = False,
+    endpoint: str | None = None,
+    cache_dir: Path | None = None,
+) -> Fetched:
+    """Find the file on this machine or download it, and compare its content with what is known.
+
+    A file in the cache makes no request. `force` downloads anew and renews the noted hash.
+
+    Raises
+    ------
+    WeightsNotFoundError
+        The file is not here and cannot be had: offline, unreachable, missing, disk full.
+    AccessDeniedError
+        The repository is gated or private.
+    IntegrityError
+        The content is not what it should be. A bad download does not stay in the cache.
+    """
+    if weights.path is not None:
+        return _verify_local(weights, weights.path.expanduser())
+    if force and not download:
+        raise ValueError("force=True downloads anew, so it cannot go with download=False")
+    cache, etag = _cache(cache_dir), None
+    path = None if force else _find(weights, cache)
+    if path is None:
+        if not download:
+            raise WeightsNotFoundError(f"{weights} is not in the cache {cache}; {_WAY_OUT}")
+        path, etag = _download(weights, _endpoint(endpoint), cache, force)
+    return _verify(weights, path, cache, etag, force)
+
+
+def is_cached(weights: Weights, *, cache_dir: Path | None = None) -> bool:
+    """Whether the file is on this machine; its content is not looked at."""
+    if weights.path is not None:
+        return weights.path.expanduser().is_file()
+    return _find(weights, _cache(cache_dir)) is not None
+
+
+def is_reachable(*, endpoint: str | None = None, timeout: float = _PATIENCE) -> bool:
+    """Whether anything answers HTTP at the hub's address within `timeout` seconds; never raises.
+
+    Proxies and certificates are those of the hub's client. Always False under HF_HUB_OFFLINE.
+    """
+    url, answers, done = _endpoint(endpoint), [], threading.Event()
+
+    def knock() -> None:
+        from huggingface_hub import get_session
+
+        with suppress(Exception):
+            answers.append(get_session().head(url, timeout=timeout))
+        done.set()
+
+    if not _is_offline():
+        # In a thread: the client's timeout covers neither the look-up of the name nor the sum over
+        # all addresses of a host, which behind a firewall that swallows packets takes minutes.
+        threading.Thread(target=knock, daemon=True).start()
+        done.wait(timeout)
+    return bool(answers)
+
+
+def resolve_revision(
+    repo: str,
+    revision: str = "main",
+    *,
+    endpoint: str | None = None,
+    cache_dir: Path | None = None,
+    refresh: bool = False,
+) -> str:
+    """Turn a branch or tag into the 40-hex commit it points to.
+
+    The answer is kept in the cache and makes no request again, unless `refresh` asks anew.
+    Raises as `fetch` does where the hub has to be asked and cannot answer.
+    """
+    if _COMMIT.fullmatch(revision):
+        return revision
+    if not revision or revision.startswith("/") or ".." in revision or "\\" in revision:
+        raise ValueError(f"{revision!r} is no git revision: give a branch, a tag or a commit")
+    ref = _folder(repo, _cache(cache_dir)) / "refs" / revision
+    url = _endpoint(endpoint)
+
+    def look_up() -> str:
+        from huggingface_hub import HfApi
+
+        info = HfApi(endpoint=url).model_info(repo, revision=revision, timeout=_PATIENCE)
+        if not _COMMIT.fullmatch(info.sha or ""):
+            raise LookupError(f"{info.sha!r} is no commit")
+        return str(info.sha)
+
+    commit = None if refresh else _recall(ref)
+    if commit is None or not _COMMIT.fullmatch(commit):
+        commit = _ask(url, f"{repo}@{revision}", look_up)
+        _note(ref, commit)
+    return commit
+
+
+def check_header(path: Path, expected: Mapping[str, tuple[int, ...]]) -> None:
+    """Compare the names and shapes in the header of a safetensors file with a network's.
+
+    Nothing but the header is read. Types other than 16-, 32- and 64-bit floats are refused.
+
+    Raises
+    ------
+    ArchitectureMismatchError
+        Tensors are missing, unexpected, misshapen or of a refused type; the message lists them.
+    IntegrityError
+        The file is broken, or no safetensors file at all.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            tensors = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+            shapes = {name: tuple(tensor.get_shape()) for name, tensor in tensors.items()}
+            types = {name: tensor.get_dtype() for name, tensor in tensors.items()}
+    except OSError as error:
+        raise WeightsError(f"{path} cannot be read ({error}); check path and rights") from error
+    except SafetensorError as error:
+        raise IntegrityError(
+            f"{path} is not a safetensors file; zoo never unpickles weights; convert a checkpoint "
+            f"first, or mend a broken file with 'zoo pull --force' ({error})"
+        ) from error
+    faults = {
+        "missing": expected.keys() - shapes.keys(),
+        "unexpected": shapes.keys() - expected.keys(),
+        "misshapen": {
+            f"{name} {shapes[name]} instead of {tuple(shape)}"
+            for name, shape in expected.items()
+            if shapes.get(name, tuple(shape)) != tuple(shape)
+        },
+        "not floating point": {
+            f"{name} {kind}"
+            for name, kind in types.items()
+            if kind not in ("F64", "F32", "F16", "BF16")
+        },
+    }
+    listed = [
+        f"{fault}: {', '.join(sorted(names)[:8])}"
+        + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+        for fault, names in faults.items()
+        if names
+    ]
+    if listed:
+        raise ArchitectureMismatchError(
+            f"{path} does not fit the network ({'; '.join(listed)}); give the weights made for it"
+        )
+
+
+def _endpoint(endpoint: str | None) -> str:
+    from huggingface_hub import constants
+
+    # The client reads its variables once, when it is first imported; here they count at each call.
+    return (endpoint or os.environ.get("HF_ENDPOINT") or constants.ENDPOINT).rstrip("/")
+
+
+def _cache(cache_dir: Path | None) -> Path:
+    from huggingface_hub import constants
+
+    return Path(cache_dir or os.environ.get("HF_HUB_CACHE") or constants.HF_HUB_CACHE).expanduser()
+
+
+def _is_offline() -> bool:
+    from huggingface_hub import constants
+
+    said = os.environ.get("HF_HUB_OFFLINE", "").upper()
+    return constants.HF_HUB_OFFLINE or said in ("1", "ON", "YES", "TRUE")
+
+
+def _folder(repo: str, cache: Path) -> Path:
+    return cache / f"models--{repo.replace('/', '--')}"
+
+
+def _find(weights: Weights, cache: Path) -> Path | None:
+    from huggingface_hub import try_to_load_from_cache
+
+    repo, revision = str(weights.repo), weights.revision
+    found = try_to_load_from_cache(repo, weights.filename, cache_dir=cache, revision=revision)
+    return Path(found) if isinstance(found, str) else None
+
+
+def _download(weights: Weights, endpoint: str, cache: Path, force: bool) -> tuple[Path, str]:
+    """Path in the cache, and the hub's ETag."""
+    from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
+
+    repo, name, revision = str(weights.repo), weights.filename, weights.revision
+    url = hf_hub_url(repo, name, revision=revision, endpoint=endpoint)
+
+    def transfer() -> tuple[Path, str]:
+        # Asked first, because the download hides every answer behind "not in the cache" and, where
+        # the hub answers with server errors, repeats itself for 23 s.
+        offer = get_hf_file_metadata(url, timeout=_PATIENCE, endpoint=endpoint)
+        if offer.commit_hash != revision:
+            raise IntegrityError(
+                f"asked for {weights}, {endpoint} offers commit {offer.commit_hash}; it is no hub "
+                "or ignores revisions, so name another one in HF_ENDPOINT"
+            )
+        path = hf_hub_download(
+            repo, name, revision=revision, endpoint=endpoint, cache_dir=cache, force_download=force
+        )
+        return Path(path), offer.etag or ""
+
+    return _ask(endpoint, str(weights), transfer)
+
+
+def _ask(endpoint: str, what: str, call: Callable[[], T]) -> T:
+    """Call the hub, again while it answers with server errors, and fail in our own words."""
+    if _is_offline() or not is_reachable(endpoint=endpoint):
+        why = "HF_HUB_OFFLINE is set" if _is_offline() else f"{endpoint} cannot be reached"
+        raise WeightsNotFoundError(f"{what} is not in the cache, and {why}; {_WAY_OUT}")
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            return call()
+        except WeightsError:
+            raise
+        except Exception as error:
+            # The client wraps what happened into "not in the cache" or "force download failed".
+            wrapped = isinstance(error, FileNotFoundError | ValueError) and error.__cause__
+            status = getattr(getattr(wrapped or error, "response", None), "status_code", 0)
+            if status < 500 or time.monotonic() > deadline:
+                raise _explain(endpoint, what, wrapped or error, status) from error
+        time.sleep(1)
+
+
+def _explain(endpoint: str, what: str, error: BaseException, status: int) -> WeightsError:
+    from huggingface_hub import errors
+
+    kind: type[WeightsError] = WeightsNotFoundError
+    log_in = "log in with 'hf auth login' or set HF_TOKEN"
+    number = error.errno if isinstance(error, OSError) else None
+    if isinstance(error, errors.GatedRepoError):  # a RepositoryNotFoundError too, so comes first
+        kind, fault = AccessDeniedError, "it is gated"
+        mend = f"accept the terms at {endpoint}/{what.partition('@')[0]} and {log_in}"
+    elif status in (401, 403):
+        kind, fault = AccessDeniedError, f"{endpoint} refuses it (HTTP {status})"
+        mend = f"it is private or missing: check the name and {log_in}"
+    elif isinstance(error, errors.RepositoryNotFoundError):
+        fault, mend = f"{endpoint} has no such repository", f"check the name, {log_in}"
+    elif isinstance(error, errors.RevisionNotFoundError):
+        fault, mend = f"{endpoint} has no such revision of it", "check the revision"
+    elif isinstance(error, errors.EntryNotFoundError):
+        fault, mend = f"{endpoint} has no such file in it", "check the file name"
+    elif number in (errno.ENOSPC, errno.EDQUOT):
+        fault, mend = f"the disk is full ({error})", "make room, set HF_HUB_CACHE to another disk"
+    elif number in (errno.EACCES, errno.EPERM, errno.EROFS):
+        fault, mend = f"the cache cannot be written to ({error})", "set HF_HUB_CACHE elsewhere"
+    else:
+        reason = f"HTTP {status}" if status else f"{type(error).__name__}: {error}".splitlines()[0]
+        fault, mend = f"the transfer from {endpoint} failed ({reason})", "try again later"
+    return kind(f"{what} cannot be had: {fault}; {mend}, or give a local file with weights=PATH")
+
+
+def _verify_local(weights: Weights, path: Path) -> Fetched:
+    if not path.is_file():
+        raise WeightsNotFoundError(f"there is no weight file {path}; give one that exists")
+    found = _sha256(path)
+    if weights.sha256 not in (None, found):
+        raise IntegrityError(
+            f"{path} is not what its record says: expected sha256 {weights.sha256}, found {found}; "
+            "give the right file or correct the record"
+        )
+    return Fetched(path, found, str(weights), "record" if weights.sha256 else "local")
+
+
+def _verify(weights: Weights, path: Path, cache: Path, etag: str | None, force: bool) -> Fetched:
+    """Compare the content with what is known of it; an `etag` means that it is just downloaded."""
+    notes = _folder(str(weights.repo), cache) / ".zoo" / str(weights.revision)
+    note = notes / f"{weights.filename}.sha256"
+    noted = None if force else _recall(note)
+    # One step only: a blob shared among repositories is itself a link, to a name that is a hash
+    # of another kind. Where the cache holds copies instead of links, there is no name.
+    blob = path.parent / path.readlink() if path.is_symlink() else path
+    name = etag or (blob.name if blob != path else "")
+    found = _sha256(path)
+    verified: Verified = "first-use"
+    expected = noted or found
+    if weights.sha256:
+        verified, expected = "record", weights.sha256
+    elif re.fullmatch(r"[0-9a-f]{64}", name):  # 40 digits, where the hub keeps it in git itself
+        verified, expected = "hub", name
+    if found != expected:
+        mend = "fetch it anew with 'zoo pull --force'"
+        if etag is not None:
+            path.unlink(missing_ok=True)
+            blob.unlink(missing_ok=True)
+            mend = f"it is removed; {mend} and, if that fails too, tell its publisher"
+        what = f"{path} is not {weights} as known ({verified})"
+        raise IntegrityError(f"{what}: expected {expected}, found {found}; {mend}")
+    if noted is None:
+        _note(note, found)
+    return Fetched(path, found, str(weights), verified)
+
+
+def _sha256(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise WeightsError(f"{path} cannot be read ({error}); check path and rights") from error
+
+
+def _recall(note: Path) -> str | None:
+    try:
+        return note.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+def _note(note: Path, text: str) -> None:
+    part = note.with_name(f".{note.name}.{uuid.uuid4().hex}")
+    with suppress(OSError):  # a cache that cannot be written to can still be read from
+        note.parent.mkdir(parents=True, exist_ok=True)
+        part.write_text(text, encoding="utf-8")
+        part.replace(note)

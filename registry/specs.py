@@ -1,0 +1,292 @@
+"""The vocabulary: frozen records of what an encoder, its weights and a dataset are.
+
+Nothing here imports torch, so that listing and describing stay instant.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+Role = Literal["encoder", "control"]
+ControlKind = Literal["untrained", "structural", "statistics", "degenerate"]
+Scaling = Literal["auto", "range", "percentile", "instance", "none"]
+TaskKind = Literal["dose", "separation", "retrieval", "knn", "probe"]
+
+_SHA1 = re.compile(r"[0-9a-f]{40}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/@+-]*")
+
+
+def _check_choice(what: str, value: object, choices: tuple[object, ...]) -> None:
+    if value not in choices:
+        raise ValueError(f"{what} is {value!r}, but must be one of {', '.join(map(repr, choices))}")
+
+
+def _check_target(what: str, value: str) -> None:
+    if not _TARGET.fullmatch(value):
+        raise ValueError(f"{what} is {value!r}, but must read 'package.module:callable'")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preprocessing:
+    """What happens to an image before an encoder sees it; part of the record and of cache keys.
+
+    Parameters
+    ----------
+    scaling
+        How pixel values become floats, per image and per channel:
+        ``"range"`` divides integers by the maximum of their type (255, 65535) and takes floats
+        in [0, 1] as they are; ``"percentile"`` maps the percentiles of `percentiles` to 0 and 1
+        and clips; ``"instance"`` subtracts the mean and divides by the standard deviation;
+        ``"none"`` only converts to float. ``"auto"`` is ``"range"`` for 8-bit images and
+        ``"percentile"`` for all others, because a 12-bit camera fills a sixteenth of uint16.
+        A channel without any contrast becomes zeros where its contrast would be divided by.
+    percentiles
+        The two percentiles, in percent, of ``"percentile"`` scaling.
+    resize
+        Length in pixels that the shorter side is resized to (bilinear, antialiased), or None.
+    crop
+        Side in pixels of the square cut from the centre after resizing, or None.
+    min_side
+        Images with a side shorter than this many pixels are refused, not blown up.
+    """
+
+    scaling: Scaling = "auto"
+    percentiles: tuple[float, float] = (0.1, 99.9)
+    resize: int | None = 256
+    crop: int | None = 224
+    min_side: int = 16
+
+    def __post_init__(self) -> None:
+        _check_choice("scaling", self.scaling, ("auto", "range", "percentile", "instance", "none"))
+        low, high = self.percentiles
+        if not 0 <= low < high <= 100:
+            raise ValueError(f"percentiles are {self.percentiles}, but must rise within 0 to 100")
+        for what, value in (("resize", self.resize), ("crop", self.crop)):
+            if value is not None and value < 1:
+                raise ValueError(f"{what} is {value}, but must be a positive number of pixels")
+        if self.crop and self.resize and self.crop > self.resize:
+            raise ValueError(f"crop ({self.crop}) is larger than resize ({self.resize})")
+
+    def __str__(self) -> str:
+        """One line for tables and reports."""
+        parts = [f"scaling {self.scaling}"]
+        if self.scaling in ("auto", "percentile"):
+            parts[0] += " ({:g}–{:g} %)".format(*self.percentiles)
+        if self.resize:
+            parts.append(f"shorter side {self.resize}")
+        if self.crop:
+            parts.append(f"centre crop {self.crop}")
+        return ", ".join(parts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weights:
+    """One safetensors file: on the hub at a pinned commit, or at a local path.
+
+    Parameters
+    ----------
+    repo, revision
+        Hub repository and the 40-hex commit that is meant.
+    filename
+        Name of the file in the repository.
+    path
+        Local file, instead of `repo` and `revision`.
+    sha256
+        Hash of the content where it is known. Where it is not, it is taken on the first download
+        and enforced ever after.
+    size
+        Bytes, for display.
+    """
+
+    repo: str | None = None
+    revision: str | None = None
+    filename: str = "model.safetensors"
+    path: Path | None = None
+    sha256: str | None = None
+    size: int | None = None
+
+    def __post_init__(self) -> None:
+        if (self.repo is None) == (self.path is None):
+            raise ValueError("weights are either on the hub (repo=, revision=) or local (path=)")
+        if self.repo is not None and not _SHA1.fullmatch(self.revision or ""):
+            raise ValueError(
+                f"revision of {self.repo} is {self.revision!r}, but must be a full 40-hex commit: "
+                "a branch or tag can change under your feet"
+            )
+        if self.sha256 is not None and not _SHA256.fullmatch(self.sha256):
+            raise ValueError(f"sha256 is {self.sha256!r}, but must be 64 lower-case hex digits")
+
+    def __str__(self) -> str:
+        """Where the file comes from, in one line."""
+        if self.path is not None:
+            return str(self.path)
+        return f"{self.repo}@{self.revision}/{self.filename}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderSpec:
+    """The record of an encoder: everything that can be said of it without running it.
+
+    Parameters
+    ----------
+    name
+        What users type. Families put their scheme before a colon.
+    builder
+        ``"module:callable"``, imported only when the encoder is loaded and called as
+        ``callable(spec, weights=path_or_None, seed=int)``; returns a `zoo.Encoder`.
+    summary
+        One line.
+    embedding_size
+        Columns of the embedding, or None where it depends on the images or the model.
+    channels
+        Smallest and largest number of channels; None where there is no largest.
+    preprocessing
+        What `encode` does to images first.
+    weights
+        The file that holds the parameters, or None for encoders that need none.
+    seeded
+        Whether `zoo.load(seed=…)` changes the encoder: untrained networks and noise.
+    role, control
+        A control names its kind.
+    twin
+        Name of the untrained encoder of the same architecture, where there is one.
+    options
+        Plain values for the builder, shown in the record and part of cache keys.
+    licence, citation, trained_on
+        Terms of the weights, what to cite, names of the training data.
+    """
+
+    name: str
+    builder: str
+    summary: str
+    embedding_size: int | None = None
+    channels: tuple[int, int | None] = (1, None)
+    preprocessing: Preprocessing = field(default_factory=Preprocessing)
+    weights: Weights | None = None
+    seeded: bool = False
+    role: Role = "encoder"
+    control: ControlKind | None = None
+    twin: str | None = None
+    options: Mapping[str, str | int | float | bool] = field(default_factory=dict)
+    licence: str = "not stated"
+    citation: str = ""
+    trained_on: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        scheme, _, rest = self.name.rpartition(":")
+        if not rest or (not scheme and not _NAME.fullmatch(rest)):
+            raise ValueError(f"{self.name!r} is no encoder name: letters, digits and . _ / - only")
+        _check_target(f"builder of {self.name}", self.builder)
+        _check_choice("role", self.role, ("encoder", "control"))
+        kinds = ("untrained", "structural", "statistics", "degenerate")
+        if self.role == "control":
+            _check_choice(f"control kind of {self.name}", self.control, kinds)
+        elif self.control is not None:
+            raise ValueError(f"{self.name} names a control kind, but its role is 'encoder'")
+        low, high = self.channels
+        if low < 1 or (high is not None and high < low):
+            raise ValueError(f"channels of {self.name} are {self.channels}: not a range from 1 up")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderFamily:
+    """An open set of encoders behind a scheme, such as ``timm:`` before any timm model name.
+
+    Parameters
+    ----------
+    scheme
+        The word before the colon.
+    resolver
+        ``"module:callable"``, called with the text after the colon; returns an `EncoderSpec`
+        whose name is ``"scheme:text"``, or raises `UnknownNameError` with near names.
+    summary
+        One line.
+    examples
+        Full names that resolve.
+    """
+
+    scheme: str
+    resolver: str
+    summary: str
+    examples: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[a-z][a-z0-9-]*", self.scheme):
+            raise ValueError(f"{self.scheme!r} is no scheme: lower-case letters, digits, hyphens")
+        _check_target(f"resolver of {self.scheme}:", self.resolver)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """One question that a dataset asks of embeddings.
+
+    Parameters
+    ----------
+    kind
+        ``"dose"`` (ordinal regression), ``"separation"`` (two control classes), ``"retrieval"``
+        (replicates among all others), ``"knn"`` and ``"probe"`` (classification).
+    target
+        Metadata column that holds the answer.
+    title
+        What the table shows.
+    where
+        Items that take part: column → accepted values; empty means all.
+    """
+
+    kind: TaskKind
+    target: str
+    title: str
+    where: Mapping[str, tuple[str | int | float, ...]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _check_choice("task kind", self.kind, ("dose", "separation", "retrieval", "knn", "probe"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetSpec:
+    """The record of a dataset: what is biology, what is nuisance, what is an independent unit.
+
+    Parameters
+    ----------
+    name
+        What users type.
+    builder
+        ``"module:callable"``, called as ``callable(spec, path=Path or None)``; returns a
+        `zoo.Dataset`.
+    summary
+        One line.
+    label, batch, group
+        Metadata columns: biology, nuisance, and the independent unit that folds and bootstrap
+        never split. `batch` may be None.
+    tasks
+        What is asked of embeddings.
+    channels
+        Smallest and largest number of channels.
+    notes
+        What a reader of the scores must know, such as built-in confounds.
+    licence, citation
+        Terms and what to cite.
+    """
+
+    name: str
+    builder: str
+    summary: str
+    label: str
+    group: str
+    tasks: tuple[Task, ...]
+    batch: str | None = None
+    channels: tuple[int, int] = (1, 1)
+    notes: tuple[str, ...] = ()
+    licence: str = "not stated"
+    citation: str = ""
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise ValueError(f"{self.name!r} is no dataset name: letters, digits and . _ - only")
+        _check_target(f"builder of {self.name}", self.builder)
+        if not self.tasks:
+            raise ValueError(f"dataset {self.name} asks nothing: it needs at least one task")

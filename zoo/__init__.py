@@ -1,0 +1,114 @@
+"""Microscopy image encoders for any number of channels, judged beside trivial controls.
+
+Names are imported when they are first used, so that ``import zoo`` costs milliseconds.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from zoo.registry import (
+        AccessDeniedError,
+        ArchitectureMismatchError,
+        DataError,
+        DatasetSpec,
+        EncoderFamily,
+        EncoderSpec,
+        EvaluationError,
+        ImageError,
+        IntegrityError,
+        MissingExtraError,
+        PluginError,
+        Preprocessing,
+        Task,
+        UnknownNameError,
+        Weights,
+        WeightsError,
+        WeightsNotFoundError,
+        ZooError,
+        fetch,
+        hookimpl,
+        near,
+        resolve_revision,
+    )
+
+    from ._cache import cache_folder
+    from ._dataset import Dataset
+    from ._embed import Embeddings, embed
+    from ._encoder import Encoder, Features
+    from ._evaluate import evaluate
+    from ._images import ImageBatch
+    from ._load import load, load_state
+    from ._read import Image, read_image
+    from ._result import Result
+
+_HOME = {
+    "Dataset": "zoo._dataset",
+    "Embeddings": "zoo._embed",
+    "Encoder": "zoo._encoder",
+    "Features": "zoo._encoder",
+    "Image": "zoo._read",
+    "ImageBatch": "zoo._images",
+    "Result": "zoo._result",
+    "cache_folder": "zoo._cache",
+    "embed": "zoo._embed",
+    "evaluate": "zoo._evaluate",
+    "load": "zoo._load",
+    "load_state": "zoo._load",
+    "read_image": "zoo._read",
+}
+
+__all__ = [
+    "AccessDeniedError",
+    "ArchitectureMismatchError",
+    "DataError",
+    "Dataset",
+    "DatasetSpec",
+    "Embeddings",
+    "Encoder",
+    "EncoderFamily",
+    "EncoderSpec",
+    "EvaluationError",
+    "Features",
+    "Image",
+    "ImageBatch",
+    "ImageError",
+    "IntegrityError",
+    "MissingExtraError",
+    "PluginError",
+    "Preprocessing",
+    "Result",
+    "Task",
+    "UnknownNameError",
+    "Weights",
+    "WeightsError",
+    "WeightsNotFoundError",
+    "ZooError",
+    "__version__",
+    "cache_folder",
+    "embed",
+    "evaluate",
+    "fetch",
+    "hookimpl",
+    "load",
+    "load_state",
+    "near",
+    "read_image",
+    "resolve_revision",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("microscopy-zoo")
+    if name not in __all__:
+        raise AttributeError(f"module 'zoo' has no attribute {name!r}")
+    value = getattr(import_module(_HOME.get(name, "zoo.registry")), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,5 @@
+"""``python -m zoo``."""
+
+from ._cli import main
+
+main()

@@ -1,0 +1,113 @@
+"""Embeddings kept by what they are made of: the image's content and everything of the encoder."""
+
+import hashlib
+import json
+import os
+from functools import cache
+from importlib import import_module
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ._encoder import Encoder
+from ._read import Image
+
+
+def cache_folder() -> Path:
+    """``$ZOO_CACHE``, or ``zoo`` in the user's cache folder."""
+    if os.environ.get("ZOO_CACHE"):
+        return Path(os.environ["ZOO_CACHE"]).expanduser()
+    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(base).expanduser() / "zoo"
+
+
+def image_hash(image: Image) -> str:
+    """Return the sha256 of pixels, shape, type and stains."""
+    pixels = np.ascontiguousarray(image.pixels)
+    digest = hashlib.sha256(f"{pixels.dtype.str}{pixels.shape}{image.stains}".encode())
+    digest.update(pixels.data)
+    return digest.hexdigest()
+
+
+class EmbeddingCache:
+    """Rows by encoder, number of channels and image hash, one file for each of the first two.
+
+    A file that cannot be read counts as empty; one that cannot be written is not an error, since
+    a cache only saves time.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.folder = (folder or cache_folder()) / "embeddings"
+        self._rows: dict[str, dict[str, NDArray[np.float32]]] = {}
+        self._changed: set[str] = set()
+        self._keys: dict[tuple[int, int], str] = {}
+
+    def get(self, encoder: Encoder, image: str, count: int) -> NDArray[np.float32] | None:
+        """Return the row of an image of `count` channels, or None."""
+        return self._store(self._key(encoder, count)).get(image)
+
+    def put(self, encoder: Encoder, image: str, count: int, row: NDArray[np.float32]) -> None:
+        """Remember a row until `flush` writes it."""
+        key = self._key(encoder, count)
+        self._store(key)[image] = row
+        self._changed.add(key)
+
+    def flush(self) -> None:
+        """Write what is new, each file in one step."""
+        for key in sorted(self._changed):
+            rows = self._rows[key]
+            path = self.folder / f"{key}.npz"
+            partial = path.with_suffix(f".{os.getpid()}.partial")
+            try:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                with partial.open("wb") as file:
+                    np.savez(file, hashes=np.array(list(rows)), rows=np.stack(list(rows.values())))
+                partial.replace(path)
+            except OSError:
+                partial.unlink(missing_ok=True)
+        self._changed.clear()
+
+    def _store(self, key: str) -> dict[str, NDArray[np.float32]]:
+        if key not in self._rows:
+            self._rows[key] = {}
+            try:
+                with np.load(self.folder / f"{key}.npz", allow_pickle=False) as file:
+                    pairs = zip(file["hashes"].tolist(), file["rows"], strict=True)
+                    self._rows[key] = dict(pairs)
+            except (OSError, ValueError, KeyError, EOFError):
+                pass
+            except Exception as error:  # zipfile has its own error for a broken archive
+                if type(error).__name__ != "BadZipFile":
+                    raise
+        return self._rows[key]
+
+    def _key(self, encoder: Encoder, count: int) -> str:
+        known = (id(encoder), count)
+        if known not in self._keys:
+            record = {
+                **encoder.provenance(),
+                "preprocessing": repr(encoder.spec.preprocessing),
+                "channels": count,
+                "code": _code_fingerprint(encoder.spec.builder.partition(":")[0]),
+            }
+            text = json.dumps(record, sort_keys=True)
+            self._keys[known] = hashlib.sha256(text.encode()).hexdigest()
+        return self._keys[known]
+
+
+@cache
+def _code_fingerprint(builder_module: str) -> str:
+    """Hash the code that makes embeddings, so that no row outlives the code that made it."""
+    digest = hashlib.sha256()
+    for library in ("torch", "timm", "numpy", "scipy", "scikit-image"):
+        digest.update(f"{library} {version(library)}".encode())
+    files = [Path(__file__).with_name(f"{name}.py") for name in ("_encoder", "_preprocess")]
+    for name in ("zoo.kernels", builder_module):
+        home = import_module(name).__file__
+        if home is not None:
+            files += sorted(Path(home).parent.glob("*.py"))
+    for file in files:
+        digest.update(file.read_bytes())
+    return digest.hexdigest()

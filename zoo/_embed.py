@@ -1,0 +1,262 @@
+"""Embed datasets, each image read once whatever the number of encoders, and cached by content."""
+
+import json
+import os
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from zoo.registry import DataError, MissingExtraError, ZooError
+
+from ._cache import EmbeddingCache, image_hash
+from ._dataset import Dataset, open_source
+from ._encoder import Encoder
+from ._load import load
+from ._read import Image
+
+_CHUNK = 64
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """A matrix with its metadata and its provenance; the only thing metrics see.
+
+    Parameters
+    ----------
+    matrix
+        `(n, D)` float32, one row for each item that could be embedded.
+    metadata
+        `n` rows.
+    provenance
+        What decided the numbers, as plain values.
+    failures
+        Items that were left out, with the reason.
+    """
+
+    matrix: NDArray[np.float32]
+    metadata: pd.DataFrame
+    provenance: dict[str, Any]
+    failures: tuple[tuple[str, str], ...] = field(default=())
+
+    def __len__(self) -> int:
+        return len(self.matrix)
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one table: ``Metadata_*`` columns first, then ``embedding_0000`` and so on."""
+        metadata = self.metadata.reset_index(drop=True).add_prefix("Metadata_")
+        names = [f"embedding_{i:04d}" for i in range(self.matrix.shape[1])]
+        return pd.concat([metadata, pd.DataFrame(self.matrix, columns=names)], axis=1)
+
+    def write(self, path: str | Path) -> None:
+        """Write Parquet with the provenance inside, or CSV with it in a ``.json`` beside it.
+
+        Nothing is left half-written.
+
+        Raises
+        ------
+        ValueError
+            For another suffix.
+        MissingExtraError
+            For Parquet without pyarrow.
+        """
+        path = Path(path)
+        check_output(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        provenance = json.dumps(self.provenance, indent=1)
+        partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+        try:
+            if path.suffix == ".parquet":
+                import pyarrow as pa
+                import pyarrow.parquet as pq
+
+                table = pa.Table.from_pandas(self.to_frame(), preserve_index=False)
+                metadata = {**(table.schema.metadata or {}), b"zoo": provenance.encode()}
+                pq.write_table(table.replace_schema_metadata(metadata), partial)
+            else:
+                self.to_frame().to_csv(partial, index=False)
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+        if path.suffix == ".csv":
+            path.with_suffix(".json").write_text(provenance + "\n")
+
+
+def check_output(path: Path) -> None:
+    """Say beforehand, not after an hour of embedding, that a file cannot be written."""
+    if path.suffix not in (".parquet", ".csv"):
+        raise ValueError(f"{path.name} must end in .parquet or .csv")
+    if path.suffix == ".parquet":
+        try:
+            import pyarrow  # noqa: F401
+        except ImportError as error:
+            raise MissingExtraError(
+                'Parquet needs pyarrow: pip install "microscopy-zoo[parquet]", or write .csv'
+            ) from error
+
+
+def embed(
+    source: str | Path | Dataset,
+    encoder: str | Encoder,
+    *,
+    on_error: Literal["raise", "skip"] = "raise",
+    progress: Callable[[int], object] | None = None,
+) -> Embeddings:
+    """Embed a table, a folder, an image or a `Dataset`.
+
+    Parameters
+    ----------
+    source
+        What `zoo embed` takes: CSV, TSV or Parquet table of files, folder, or image file.
+    encoder
+        A name or a loaded encoder.
+    on_error
+        ``"skip"`` leaves out items that cannot be read or embedded and lists them in
+        `Embeddings.failures`.
+    progress
+        Called with the number of items done.
+
+    Raises
+    ------
+    ZooError
+        For the first bad item, or when none is left.
+    """
+    dataset = source if isinstance(source, Dataset) else open_source(source)
+    loaded = load(encoder) if isinstance(encoder, str) else encoder
+    return embed_many(dataset, [loaded], on_error=on_error, progress=progress)[0]
+
+
+def embed_many(
+    dataset: Dataset,
+    encoders: Sequence[Encoder],
+    *,
+    cache: EmbeddingCache | None = None,
+    on_error: Literal["raise", "skip"] = "raise",
+    progress: Callable[[int], object] | None = None,
+) -> list[Embeddings]:
+    """Embed a dataset with several encoders; each image is read once and prepared once.
+
+    `cache` keeps rows by image content and encoder. Items fail for all encoders or for none, so
+    that the results stay paired.
+    """
+    kept: list[int] = []
+    failures: list[tuple[str, str]] = []
+    rows: list[list[NDArray[np.float32]]] = [[] for _ in encoders]
+    counts: list[int] = []
+    for items in _chunks(dataset):
+        sound: list[tuple[int, Image]] = []
+        for i, image in items:
+            try:
+                if isinstance(image, Exception):
+                    raise image
+                for encoder in encoders:
+                    encoder.check(image.pixels, _item_name(dataset, i), image.stains)
+                sound.append((i, image))
+            except ZooError as error:
+                if on_error == "raise":
+                    raise
+                failures.append((_item_name(dataset, i), str(error)))
+        counts += [len(image.pixels) for _, image in sound]
+        for encoder in encoders:
+            if encoder.equal_channels and len(set(counts)) > 1:
+                raise DataError(
+                    f"{dataset.name} has images of {min(counts)} to {max(counts)} channels, but "
+                    f"{encoder.name} joins channels and needs as many in each image; take an "
+                    "encoder that averages them"
+                )
+        if sound:
+            images = [image for _, image in sound]
+            names = [_item_name(dataset, i) for i, _ in sound]
+            for parts, block in zip(
+                rows, _encode_chunk(images, names, encoders, cache), strict=True
+            ):
+                parts.append(block)
+            kept += [i for i, _ in sound]
+        if progress is not None:
+            progress(len(items))
+    if not kept:
+        first = f": {failures[0][1]}" if failures else ""
+        raise DataError(f"none of the {len(dataset)} images of {dataset.name} could be used{first}")
+    if cache is not None:
+        cache.flush()
+    metadata = dataset.metadata.iloc[kept].reset_index(drop=True)
+    return [
+        Embeddings(np.concatenate(parts), metadata, _provenance(dataset, e), tuple(failures))
+        for e, parts in zip(encoders, rows, strict=True)
+    ]
+
+
+def _encode_chunk(
+    images: list[Image],
+    names: list[str],
+    encoders: Sequence[Encoder],
+    cache: EmbeddingCache | None,
+) -> Iterable[NDArray[np.float32]]:
+    hashes = [image_hash(image) for image in images] if cache is not None else []
+    prepared: dict[Any, list[Any]] = {}
+    for encoder in encoders:
+        found = [None] * len(images)
+        if cache is not None:
+            found = [
+                cache.get(encoder, h, len(m.pixels)) for h, m in zip(hashes, images, strict=True)
+            ]
+        missing = [i for i, row in enumerate(found) if row is None]
+        if missing:
+            key = encoder.spec.preprocessing
+            if key not in prepared:
+                prepared[key] = [
+                    encoder.prepare(m.pixels, n) for m, n in zip(images, names, strict=True)
+                ]
+            features = encoder.encode(
+                [prepared[key][i] for i in missing],
+                stains=[images[i].stains for i in missing],
+                preprocess=False,
+            )
+            block = features.embedding.cpu().numpy()
+            if not np.isfinite(block).all():
+                bad = missing[int(np.argwhere(~np.isfinite(block))[0][0])]
+                raise DataError(f"{encoder.name} gave NaN or infinite numbers for {names[bad]}")
+            for i, row in zip(missing, block, strict=True):
+                found[i] = row
+                if cache is not None:
+                    cache.put(encoder, hashes[i], len(images[i].pixels), row)
+        yield np.stack([row for row in found if row is not None])
+
+
+def _chunks(dataset: Dataset) -> Iterable[list[tuple[int, Image | Exception]]]:
+    """Read ahead by one chunk while the last one is encoded."""
+
+    def read(start: int) -> list[tuple[int, Image | Exception]]:
+        items: list[tuple[int, Image | Exception]] = []
+        for i in range(start, min(start + _CHUNK, len(dataset))):
+            try:
+                items.append((i, dataset[i]))
+            except ZooError as error:
+                items.append((i, error))
+        return items
+
+    with ThreadPoolExecutor(1) as pool:
+        ahead = pool.submit(read, 0)
+        for start in range(_CHUNK, len(dataset) + _CHUNK, _CHUNK):
+            items = ahead.result()
+            if start < len(dataset):
+                ahead = pool.submit(read, start)
+            yield items
+
+
+def _item_name(dataset: Dataset, i: int) -> str:
+    for column in ("image", "well"):
+        if column in dataset.metadata.columns:
+            return str(dataset.metadata[column].iloc[i])
+    return f"item {i}"
+
+
+def _provenance(dataset: Dataset, encoder: Encoder) -> dict[str, Any]:
+    import zoo
+
+    return {"zoo": zoo.__version__, "dataset": dataset.name, **encoder.provenance()}

@@ -1,0 +1,334 @@
+"""What every encoder is: a record, one method to write, and one to call."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from zoo.registry import EncoderSpec, ImageError, Preprocessing
+
+from ._images import ImageBatch, Stains, check_image, check_stains
+from ._preprocess import check_size, prepare
+
+Images = Sequence[Any] | NDArray[Any] | Tensor | ImageBatch
+
+
+@dataclass(frozen=True)
+class Features:
+    """What an encoder returns for B images.
+
+    Parameters
+    ----------
+    embedding
+        `(B, D)` float32.
+    counts
+        Channels of each image, `(B,)` int64.
+    channels
+        On request, one embedding for each channel, `(sum of C_i, D)`, in the order of the planes.
+    tokens
+        On request, one row for each patch of each channel, `(T, D)`: image by image, channel by
+        channel, row by row.
+    token_offsets
+        Row of `tokens` where each image starts, and T: `(B + 1,)` int64.
+    """
+
+    embedding: Tensor
+    counts: Tensor
+    channels: Tensor | None = None
+    tokens: Tensor | None = None
+    token_offsets: Tensor | None = None
+
+    def __len__(self) -> int:
+        return self.embedding.shape[0]
+
+
+class Encoder(ABC):
+    """An encoder of images with any number of channels.
+
+    Authors write `forward`; users call `encode`. Networks go to ``self.model`` (a
+    `torch.nn.Module`), so that `to` finds them.
+    """
+
+    can_give: ClassVar[frozenset[str]] = frozenset()
+    """Which of ``"tokens"``, ``"channels"`` and ``"layer"`` this encoder can give on request."""
+    equal_channels: bool = False
+    """Whether all images must have the same number of channels, as when channels are joined."""
+    uses_channel_index: ClassVar[bool] = False
+    """Whether a channel's place in an embedding matters, so that it may be given explicitly."""
+
+    def __init__(self, spec: EncoderSpec, *, model: torch.nn.Module | None = None) -> None:
+        self.spec = spec
+        self.model = model
+        self.device = torch.device("cpu")
+        self.dtype = torch.float32
+        self.seed: int | None = None
+        self.weights_source: str | None = None
+        self.weights_sha256: str | None = None
+
+    @abstractmethod
+    def forward(
+        self,
+        batch: ImageBatch,
+        *,
+        channels: bool = False,
+        tokens: bool = False,
+        layer: int | None = None,
+    ) -> Features:
+        """Embed prepared images of one size; called under `torch.inference_mode`.
+
+        The requests are made only as far as `can_give` allows.
+        """
+
+    @property
+    def name(self) -> str:
+        """Name in the registry."""
+        return self.spec.name
+
+    def to(self, device: torch.device | str, dtype: torch.dtype = torch.float32) -> "Encoder":
+        """Move to a device and a floating dtype; returns itself."""
+        self.device, self.dtype = torch.device(device), dtype
+        if self.model is not None:
+            self.model.to(self.device, dtype).eval()
+        return self
+
+    def encode(
+        self,
+        images: Images,
+        *,
+        stains: Sequence[Sequence[str] | None] | None = None,
+        channel_index: Sequence[Sequence[int] | None] | None = None,
+        preprocess: bool = True,
+        channels: bool = False,
+        tokens: bool = False,
+        layer: int | None = None,
+        batch_planes: int | None = None,
+        progress: Callable[[int], object] | None = None,
+    ) -> Features:
+        """Embed images of any channel counts, side by side.
+
+        Parameters
+        ----------
+        images
+            A sequence of `(C, H, W)` arrays or tensors, C and size differing as they like; one
+            such array; a `(B, C, H, W)` array; or an `ImageBatch`.
+        stains
+            Names of each image's channels, where known.
+        channel_index
+            Place of each image's channels in the encoder's channel embedding; needed beyond as
+            many channels as the encoder has places for. By default 0, 1, 2, …
+        preprocess
+            Whether images are prepared as ``spec.preprocessing`` says. If not, they must be
+            floating already and are taken as they are, at any size that the encoder accepts.
+        channels, tokens
+            Ask for `Features.channels` and `Features.tokens`.
+        layer
+            Read everything after this layer, 1 … depth or counted from the end; by default the
+            last.
+        batch_planes
+            Planes that go through the encoder at once; changes memory and speed only.
+        progress
+            Called with the number of images done, after each batch.
+
+        Returns
+        -------
+        Features
+            In the order of `images`, float32, on the encoder's device.
+
+        Raises
+        ------
+        ImageError
+            Naming the item: NaN, wrong shape or dtype, too small, too many channels.
+        ValueError
+            When something is asked for that this encoder cannot give.
+        """
+        asked = {"channels": channels, "tokens": tokens, "layer": layer is not None}
+        for what in sorted(k for k, wanted in asked.items() if wanted):
+            if what not in self.can_give:
+                raise ValueError(f"{self.name} cannot give {what}: it has none")
+        if channel_index is not None and not self.uses_channel_index:
+            raise ValueError(f"{self.name} has no channel embedding, so channel_index says nothing")
+        arrays, names, places = _take_apart(images, stains, channel_index)
+        prepared = []
+        for i, array in enumerate(arrays):
+            item = f"image {i}"
+            self._check_count(len(array), item, given=places[i] is not None)
+            prepared.append(self.prepare(array, item) if preprocess else _as_prepared(array, item))
+        self._check_equal([len(p) for p in prepared])
+        pieces: list[tuple[list[int], Features]] = []
+        for members in self._batches(prepared, batch_planes):
+            batch = self._batch(members, prepared, names, places)
+            with torch.inference_mode():
+                features = self.forward(batch, channels=channels, tokens=tokens, layer=layer)
+            pieces.append((members, features))
+            if progress is not None:
+                progress(len(members))
+        return _join(pieces, [len(p) for p in prepared])
+
+    def check(self, image: Any, item: str, stains: Sequence[str] | None = None) -> None:
+        """Raise `ImageError`, naming `item`, unless this encoder can take the image."""
+        array = check_image(image, item)
+        check_stains(stains, len(array), item)
+        self._check_count(len(array), item, given=False)
+        check_size(array, self.spec.preprocessing, item)
+
+    def prepare(self, image: NDArray[Any] | Tensor, item: str) -> Tensor:
+        """Apply the record's preprocessing to one checked image; `item` names it in messages."""
+        return prepare(image, self.spec.preprocessing, item)
+
+    def provenance(self) -> dict[str, Any]:
+        """Everything that decides the embedding, as plain values."""
+        return {
+            "encoder": self.name,
+            "builder": self.spec.builder,
+            "options": dict(self.spec.options),
+            "preprocessing": str(self.spec.preprocessing),
+            "weights": self.weights_source,
+            "weights_sha256": self.weights_sha256,
+            "seed": self.seed,
+            "dtype": str(self.dtype).removeprefix("torch."),
+            "device": self.device.type,
+        }
+
+    def _check_count(self, count: int, item: str, *, given: bool) -> None:
+        low, high = self.spec.channels
+        if count < low or (high is not None and count > high and not given):
+            accepted = f"{low} to {high}" if high is not None else f"{low} or more"
+            mend = "choose channels, image[[0, 1, …]]"
+            if self.uses_channel_index:
+                mend += f", or give each a place from 0 to {(high or 0) - 1} with channel_index="
+            raise ImageError(
+                f"{item} has {count} channels, but {self.name} takes {accepted}: {mend}"
+            )
+
+    def _check_equal(self, counts: list[int]) -> None:
+        if self.equal_channels:
+            for i, count in enumerate(counts):
+                if count != counts[0]:
+                    raise ImageError(
+                        f"image {i} has {count} channel(s), image 0 has {counts[0]}: {self.name} "
+                        "joins channels and needs as many in each image; take the encoder that "
+                        "averages them"
+                    )
+
+    def _batches(self, prepared: list[Tensor], batch_planes: int | None) -> Iterator[list[int]]:
+        """Group images of one size, like channel counts together, into bounded batches."""
+        if batch_planes is None:
+            batch_planes = 32 if self.device.type == "cpu" else 512
+        if batch_planes < 1:
+            raise ValueError(f"batch_planes is {batch_planes}, but must be positive")
+        order = sorted(
+            range(len(prepared)), key=lambda i: (*prepared[i].shape[1:], len(prepared[i]))
+        )
+        members: list[int] = []
+        planes = 0
+        for i in order:
+            full = planes + len(prepared[i]) > batch_planes
+            if members and (full or prepared[i].shape[1:] != prepared[members[0]].shape[1:]):
+                yield members
+                members, planes = [], 0
+            members.append(i)
+            planes += len(prepared[i])
+        yield members
+
+    def _batch(
+        self,
+        members: list[int],
+        prepared: list[Tensor],
+        names: list[Stains | None],
+        places: list[Tensor | None],
+    ) -> ImageBatch:
+        index = None
+        if any(places[i] is not None for i in members):
+            given = [places[i] for i in members]
+            index = torch.cat(
+                [
+                    torch.arange(len(prepared[i])) if p is None else p
+                    for i, p in zip(members, given, strict=True)
+                ]
+            )
+        return ImageBatch(
+            torch.cat([prepared[i] for i in members]).to(self.device, self.dtype),
+            torch.tensor([len(prepared[i]) for i in members]),
+            tuple(names[i] for i in members),
+            index,
+        )
+
+    def with_preprocessing(self, preprocessing: Preprocessing) -> "Encoder":
+        """Use another preprocessing than the record's from now on; returns itself."""
+        self.spec = replace(self.spec, preprocessing=preprocessing)
+        return self
+
+
+def _take_apart(
+    images: Images,
+    stains: Sequence[Sequence[str] | None] | None,
+    channel_index: Sequence[Sequence[int] | None] | None,
+) -> tuple[list[Any], list[Stains | None], list[Tensor | None]]:
+    """Return arrays, stain names and channel places of the single images, checked."""
+    if isinstance(images, ImageBatch):
+        if stains is not None or channel_index is not None:
+            raise ValueError("an ImageBatch carries its own stains and channel_index")
+        arrays: list[Any] = list(images.images())
+        names = list(images.stains) or [None] * len(arrays)
+        index = images.channel_index
+        split = None if index is None else list(index.split(images.counts.tolist()))
+        return arrays, names, list(split) if split else [None] * len(arrays)
+    if isinstance(images, np.ndarray | Tensor):
+        images = [images] if images.ndim == 3 else list(images) if images.ndim == 4 else [images]
+    arrays = [check_image(image, f"image {i}") for i, image in enumerate(images)]
+    if not arrays:
+        raise ImageError("there are no images to encode")
+    for what, values in (("stains", stains), ("channel_index", channel_index)):
+        if values is not None and len(values) != len(arrays):
+            raise ValueError(f"{what} has {len(values)} entries for {len(arrays)} images")
+    names = [
+        check_stains(stains[i] if stains is not None else None, len(a), f"image {i}")
+        for i, a in enumerate(arrays)
+    ]
+    places: list[Tensor | None] = [None] * len(arrays)
+    for i, place in enumerate(channel_index or ()):
+        if place is not None:
+            if len(place) != len(arrays[i]):
+                raise ValueError(f"image {i} has {len(arrays[i])} channels, channel_index {place}")
+            places[i] = torch.as_tensor(place, dtype=torch.int64)
+    return arrays, names, places
+
+
+def _as_prepared(array: Any, item: str) -> Tensor:
+    planes = array if isinstance(array, Tensor) else torch.from_numpy(np.ascontiguousarray(array))
+    if not planes.is_floating_point():
+        raise ImageError(
+            f"{item} is {planes.dtype}; with preprocess=False images must be floating already"
+        )
+    return planes
+
+
+def _join(pieces: list[tuple[list[int], Features]], counts: list[int]) -> Features:
+    """Put batches back into the order of the images."""
+    order = [i for members, _ in pieces for i in members]
+    back = torch.tensor(sorted(range(len(order)), key=order.__getitem__))
+
+    def rows(parts: list[Tensor], lengths: list[int]) -> Tensor:
+        blocks = torch.cat(parts).float().split([lengths[i] for i in order])
+        return torch.cat([blocks[j] for j in back.tolist()])
+
+    features = [f for _, f in pieces]
+    embedding = torch.cat([f.embedding for f in features]).float()
+    embedding = embedding[back.to(embedding.device)]
+    channels = tokens = offsets = None
+    if features[0].channels is not None:
+        channels = rows([f.channels for f in features if f.channels is not None], counts)
+    if features[0].tokens is not None:
+        lengths = [0] * len(counts)
+        for members, f in pieces:
+            assert f.token_offsets is not None
+            for i, n in zip(members, f.token_offsets.diff().tolist(), strict=True):
+                lengths[i] = n
+        tokens = rows([f.tokens for f in features if f.tokens is not None], lengths)
+        offsets = torch.tensor([0, *lengths]).cumsum(0)
+    return Features(embedding, torch.tensor(counts), channels, tokens, offsets)

@@ -1,0 +1,158 @@
+"""Evaluate an encoder: embed once, then score it and every control in the same way."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from zoo.registry import EvaluationError
+
+from ._cache import EmbeddingCache
+from ._dataset import Dataset, open_dataset
+from ._embed import Embeddings, embed_many
+from ._encoder import Encoder
+from ._load import load
+from ._result import Result, Row
+from ._tasks import Score, answer, ask
+from ._verdict import estimate, judge, resamples
+
+CONTROLS = (
+    "constant",
+    "gaussian",
+    "pixel-statistics",
+    "object-density",
+    "cell-structure",
+    "untrained:resnet18/concat",
+    "untrained:vit_small_patch16_224/concat",
+)
+# For images that differ in their number of channels, where joining channels has no meaning.
+CONTROLS_RAGGED = tuple(
+    {"pixel-statistics": "pixel-statistics-mean"}.get(c, c.replace("/concat", "/mean"))
+    for c in CONTROLS
+)
+TWIN_SEEDS = 5
+
+
+def evaluate(
+    encoder: str | Encoder,
+    dataset: str | Dataset,
+    *,
+    data: str | Path | None = None,
+    controls: Sequence[str] | None = None,
+    twin_seeds: int = TWIN_SEEDS,
+    seed: int = 0,
+    cache: bool = True,
+    progress: Callable[[int, int], object] | None = None,
+) -> Result:
+    """Score an encoder beside chance and beside controls, and say what that allows one to say.
+
+    Parameters
+    ----------
+    encoder
+        A name or a loaded encoder.
+    dataset
+        A name, or a `Dataset` with a spec.
+    data
+        Folder of the dataset, where it is not to be found by itself.
+    controls
+        Names of controls; by default degenerate, statistical, structural and untrained ones. The
+        untrained twin of a trained encoder is always added. All see the images as the encoder
+        does, after the encoder's preprocessing.
+    twin_seeds
+        Random draws of the twin; their mean counts.
+    seed
+        Of the bootstrap.
+    cache
+        Whether embeddings are kept on disk, by content.
+    progress
+        Called with the number of images done and of images in all.
+
+    Raises
+    ------
+    EvaluationError
+        When a task cannot be asked honestly: one class, one group, nothing to retrieve.
+    ZooError
+        When an encoder cannot be loaded or an image not be read; nothing is skipped silently.
+    """
+    opened = open_dataset(dataset, data) if isinstance(dataset, str) else dataset
+    if isinstance(dataset, Dataset) and data is not None:
+        raise ValueError("data= is the folder of a dataset given by name")
+    spec = opened.spec
+    if spec is None:
+        raise EvaluationError(f"{opened.name} has no spec that says what is asked of it")
+    questions = [ask(task, opened.metadata, spec.group) for task in spec.tasks]
+
+    subject = load(encoder) if isinstance(encoder, str) else encoder
+    if controls is None:
+        controls = CONTROLS if spec.channels[0] == spec.channels[1] else CONTROLS_RAGGED
+    contenders: dict[str, list[Encoder]] = {subject.name: [subject]}
+
+    def load_control(name: str, seed: int | None = None) -> Encoder:
+        return load(
+            name, device=subject.device, seed=seed, preprocessing=subject.spec.preprocessing
+        )
+
+    for name in controls:
+        if name != subject.name:
+            contenders[name] = [load_control(name)]
+    if subject.spec.twin is not None and twin_seeds > 0:
+        contenders[subject.spec.twin] = [
+            load_control(subject.spec.twin, s) for s in range(twin_seeds)
+        ]
+    if len(contenders) == 1:
+        raise EvaluationError("a score never stands alone: name at least one control")
+
+    flat = [e for members in contenders.values() for e in members]
+    total = len(opened)
+    done = 0
+
+    def tick(count: int) -> None:
+        nonlocal done
+        done += count
+        if progress is not None:
+            progress(done, total)
+
+    embedded = embed_many(opened, flat, cache=EmbeddingCache() if cache else None, progress=tick)
+    by_contender: dict[str, list[Embeddings]] = {}
+    position = 0
+    for name, members in contenders.items():
+        by_contender[name] = embedded[position : position + len(members)]
+        position += len(members)
+
+    rows: list[Row] = []
+    for question in questions:
+        draws = resamples(question.groups, seed=seed)
+        n_groups = len(np.unique(question.groups))
+        answers: dict[str, list[list[Score]]] = {
+            name: [answer(question, e.matrix[question.items]) for e in members]
+            for name, members in by_contender.items()
+        }
+        for k, first in enumerate(answers[subject.name][0]):
+            estimates = {
+                name: estimate([scores[k] for scores in members], draws, len(question.items))
+                for name, members in answers.items()
+            }
+            own = estimates[subject.name]
+            others = {n: e for n, e in estimates.items() if n != subject.name}
+            rows.append(
+                Row(
+                    task=question.task.title,
+                    metric=first.metric,
+                    chance=first.chance,
+                    estimates=estimates,
+                    verdict=judge(subject.name, own, others, first.chance, n_groups),
+                    n_items=len(question.items),
+                    n_groups=n_groups,
+                    left_out=question.left_out,
+                )
+            )
+    return Result(
+        encoder=subject.name,
+        dataset=opened,
+        rows=tuple(rows),
+        embeddings=by_contender[subject.name][0],
+        contenders={
+            name: (members[0].spec, [e.provenance for e in by_contender[name]])
+            for name, members in contenders.items()
+        },
+    )

@@ -1,0 +1,128 @@
+"""Images as they come, checked, and as encoders take them, packed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from zoo.registry import ImageError
+
+Stains = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ImageBatch:
+    """Images of one size and any number of channels, side by side and never padded.
+
+    Parameters
+    ----------
+    planes
+        All channels of all images, one after the other: `(sum of C_i, H, W)`, floating.
+    counts
+        Number of channels of each image, `(B,)`, int64, on the CPU.
+    stains
+        Stain names of each image, or None where they are unknown.
+    channel_index
+        Place of each plane in the encoder's channel embedding, `(sum of C_i,)`, int64, on the CPU;
+        by default the place in its image, 0 … C_i - 1.
+
+    Raises
+    ------
+    ImageError
+        When the parts do not fit together.
+    """
+
+    planes: Tensor
+    counts: Tensor
+    stains: tuple[Stains | None, ...] = ()
+    channel_index: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        if self.planes.ndim != 3:
+            raise ImageError(f"planes have the shape {tuple(self.planes.shape)}, not (N, H, W)")
+        if not self.planes.is_floating_point():
+            raise ImageError(f"planes are {self.planes.dtype}, but must be floating")
+        if self.counts.ndim != 1 or self.counts.dtype != torch.int64 or self.counts.is_cuda:
+            raise ImageError("counts must be a (B,) int64 tensor on the CPU")
+        if self.counts.numel() == 0 or int(self.counts.min()) < 1:
+            raise ImageError("a batch needs at least one image, and each image one channel")
+        if int(self.counts.sum()) != self.planes.shape[0]:
+            raise ImageError(
+                f"counts add up to {int(self.counts.sum())}, "
+                f"but there are {self.planes.shape[0]} planes"
+            )
+        if self.stains and [len(s) for s in self.stains if s is not None] != [
+            int(c) for c, s in zip(self.counts, self.stains, strict=True) if s is not None
+        ]:
+            raise ImageError("each image needs one stain name for each of its channels, or none")
+        if self.channel_index is not None and self.channel_index.shape != self.planes.shape[:1]:
+            raise ImageError("channel_index needs one entry for each plane")
+
+    def __len__(self) -> int:
+        return self.counts.numel()
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self.planes.shape[1], self.planes.shape[2]
+
+    def images(self) -> tuple[Tensor, ...]:
+        """Views of the single images, each `(C_i, H, W)`."""
+        return self.planes.split(self.counts.tolist())
+
+
+def check_image(image: Any, item: str) -> NDArray[Any] | Tensor:
+    """Return an image as a `(C, H, W)` array or tensor of real numbers, or say what is wrong.
+
+    Raises
+    ------
+    ImageError
+        Naming `item`: wrong type, shape or dtype, no channel, no pixel, NaN or infinite pixels.
+    """
+    if not isinstance(image, np.ndarray | Tensor):
+        try:
+            image = np.asarray(image)
+        except ValueError as error:
+            raise ImageError(f"{item} is no array: {error}") from error
+    shape = tuple(image.shape)
+    if len(shape) == 2:
+        raise ImageError(
+            f"{item} has the shape {shape}; an image is (channels, height, width): "
+            "add an axis with image[None] if it has one channel"
+        )
+    if len(shape) != 3:
+        raise ImageError(f"{item} has the shape {shape}; an image is (channels, height, width)")
+    if 0 in shape:
+        raise ImageError(f"{item} has the shape {shape}: there is nothing in it")
+    if shape[2] <= 4 and shape[0] > 16 and shape[1] > 16:
+        raise ImageError(
+            f"{item} has the shape {shape}, which looks like (height, width, channels); an image "
+            "is (channels, height, width): move the axis with np.moveaxis(image, -1, 0)"
+        )
+    if isinstance(image, Tensor):
+        if image.is_complex() or image.dtype == torch.bool:
+            raise ImageError(f"{item} is {image.dtype}; pixels are integers or floats")
+        pixels = image.detach().cpu().numpy() if image.is_floating_point() else None
+    else:
+        if image.dtype.kind not in "iuf":
+            raise ImageError(f"{item} is {image.dtype}; pixels are integers or floats")
+        if not image.dtype.isnative:
+            image = image.astype(image.dtype.newbyteorder("="))
+        pixels = image if image.dtype.kind == "f" else None
+    if pixels is not None and not np.isfinite(pixels).all():
+        channel = int(np.argwhere(~np.isfinite(pixels))[0][0])
+        raise ImageError(f"{item} has NaN or infinite pixels in channel {channel}")
+    return image
+
+
+def check_stains(stains: Sequence[str] | None, count: int, item: str) -> Stains | None:
+    """Return stain names as a tuple, or say that their number is off."""
+    if stains is None:
+        return None
+    if isinstance(stains, str) or len(stains) != count:
+        raise ImageError(f"{item} has {count} channel(s), but its stains are {stains!r}")
+    return tuple(str(s) for s in stains)

@@ -1,0 +1,103 @@
+"""From pixels as a microscope writes them to the floats that an encoder takes."""
+
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from zoo.registry import ImageError, Preprocessing
+
+
+def prepare(image: NDArray[Any] | Tensor, preprocessing: Preprocessing, item: str) -> Tensor:
+    """Scale, resize and crop one checked image.
+
+    Parameters
+    ----------
+    image
+        `(C, H, W)`, integers or floats, finite.
+    preprocessing
+        The record to follow.
+    item
+        What messages call the image.
+
+    Returns
+    -------
+    Tensor
+        `(C, h, w)` float32 on the CPU.
+
+    Raises
+    ------
+    ImageError
+        When a side is shorter than the record allows, or values lie outside the range that the
+        scaling is defined for.
+    """
+    array = image.detach().cpu().numpy() if isinstance(image, Tensor) else image
+    check_size(array, preprocessing, item)
+    height, width = array.shape[1:]
+    planes = torch.from_numpy(np.ascontiguousarray(scale(array, preprocessing, item)))
+    if preprocessing.resize is not None:
+        short, long = sorted((height, width))
+        longer = int(preprocessing.resize * long / short)
+        size = (preprocessing.resize, longer) if height <= width else (longer, preprocessing.resize)
+        if size != (height, width):
+            planes = F.interpolate(planes[None], size=size, mode="bilinear", antialias=True)[0]
+    if preprocessing.crop is not None:
+        side = preprocessing.crop
+        height, width = planes.shape[1:]
+        if min(height, width) < side:
+            raise ImageError(f"{item} is {height} × {width} pixels, too small to crop {side}")
+        top, left = round((height - side) / 2), round((width - side) / 2)
+        planes = planes[:, top : top + side, left : left + side]
+    return planes.contiguous()
+
+
+def check_size(image: NDArray[Any] | Tensor, preprocessing: Preprocessing, item: str) -> None:
+    """Raise `ImageError` for images with a side shorter than the record allows."""
+    height, width = image.shape[1:]
+    if min(height, width) < preprocessing.min_side:
+        raise ImageError(
+            f"{item} is {height} × {width} pixels, but sides must be at least "
+            f"{preprocessing.min_side} pixels"
+        )
+
+
+def scale(array: NDArray[Any], preprocessing: Preprocessing, item: str) -> NDArray[np.float32]:
+    """Turn pixel values into float32 as `Preprocessing.scaling` says, channel by channel."""
+    scaling = preprocessing.scaling
+    if scaling == "auto":
+        scaling = "range" if array.dtype == np.uint8 else "percentile"
+    if scaling == "none":
+        return array.astype(np.float32)
+    if scaling == "range":
+        return _by_range(array, item)
+    flat = array.reshape(array.shape[0], -1)
+    if scaling == "percentile":
+        offset, top = np.percentile(flat, preprocessing.percentiles, axis=1)
+        span = top - offset
+    else:
+        offset = flat.mean(axis=1, dtype=np.float64)
+        span = flat.std(axis=1, dtype=np.float64)
+    contrast = span > 0
+    gain = np.where(contrast, 1.0 / np.where(contrast, span, 1.0), 0.0)
+    centred = array.astype(np.float64) - offset[:, None, None]
+    scaled = (centred * gain[:, None, None]).astype(np.float32)
+    return np.clip(scaled, 0.0, 1.0) if scaling == "percentile" else scaled
+
+
+def _by_range(array: NDArray[Any], item: str) -> NDArray[np.float32]:
+    low, high = float(array.min()), float(array.max())
+    if array.dtype.kind == "f":
+        if low < 0 or high > 1:
+            raise ImageError(
+                f"{item} is {array.dtype} with values from {low:g} to {high:g}; scaling 'range' "
+                "takes floats in [0, 1] only: choose scaling 'percentile', 'instance' or 'none'"
+            )
+        return array.astype(np.float32)
+    if low < 0:
+        raise ImageError(
+            f"{item} has negative pixels ({low:g}), which scaling 'range' cannot place"
+        )
+    return array.astype(np.float32) / np.float32(np.iinfo(array.dtype).max)

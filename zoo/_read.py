@@ -1,0 +1,146 @@
+"""Read image files into channels, height and width."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zoo.registry import ImageError
+
+TIFF_SUFFIXES = (".tif", ".tiff")
+SUFFIXES = (*TIFF_SUFFIXES, ".png", ".jpg", ".jpeg", ".bmp")
+
+
+@dataclass(frozen=True)
+class Image:
+    """One multi-channel field or crop.
+
+    Parameters
+    ----------
+    pixels
+        `(C, H, W)`, as stored.
+    stains
+        Name of each channel, where known.
+    pixel_size
+        Micrometres along a pixel's side, where known.
+    """
+
+    pixels: NDArray[Any]
+    stains: tuple[str, ...] | None = None
+    pixel_size: float | None = None
+
+
+def read_image(path: str | Path | Sequence[str | Path]) -> Image:
+    """Read one file, or one file for each channel.
+
+    TIFF in any order of channel, row and column axes (a stack without named axes is taken as
+    channels), 8- and 16-bit integers and floats; OME channel names become stains. PNG, JPEG and
+    BMP give one channel if grey and three if coloured; transparency is dropped.
+
+    Raises
+    ------
+    ImageError
+        Naming the file: missing, truncated, no image, or with a time or depth axis to be
+        projected first; or when files of one image differ in size.
+    """
+    if not isinstance(path, str | Path):
+        parts = [read_image(p) for p in path]
+        if not parts:
+            raise ImageError("an image needs at least one file")
+        sizes = {p.pixels.shape[1:] for p in parts}
+        kinds = {p.pixels.dtype for p in parts}
+        if len(sizes) > 1 or len(kinds) > 1:
+            raise ImageError(
+                f"the files of one image differ: {', '.join(map(str, path))} have the sizes "
+                f"{sorted(sizes)} and the types {sorted(map(str, kinds))}"
+            )
+        names = [p.stains for p in parts]
+        stains = None if None in names else tuple(s for part in names if part for s in part)
+        return Image(np.concatenate([p.pixels for p in parts]), stains, parts[0].pixel_size)
+
+    path = Path(path)
+    if not path.is_file():
+        raise ImageError(f"{path} is missing" if not path.exists() else f"{path} is no file")
+    if path.suffix.lower() not in SUFFIXES:
+        raise ImageError(f"{path} is none of the formats {', '.join(SUFFIXES)}")
+    try:
+        if path.suffix.lower() in TIFF_SUFFIXES:
+            return _read_tiff(path)
+        return Image(_read_picture(path))
+    except ImageError:
+        raise
+    except Exception as error:  # decoders raise whatever they like on broken files
+        if "imagecodecs" in str(error):
+            raise ImageError(
+                f"{path} is compressed in a way that needs imagecodecs: "
+                'pip install "microscopy-zoo[codecs]"'
+            ) from error
+        reason = str(error).strip().splitlines()
+        why = reason[0] if reason else type(error).__name__
+        raise ImageError(f"{path} cannot be read ({why}); is it truncated?") from error
+
+
+def _read_tiff(path: Path) -> Image:
+    import logging
+
+    import tifffile
+
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # its problems become our errors
+    with tifffile.TiffFile(path) as file:
+        series = file.series[0]
+        array, axes = series.asarray(), series.axes
+        names = _ome_channels(file.ome_metadata) if file.is_ome else None
+    keep = [
+        i
+        for i, (axis, n) in enumerate(zip(axes, array.shape, strict=True))
+        if n > 1 or axis in "YX"
+    ]
+    axes = "".join(axes[i] for i in keep)
+    array = array.reshape([array.shape[i] for i in keep])
+    depth = [a for a in axes if a not in "CSIQYX"]
+    if depth or axes.count("Y") != 1 or axes.count("X") != 1:
+        raise ImageError(
+            f"{path} has the axes {axes} {array.shape}; an image has channels, rows and columns: "
+            "project or split the others first"
+        )
+    if array.ndim > 3:
+        order = [i for i, a in enumerate(axes) if a not in "YX"] + [
+            axes.index("Y"),
+            axes.index("X"),
+        ]
+        array = array.transpose(order).reshape(-1, *(array.shape[axes.index(a)] for a in "YX"))
+    else:
+        order = [i for i, a in enumerate(axes) if a not in "YX"] + [
+            axes.index("Y"),
+            axes.index("X"),
+        ]
+        array = array.transpose(order)
+    pixels = array[None] if array.ndim == 2 else array
+    if names is not None and len(names) != len(pixels):
+        names = None
+    return Image(np.ascontiguousarray(pixels), names)
+
+
+def _ome_channels(text: str | None) -> tuple[str, ...] | None:
+    from xml.etree import ElementTree
+
+    if not text:
+        return None
+    pixels = ElementTree.fromstring(text).find("{*}Image/{*}Pixels")
+    channels = [] if pixels is None else pixels.findall("{*}Channel")
+    names = [c.get("Name") for c in channels]
+    return tuple(n for n in names if n) if names and all(names) else None
+
+
+def _read_picture(path: Path) -> NDArray[Any]:
+    from PIL import Image as Picture
+
+    with Picture.open(path) as picture:
+        if picture.mode in ("1", "P", "RGBA", "LA", "CMYK", "YCbCr", "PA"):
+            grey = picture.mode in ("1", "LA")
+            picture = picture.convert("L" if grey else "RGB")
+        array = np.asarray(picture)
+    return array[None] if array.ndim == 2 else np.ascontiguousarray(np.moveaxis(array, -1, 0))

@@ -1,0 +1,200 @@
+"""The outcome of an evaluation: numbers that never stand alone, and what they allow one to say."""
+
+import io
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from zoo.registry import EncoderSpec
+
+from ._dataset import Dataset
+from ._embed import Embeddings
+from ._verdict import DRAWS, Estimate, Verdict
+
+
+@dataclass(frozen=True)
+class Row:
+    """One score of the encoder and of every control.
+
+    Parameters
+    ----------
+    task, metric, chance
+        What was asked, how it is counted, and what an embedding gets that knows nothing.
+    estimates
+        Score and interval by name; the encoder comes first.
+    verdict
+        What may be said.
+    n_items, n_groups
+        Items scored and independent groups among them.
+    left_out
+        Items that could not take part, in words.
+    """
+
+    task: str
+    metric: str
+    chance: float
+    estimates: Mapping[str, Estimate]
+    verdict: Verdict
+    n_items: int
+    n_groups: int
+    left_out: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Result:
+    """What `zoo.evaluate` returns; print it, or write it with `to_html` and `to_csv`.
+
+    Parameters
+    ----------
+    encoder
+        Name of the encoder under test.
+    dataset
+        What it was tested on.
+    rows
+        One for each score.
+    embeddings
+        Of the encoder under test.
+    contenders
+        Record and provenance (one for each seed) of the encoder and of every control.
+    """
+
+    encoder: str
+    dataset: Dataset
+    rows: tuple[Row, ...]
+    embeddings: Embeddings
+    contenders: Mapping[str, tuple[EncoderSpec, list[dict[str, Any]]]]
+
+    @property
+    def verdicts(self) -> tuple[Verdict, ...]:
+        """One for each row."""
+        return tuple(row.verdict for row in self.rows)
+
+    @property
+    def headline(self) -> str:
+        """Everything in one sentence."""
+        total = len(self.rows)
+        tally = Counter(
+            f"{v.outcome} {v.control}" if v.outcome in ("matched by", "beaten by") else v.outcome
+            for v in self.verdicts
+        )
+        won = tally.pop("beats all controls", 0)
+        rest = ", ".join(f"{what} in {n}" for what, n in tally.most_common())
+        sentence = f"{self.encoder} beats all controls in {won} of {total} scores"
+        return f"{sentence}; {rest}." if rest else f"{sentence}."
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """Tidy scores: one line for each encoder and metric."""
+        lines = []
+        for row in self.rows:
+            for name, e in row.estimates.items():
+                spec, provenance = self.contenders[name]
+                own = name == self.encoder
+                lines.append(
+                    {
+                        "encoder": name,
+                        "role": "subject" if own else "control",
+                        "control": None if own else spec.control,
+                        "dataset": self.dataset.name,
+                        "task": row.task,
+                        "metric": row.metric,
+                        "score": e.value,
+                        "low": e.low,
+                        "high": e.high,
+                        "chance": row.chance,
+                        "n_items": row.n_items,
+                        "n_groups": row.n_groups,
+                        "seeds": len(provenance),
+                        "outcome": row.verdict.outcome if own else None,
+                        "against": row.verdict.control if own else None,
+                        "gap": row.verdict.gap if own else None,
+                        "gap_low": row.verdict.low if own else None,
+                        "gap_high": row.verdict.high if own else None,
+                    }
+                )
+        return pd.DataFrame(lines)
+
+    def label(self, name: str) -> str:
+        """Name of a contender with its number of seeds, where they are several."""
+        seeds = len(self.contenders[name][1])
+        return name if seeds == 1 else f"{name} ({seeds} seeds)"
+
+    def method(self) -> str:
+        """Say in two sentences how the numbers were made."""
+        spec = self.dataset.spec
+        group = spec.group if spec else "group"
+        return (
+            f"Whatever is fitted is fitted on training folds that never split a {group}; intervals "
+            f"are 95 % percentile bootstraps over {group}s, {DRAWS} resamples, the same for all. "
+            "An encoder beats all controls only if its paired gap to each of them lies above zero."
+        )
+
+    def to_csv(self, path: str | Path) -> None:
+        """Write `table`."""
+        self.table.to_csv(path, index=False)
+
+    def to_html(self, path: str | Path) -> None:
+        """Write one self-contained page that opens without a network.
+
+        Raises
+        ------
+        MissingExtraError
+            Without matplotlib and jinja2.
+        """
+        from ._report import write_report
+
+        write_report(self, Path(path))
+
+    def render(self, *, width: int = 120, colour: bool = False) -> str:
+        """Return the table and the verdicts as text of a width in characters."""
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+
+        out = io.StringIO()
+        console = Console(
+            file=out, width=width, force_terminal=colour, no_color=not colour, highlight=False
+        )
+        title = f"{self.encoder} on {self.dataset.name}"
+        table = Table(title=title, title_style="bold", title_justify="left")
+        table.add_column("", no_wrap=True)
+        for row in self.rows:
+            table.add_column(f"{row.task}\n{_short(row.metric)}", justify="right")
+        for name in self.rows[0].estimates:
+            own = name == self.encoder
+            cells = [_cell(row.estimates[name]) for row in self.rows]
+            table.add_row(self.label(name), *cells, style="bold cyan" if own else None)
+            if own:
+                table.add_section()
+        table.add_section()
+        table.add_row("chance", *[f"{row.chance:.2f}" for row in self.rows], style="dim")
+        sizes = [f"{row.n_items} in {row.n_groups}" for row in self.rows]
+        table.add_row("items in groups", *sizes, style="dim")
+        console.print(table)
+        console.print("Verdicts", style="bold")
+        styles = {"beats all controls": "green", "matched by": "yellow"}
+        for row in self.rows:
+            style = styles.get(row.verdict.outcome, "red")
+            line = Text(f"  {row.task}, {row.metric}: ")
+            line.append(row.verdict.sentence, style=style)
+            console.print(line, soft_wrap=True)
+            for note in row.left_out:
+                console.print(f"    left out: {note}", style="dim")
+        console.print(self.headline, style="bold", soft_wrap=True)
+        console.print(self.method(), style="dim", soft_wrap=True)
+        return out.getvalue()
+
+    def __str__(self) -> str:
+        return self.render()
+
+
+def _cell(estimate: Estimate) -> str:
+    return f"{estimate.value:.2f}\n{estimate.low:.2f}–{estimate.high:.2f}"
+
+
+def _short(metric: str) -> str:
+    return metric.replace("balanced accuracy", "bal. acc.").replace("linear probe", "probe")

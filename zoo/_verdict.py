@@ -1,0 +1,129 @@
+"""What may be said of a score beside chance and beside the controls."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ._tasks import Score
+
+DRAWS = 1000
+MIN_GROUPS = 3
+
+Outcome = Literal[
+    "beats all controls", "matched by", "beaten by", "at chance", "below chance", "no verdict"
+]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A score with its interval and the draws that the interval came from.
+
+    Parameters
+    ----------
+    value, low, high
+        Score and its 95 % interval.
+    draws
+        Score on each resample of groups, `(DRAWS,)`; the same resamples for every encoder.
+    """
+
+    value: float
+    low: float
+    high: float
+    draws: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The answer for one score.
+
+    Parameters
+    ----------
+    outcome
+        What the intervals allow one to say.
+    control
+        The control that the gap is measured against: the best one, or, where the encoder beats
+        all, the one it beats by least.
+    gap, low, high
+        Score minus the control's, with its 95 % interval.
+    sentence
+        The same in words.
+    """
+
+    outcome: Outcome
+    control: str | None
+    gap: float
+    low: float
+    high: float
+    sentence: str
+
+
+def resamples(groups: NDArray[Any], *, seed: int = 0) -> list[NDArray[np.intp]]:
+    """Positions drawn by resampling whole groups with replacement, `DRAWS` times."""
+    names, codes = np.unique(groups, return_inverse=True)
+    members = [np.flatnonzero(codes == g) for g in range(len(names))]
+    rng = np.random.default_rng(seed)
+    picks = rng.integers(len(names), size=(DRAWS, len(names)))
+    return [np.concatenate([members[g] for g in pick]) for pick in picks]
+
+
+def estimate(scores: list[Score], draws: list[NDArray[np.intp]], items: int) -> Estimate:
+    """Score with a percentile interval; several scores are seeds of one encoder and averaged."""
+    everything = np.arange(items)
+    value = float(np.mean([s.of(everything) for s in scores]))
+    drawn = np.mean([[s.of(i) for i in draws] for s in scores], axis=0)
+    low, high = interval(drawn)
+    return Estimate(value, low, high, drawn)
+
+
+def interval(draws: NDArray[np.float64]) -> tuple[float, float]:
+    """Return the 2.5 and 97.5 percentiles of draws; resamples without a value are left out."""
+    known = draws[np.isfinite(draws)]
+    if len(known) == 0:
+        return float("nan"), float("nan")
+    low, high = np.percentile(known, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def judge(
+    encoder: str, score: Estimate, controls: Mapping[str, Estimate], chance: float, groups: int
+) -> Verdict:
+    """Compare a score with chance and with each control.
+
+    The encoder beats all controls only if the paired interval against each of them lies above
+    zero (intersection–union, so no further correction for their number). A score whose interval
+    includes chance is at chance, whatever the controls do.
+    """
+    best = max(controls, key=lambda name: controls[name].value, default=None)
+    if groups < MIN_GROUPS or not np.isfinite([score.low, score.high]).all():
+        nan = float("nan")
+        why = f"{groups} groups are too few for an interval"
+        return Verdict("no verdict", best, nan, nan, nan, f"no verdict: {why}")
+    gaps = {name: interval(score.draws - c.draws) for name, c in controls.items()}
+
+    def verdict(outcome: Outcome, control: str | None, words: str) -> Verdict:
+        if control is None:
+            nan = float("nan")
+            return Verdict(outcome, None, nan, nan, nan, words)
+        gap = score.value - controls[control].value
+        low, high = gaps[control]
+        numbers = f"{score.value:.2f} against {controls[control].value:.2f}"
+        numbers += f", gap {gap:+.2f} [{low:+.2f}, {high:+.2f}]"
+        return Verdict(outcome, control, gap, low, high, f"{words} ({numbers})")
+
+    if score.low <= chance <= score.high:
+        return verdict("at chance", best, f"{encoder} is at chance; the best control is {best}")
+    if score.high < chance:
+        return verdict("below chance", best, f"{encoder} is below chance; best control {best}")
+    if best is None:
+        return verdict("no verdict", None, "no verdict: there is no control to compare with")
+    if all(low > 0 for low, _ in gaps.values()):
+        nearest = min(gaps, key=lambda name: score.value - controls[name].value)
+        return verdict("beats all controls", nearest, f"{encoder} beats all, {nearest} by least")
+    if gaps[best][1] < 0:
+        return verdict("beaten by", best, f"{encoder} is beaten by {best}")
+    unbeaten = {name for name, (low, _) in gaps.items() if low <= 0}
+    match = max(unbeaten, key=lambda name: controls[name].value)
+    return verdict("matched by", match, f"{encoder} is matched by {match}")
