@@ -225,13 +225,13 @@ class ChAdaViTEncoder(zoo.Encoder):
 
 def build(spec: zoo.EncoderSpec, *, weights: Path | None, seed: int) -> ChAdaViTEncoder:
     """Build from the record's options; filled from `weights`, or drawn by `seed` without."""
-    if weights is None:
-        if not spec.seeded:  # never an untrained network under a trained name
-            raise zoo.WeightsNotFoundError(f"{spec.name} was to be built without its weights")
+    if weights is None and not spec.seeded:  # never an untrained network under a trained name
+        raise zoo.WeightsNotFoundError(f"{spec.name} was to be built without its weights")
+    with torch.device("meta"):
         model = ChAdaViT(**spec.options)  # type: ignore[arg-type]
+    if weights is None:
+        model.to_empty(device="cpu")
         model.initialise(seed)
     else:
-        with torch.device("meta"):
-            model = ChAdaViT(**spec.options)  # type: ignore[arg-type]
         zoo.load_state(model, weights)
     return ChAdaViTEncoder(spec, model=model)

@@ -260,6 +260,8 @@ def _download(weights: Weights, endpoint: str, cache: Path, force: bool) -> tupl
 
 def _ask(endpoint: str, what: str, call: Callable[[], T]) -> T:
     """Call the hub, again while it answers with server errors, and fail in our own words."""
+    from huggingface_hub.errors import HFValidationError
+
     if _is_offline() or not is_reachable(endpoint=endpoint):
         why = "HF_HUB_OFFLINE is set" if _is_offline() else f"{endpoint} cannot be reached"
         raise WeightsNotFoundError(f"{what} is not in the cache, and {why}; {_WAY_OUT}")
@@ -267,7 +269,7 @@ def _ask(endpoint: str, what: str, call: Callable[[], T]) -> T:
     while True:
         try:
             return call()
-        except WeightsError:
+        except (WeightsError, HFValidationError):
             raise
         except Exception as error:
             # The client wraps what happened into "not in the cache" or "force download failed".

@@ -151,6 +151,7 @@ class Result:
 
     def render(self, *, width: int = 120, colour: bool = False) -> str:
         """Return the table and the verdicts as text of a width in characters."""
+        from rich import box
         from rich.console import Console
         from rich.table import Table
         from rich.text import Text
@@ -159,33 +160,45 @@ class Result:
         console = Console(
             file=out, width=width, force_terminal=colour, no_color=not colour, highlight=False
         )
-        title = f"{self.encoder} on {self.dataset.name}"
-        table = Table(title=title, title_style="bold", title_justify="left")
-        table.add_column("", no_wrap=True)
+        scores = Table(
+            title=f"{self.encoder} on {self.dataset.name}",
+            title_style="bold",
+            title_justify="left",
+            box=box.SIMPLE_HEAD,
+            pad_edge=False,
+        )
+        scores.add_column("", overflow="fold", min_width=18)
         for row in self.rows:
-            table.add_column(f"{row.task}\n{_short(row.metric)}", justify="right")
+            scores.add_column(_heading(row), justify="right", no_wrap=True)
         for name in self.rows[0].estimates:
             own = name == self.encoder
             cells = [_cell(row.estimates[name]) for row in self.rows]
-            table.add_row(self.label(name), *cells, style="bold cyan" if own else None)
-            if own:
-                table.add_section()
-        table.add_section()
-        table.add_row("chance", *[f"{row.chance:.2f}" for row in self.rows], style="dim")
+            scores.add_row(self.label(name), *cells, style="bold cyan" if own else None)
+        scores.add_row("chance", *[f"{row.chance:.2f}" for row in self.rows], style="dim")
         sizes = [f"{row.n_items} in {row.n_groups}" for row in self.rows]
-        table.add_row("items in groups", *sizes, style="dim")
-        console.print(table)
-        console.print("Verdicts", style="bold")
+        scores.add_row("items in groups", *sizes, style="dim")
+        console.print(scores)
+
+        verdicts = Table(
+            title="Verdicts",
+            title_style="bold",
+            title_justify="left",
+            box=box.SIMPLE_HEAD,
+            pad_edge=False,
+        )
+        for heading in ("score", "what may be said", "gap to that control"):
+            verdicts.add_column(heading, overflow="fold")
         styles = {"beats all controls": "green", "matched by": "yellow"}
         for row in self.rows:
-            style = styles.get(row.verdict.outcome, "red")
-            line = Text(f"  {row.task}, {row.metric}: ")
-            line.append(row.verdict.sentence, style=style)
-            console.print(line, soft_wrap=True)
+            v = row.verdict
+            said = Text(v.words, style=styles.get(v.outcome, "red"))
             for note in row.left_out:
-                console.print(f"    left out: {note}", style="dim")
-        console.print(self.headline, style="bold", soft_wrap=True)
-        console.print(self.method(), style="dim", soft_wrap=True)
+                said.append(f"\nleft out: {note}", style="dim")
+            gap = f"{v.gap:+.2f} [{v.low:+.2f}, {v.high:+.2f}]" if v.control else ""
+            verdicts.add_row(f"{row.task}, {row.metric}", said, gap)
+        console.print(verdicts)
+        console.print(self.headline, style="bold")
+        console.print(self.method(), style="dim")
         return out.getvalue()
 
     def __str__(self) -> str:
@@ -193,8 +206,10 @@ class Result:
 
 
 def _cell(estimate: Estimate) -> str:
-    return f"{estimate.value:.2f}\n{estimate.low:.2f}–{estimate.high:.2f}"
+    return f"{estimate.value:.2f}\n[{estimate.low:.2f}, {estimate.high:.2f}]".replace("[", r"\[")
 
 
-def _short(metric: str) -> str:
-    return metric.replace("balanced accuracy", "bal. acc.").replace("linear probe", "probe")
+def _heading(row: Row) -> str:
+    """Break a heading into short lines, so that columns stay narrow."""
+    short = row.metric.replace("balanced accuracy", "bal. acc.").replace("linear probe", "probe")
+    return f"{row.task}\n" + short.replace(" bal", "\nbal").replace("Spearman ρ", "Spearman")

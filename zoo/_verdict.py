@@ -48,8 +48,10 @@ class Verdict:
         all, the one it beats by least.
     gap, low, high
         Score minus the control's, with its 95 % interval.
+    words
+        The outcome as a phrase that names the control.
     sentence
-        The same in words.
+        The same with the encoder and the numbers.
     """
 
     outcome: Outcome
@@ -57,6 +59,7 @@ class Verdict:
     gap: float
     low: float
     high: float
+    words: str
     sentence: str
 
 
@@ -96,34 +99,34 @@ def judge(
     zero (intersection–union, so no further correction for their number). A score whose interval
     includes chance is at chance, whatever the controls do.
     """
+    nan = float("nan")
     best = max(controls, key=lambda name: controls[name].value, default=None)
-    if groups < MIN_GROUPS or not np.isfinite([score.low, score.high]).all():
-        nan = float("nan")
-        why = f"{groups} groups are too few for an interval"
-        return Verdict("no verdict", best, nan, nan, nan, f"no verdict: {why}")
     gaps = {name: interval(score.draws - c.draws) for name, c in controls.items()}
 
     def verdict(outcome: Outcome, control: str | None, words: str) -> Verdict:
         if control is None:
-            nan = float("nan")
-            return Verdict(outcome, None, nan, nan, nan, words)
+            return Verdict(outcome, None, nan, nan, nan, words, f"{encoder}: {words}")
         gap = score.value - controls[control].value
         low, high = gaps[control]
         numbers = f"{score.value:.2f} against {controls[control].value:.2f}"
         numbers += f", gap {gap:+.2f} [{low:+.2f}, {high:+.2f}]"
-        return Verdict(outcome, control, gap, low, high, f"{words} ({numbers})")
+        return Verdict(outcome, control, gap, low, high, words, f"{encoder}: {words} ({numbers})")
 
+    if groups < MIN_GROUPS or not np.isfinite([score.low, score.high]).all():
+        words = f"no verdict: {groups} groups are too few for an interval"
+        return Verdict("no verdict", None, nan, nan, nan, words, f"{encoder}: {words}")
     if score.low <= chance <= score.high:
-        return verdict("at chance", best, f"{encoder} is at chance; the best control is {best}")
+        return verdict("at chance", best, f"at chance (best control: {best})")
     if score.high < chance:
-        return verdict("below chance", best, f"{encoder} is below chance; best control {best}")
+        return verdict("below chance", best, f"below chance (best control: {best})")
     if best is None:
         return verdict("no verdict", None, "no verdict: there is no control to compare with")
     if all(low > 0 for low, _ in gaps.values()):
         nearest = min(gaps, key=lambda name: score.value - controls[name].value)
-        return verdict("beats all controls", nearest, f"{encoder} beats all, {nearest} by least")
+        words = f"beats all controls (nearest: {nearest})"
+        return verdict("beats all controls", nearest, words)
     if gaps[best][1] < 0:
-        return verdict("beaten by", best, f"{encoder} is beaten by {best}")
+        return verdict("beaten by", best, f"beaten by {best}")
     unbeaten = {name for name, (low, _) in gaps.items() if low <= 0}
     match = max(unbeaten, key=lambda name: controls[name].value)
-    return verdict("matched by", match, f"{encoder} is matched by {match}")
+    return verdict("matched by", match, f"matched by {match}")

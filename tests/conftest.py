@@ -1,0 +1,33 @@
+"""Keep tests away from the user's caches and from the network."""
+
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+
+_SCRATCH = tempfile.mkdtemp(prefix="zoo-tests-")
+# The hub client reads these once, when it is first imported.
+os.environ["HF_HOME"] = str(Path(_SCRATCH, "hf"))
+os.environ["ZOO_CACHE"] = str(Path(_SCRATCH, "zoo"))
+os.environ["ZOO_PLUGINS"] = ""
+for _name in ("HF_ENDPOINT", "HF_HUB_OFFLINE", "HF_TOKEN", "ZOO_DEBUG", "ZOO_PLUGINS_STRICT"):
+    os.environ.pop(_name, None)
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def golden() -> Path:
+    """Folder of the recorded outputs of the authors' code."""
+    return ROOT / "tests" / "golden" / "chadavit-tiny"
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """Folder of real images, or a skip."""
+    places = [os.environ.get("ZOO_TEST_DATA"), ROOT.parent / "shared" / "data"]
+    for place in places:
+        if place and Path(place, "bbbc013").is_dir():
+            return Path(place)
+    pytest.skip("no real images: set ZOO_TEST_DATA to a folder that holds bbbc013/ and fields/")

@@ -1,0 +1,55 @@
+"""Records refuse what they cannot mean."""
+
+from pathlib import Path
+
+import pytest
+from zoo.registry import DatasetSpec, EncoderFamily, EncoderSpec, Preprocessing, Task, Weights
+
+
+def spec(**changes):
+    return EncoderSpec(**{"name": "a", "builder": "m:f", "summary": "s", **changes})
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: spec(name="two words"), "no encoder name"),
+        (lambda: spec(name=""), "no encoder name"),
+        (lambda: spec(builder="m.f"), "package.module:callable"),
+        (lambda: spec(role="judge"), "'encoder', 'control'"),
+        (lambda: spec(role="control"), "control kind"),
+        (lambda: spec(control="untrained"), "role is 'encoder'"),
+        (lambda: spec(channels=(0, 3)), "from 1 up"),
+        (lambda: spec(channels=(3, 2)), "from 1 up"),
+        (lambda: EncoderFamily(scheme="A b", resolver="m:f", summary="s"), "no scheme"),
+        (lambda: Weights(), "either on the hub"),
+        (lambda: Weights(repo="a/b", path=Path("x")), "either on the hub"),
+        (lambda: Weights(repo="a/b"), "40-hex"),
+        (lambda: Weights(repo="a/b", revision="main"), "40-hex"),
+        (lambda: Weights(path=Path("x"), sha256="abc"), "64 lower-case hex"),
+        (lambda: Preprocessing(scaling="log"), "must be one of"),
+        (lambda: Preprocessing(percentiles=(5, 5)), "must rise"),
+        (lambda: Preprocessing(resize=0), "positive"),
+        (lambda: Preprocessing(resize=100, crop=224), "larger than resize"),
+        (lambda: Task(kind="guess", target="t", title="t"), "must be one of"),
+        (
+            lambda: DatasetSpec(
+                name="d", builder="m:f", summary="s", label="l", group="g", tasks=()
+            ),
+            "at least one task",
+        ),
+    ],
+)
+def test_a_record_refuses_nonsense(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_records_cannot_be_changed():
+    with pytest.raises(AttributeError):
+        spec().name = "b"
+
+
+def test_preprocessing_says_itself_in_one_line():
+    assert str(Preprocessing()) == "scaling auto (0.1–99.9 %), shorter side 256, centre crop 224"
+    assert str(Preprocessing(scaling="range", resize=None, crop=None)) == "scaling range"

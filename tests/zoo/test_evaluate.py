@@ -1,0 +1,314 @@
+"""The whole evaluation, on plates whose truth is known."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from zoo.plugins.phantom import Dials, make
+from zoo.registry import DatasetSpec, EncoderSpec, Task, registry
+
+import zoo
+from zoo._dataset import Dataset
+from zoo._evaluate import CONTROLS, CONTROLS_RAGGED
+from zoo._read import Image
+from zoo._tasks import answer, ask, folds
+from zoo._verdict import estimate, judge, resamples
+
+SMALL = Dials(plates=4, doses=3, replicates=2, cells=8)
+
+
+def spec(*tasks, **changes):
+    fields = {
+        "name": "plate",
+        "builder": "m:f",
+        "summary": "s",
+        "label": "dose",
+        "group": "row",
+        "tasks": tasks or (Task(kind="probe", target="dose", title="dose"),),
+    }
+    return DatasetSpec(**{**fields, **changes})
+
+
+def table(rows=6, doses=4):
+    return pd.DataFrame(
+        {"row": np.repeat(list("ABCDEFGH")[:rows], doses), "dose": np.tile(np.arange(doses), rows)}
+    )
+
+
+TASKS = {kind: Task(kind=kind, target="dose", title="t") for kind in ("dose", "knn", "probe")}
+TASKS["separation"] = Task(kind="separation", target="dose", title="t", where={"dose": (0, 3)})
+TASKS["retrieval"] = Task(kind="retrieval", target="dose", title="t")
+
+
+@pytest.mark.parametrize("kind", TASKS)
+def test_an_embedding_of_the_answer_is_perfect(kind):
+    metadata = table()
+    question = ask(TASKS[kind], metadata, "row")
+    rng = np.random.default_rng(0)
+    matrix = np.eye(4)[metadata["dose"]] * 50 + rng.normal(size=(24, 4))
+    matrix = np.c_[matrix, 100 * metadata["dose"]]
+    for score in answer(question, matrix[question.items]):
+        # Ties in the truth keep a rank correlation of four doses at 0.968 even when perfect.
+        assert score.of(np.arange(len(question.items))) > 0.96
+
+
+@pytest.mark.parametrize("kind", TASKS)
+def test_noise_is_at_its_chance_level(kind):
+    metadata = table(rows=8)
+    question = ask(TASKS[kind], metadata, "row")
+    values = []
+    for seed in range(30):
+        matrix = np.random.default_rng(seed).normal(size=(32, 5))[question.items]
+        scores = answer(question, matrix)
+        values.append([s.of(np.arange(len(question.items))) for s in scores])
+    # Out-of-fold answers of a model fitted to noise lie a little below chance; 30 seeds of 32
+    # items have a standard error of about 0.03.
+    for score, mean in zip(scores, np.mean(values, axis=0), strict=True):
+        assert mean == pytest.approx(score.chance, abs=0.13)
+
+
+def test_folds_never_split_a_group():
+    groups = np.random.default_rng(0).integers(0, 25, 200)
+    tested = []
+    for train, test in folds(groups):
+        assert not set(groups[train]) & set(groups[test])
+        tested += list(test)
+    assert sorted(tested) == list(range(200))
+
+
+def test_nothing_of_the_held_out_group_reaches_the_model():
+    # A group whose features are spoilt changes no other group's answer unless it leaks.
+    metadata = table(rows=5)
+    question = ask(TASKS["knn"], metadata, "row")
+    rng = np.random.default_rng(0)
+    matrix = np.eye(4)[metadata["dose"]] * 5 + rng.normal(size=(20, 4))
+    spoilt = matrix.copy()
+    spoilt[metadata["row"] == "A"] *= 1e6
+    inside = np.flatnonzero(metadata["row"] == "A")
+    clean_score = answer(question, matrix)[0].of(inside)
+    assert clean_score == 1
+    assert answer(question, spoilt)[0].of(inside) <= clean_score
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: t.assign(dose=1), "two values of dose"),
+        (lambda t: t.assign(row="A"), "two groups of row"),
+        (lambda t: t.assign(dose=range(len(t))), "nothing can be retrieved|one class"),
+    ],
+)
+def test_questions_that_have_no_answer_are_refused(change, message):
+    metadata = change(table())
+    with pytest.raises(zoo.EvaluationError, match=message):
+        ask(TASKS["retrieval"], metadata, "row")
+
+
+def test_a_group_with_one_member_is_fine_and_missing_labels_are_counted():
+    metadata = table()
+    metadata.loc[0, "row"] = "Z"
+    metadata["dose"] = metadata["dose"].astype(float)
+    metadata.loc[5, "dose"] = np.nan
+    question = ask(TASKS["probe"], metadata, "row")
+    assert len(question.items) == 23
+    assert question.left_out == ("1 item(s) without dose or row",)
+    matrix = np.random.default_rng(0).normal(size=(23, 3))
+    assert np.isfinite(answer(question, matrix)[0].of(np.arange(23)))
+
+
+def test_items_without_a_replicate_are_counted():
+    metadata = table()
+    metadata.loc[0, "dose"] = 99
+    question = ask(TASKS["retrieval"], metadata, "row")
+    assert question.left_out == ("1 item(s) without a replicate in another row",)
+
+
+def test_a_class_in_one_group_only_is_refused_where_it_leaves_no_training_data():
+    metadata = pd.DataFrame({"row": ["A", "A", "B", "B"], "dose": [0, 0, 1, 1]})
+    question = ask(TASKS["probe"], metadata, "row")
+    with pytest.raises(zoo.EvaluationError, match="one class only"):
+        answer(question, np.zeros((4, 2)))
+
+
+def test_wide_embeddings_give_the_same_answers_when_turned():
+    # A feature repeated fills more columns than there are items, without new information.
+    metadata = table(rows=4)
+    question = ask(TASKS["dose"], metadata, "row")
+    rng = np.random.default_rng(1)
+    narrow = rng.normal(size=(16, 3)) + metadata["dose"].to_numpy()[:, None]
+    wide = np.c_[narrow, np.zeros((16, 60))]
+    for a, b in zip(answer(question, narrow), answer(question, wide), strict=True):
+        assert a.of(np.arange(16)) == pytest.approx(b.of(np.arange(16)), abs=1e-6)
+
+
+def test_permuted_labels_rarely_beat_all_controls():
+    metadata = table(rows=8)
+    rng = np.random.default_rng(0)
+    won = 0
+    for _ in range(40):
+        shuffled = metadata.assign(dose=rng.permutation(metadata["dose"]))
+        question = ask(TASKS["probe"], shuffled, "row")
+        draws = resamples(question.groups)[:200]
+        scores = {
+            n: estimate(answer(question, rng.normal(size=(32, 6))), draws, 32) for n in "eabc"
+        }
+        encoder = scores.pop("e")
+        won += judge("e", encoder, scores, 0.25, 8).outcome == "beats all controls"
+    assert won <= 2  # 5 % of 40
+
+
+class Oracle(zoo.Encoder):
+    """Given the nuclear share of the protein, which is what the phantom plants."""
+
+    def forward(self, batch, **requests):
+        rows = []
+        for planes in batch.images():
+            dna, protein = planes.numpy()
+            nucleus = dna > 0.5 * dna.max()
+            rows.append([protein[nucleus].mean() / protein.mean(), 1.0])
+        import torch
+
+        return zoo.Features(torch.tensor(rows, dtype=torch.float32), batch.counts)
+
+
+def oracle():
+    record = EncoderSpec(name="oracle", builder="m:f", summary="s", channels=(2, 2))
+    return Oracle(record)
+
+
+@pytest.fixture(scope="module")
+def phantom_spec():
+    return registry().dataset("phantom")
+
+
+FAST = ["constant", "gaussian", "pixel-statistics", "object-density"]
+
+
+def test_planted_biology_is_found_and_trivial_controls_do_not_have_it(phantom_spec):
+    plate = make(phantom_spec, Dials(plates=6, doses=4, replicates=2))
+    result = zoo.evaluate(oracle(), plate, controls=["constant", "gaussian", "object-density"])
+    outcomes = {f"{r.task} {r.metric}": r.verdict.outcome for r in result.rows}
+    assert outcomes["dose Spearman ρ"] == "beats all controls", result
+    rows = {r.metric: r for r in result.rows}
+    density = rows["Spearman ρ"].estimates["object-density"]
+    assert density.low <= 0.25, "the number of cells carries no dose"
+    assert "beats all controls in" in result.headline
+
+
+def test_a_shortcut_alone_lets_no_encoder_beat_the_controls(phantom_spec):
+    dials = Dials(translocation=0, density_shortcut=3.0, plates=6, doses=4, replicates=2)
+    plate = make(phantom_spec, dials)
+    result = zoo.evaluate(oracle(), plate, controls=FAST)
+    assert "beats all controls" not in [v.outcome for v in result.verdicts], result
+    rows = {r.metric: r for r in result.rows}
+    assert rows["Spearman ρ"].estimates["object-density"].low > 0.3
+
+
+def test_the_result_never_shows_a_score_alone(phantom_spec, tmp_path):
+    plate = make(phantom_spec, SMALL)
+    result = zoo.evaluate(oracle(), plate, controls=FAST[:3])
+    names = {"oracle", *FAST[:3]}
+    for row in result.rows:
+        assert set(row.estimates) == names
+        assert np.isfinite(row.chance)
+        assert (row.n_groups, row.n_items) in {(4, 24), (4, 16)}
+    text = str(result)
+    for word in (*names, "chance", "Verdicts", "items in groups"):
+        assert word in text
+    assert max(map(len, text.splitlines())) <= 120
+    result.to_csv(tmp_path / "s.csv")
+    written = pd.read_csv(tmp_path / "s.csv")
+    assert set(written["encoder"]) == names
+    assert len(written) == len(result.rows) * 4
+    assert written["chance"].notna().all()
+
+
+def test_the_report_is_one_page_without_a_network(phantom_spec, tmp_path):
+    plate = make(phantom_spec, SMALL)
+    result = zoo.evaluate(oracle(), plate, controls=FAST[:2])
+    result.to_html(tmp_path / "deep" / "index.html")
+    page = (tmp_path / "deep" / "index.html").read_text()
+    for word in (result.headline, "constant", "gaussian", "chance", "data:image/png", "<svg"):
+        assert word in page
+    for row in result.rows:
+        assert row.verdict.words in page
+    for outside in ('src="http', 'href="http', "@import", "<script"):
+        assert outside not in page
+
+
+def test_the_twin_of_a_trained_encoder_is_always_a_control(golden, phantom_spec):
+    plate = make(phantom_spec, SMALL)
+    result = zoo.evaluate(
+        zoo.load(f"chadavit:{golden}"), plate, controls=["constant"], twin_seeds=2
+    )
+    twin = f"chadavit-untrained:{golden}"
+    assert set(result.contenders) == {f"chadavit:{golden}", "constant", twin}
+    assert [p["seed"] for p in result.contenders[twin][1]] == [0, 1]
+    assert "(2 seeds)" in result.label(twin)
+    with pytest.raises(zoo.EvaluationError, match="never stands alone"):
+        zoo.evaluate(zoo.load(f"chadavit:{golden}"), plate, controls=[], twin_seeds=0)
+
+
+def test_controls_see_what_the_encoder_sees(golden, phantom_spec):
+    encoder = zoo.load(
+        f"chadavit:{golden}",
+        preprocessing=zoo.Preprocessing(scaling="instance", resize=64, crop=64),
+    )
+    result = zoo.evaluate(encoder, make(phantom_spec, SMALL), controls=["constant"], twin_seeds=1)
+    seen = {p["preprocessing"] for _, records in result.contenders.values() for p in records}
+    assert seen == {"scaling instance, shorter side 64, centre crop 64"}
+
+
+def test_usual_controls_exist_and_fit_their_images():
+    for name in {*CONTROLS, *CONTROLS_RAGGED}:
+        assert registry().encoder(name).role == "control"
+    assert not any("concat" in name for name in CONTROLS_RAGGED)
+
+
+def test_ragged_datasets_get_controls_that_take_them():
+    rng = np.random.default_rng(0)
+    metadata = table(rows=4, doses=2)
+
+    def read(i):
+        return Image(rng.integers(0, 255, (1 + i % 3, 40, 40), dtype=np.uint8))
+
+    plate = Dataset("plate", metadata, read, spec(channels=(1, 3)))
+    record = EncoderSpec(name="mean", builder="m:f", summary="s")
+
+    class Mean(zoo.Encoder):
+        def forward(self, batch, **requests):
+            import torch
+
+            rows = [p.mean().reshape(1) for p in batch.images()]
+            return zoo.Features(torch.stack(rows), batch.counts)
+
+    controls = ["pixel-statistics-mean", "object-density"]
+    result = zoo.evaluate(Mean(record), plate, controls=controls, cache=False)
+    assert len(result.rows) == 1
+
+
+def test_a_dataset_without_a_spec_or_with_a_bad_image_is_refused():
+    plate = Dataset("plate", table(), lambda i: Image(np.zeros((2, 40, 40), np.uint8)))
+    with pytest.raises(zoo.EvaluationError, match="no spec"):
+        zoo.evaluate(oracle(), plate)
+    with pytest.raises(zoo.DataError, match="lacks the metadata column"):
+        Dataset("plate", table(), plate.read, spec(label="colour"))
+
+    def read(i):
+        if i == 3:
+            raise zoo.ImageError("well 3 is torn")
+        return plate.read(i)
+
+    broken = Dataset("plate", table(), read, spec(channels=(2, 2)))
+    with pytest.raises(zoo.ImageError, match="well 3 is torn"):
+        zoo.evaluate(oracle(), broken, controls=["constant"], cache=False)
+
+
+def test_the_real_plate(real_data):
+    folder = real_data / "bbbc013"
+    result = zoo.evaluate(oracle(), "bbbc013", data=folder, controls=["constant", "gaussian"])
+    rows = {(r.task, r.metric): r for r in result.rows}
+    assert rows["controls", "ROC AUC"].n_items == 24
+    assert rows["dose", "Spearman ρ"].n_items == 88
+    for control in ("constant", "gaussian"):
+        # 88 items in 8 rows: a score of noise stays within two standard errors of 0.11.
+        assert abs(rows["dose", "Spearman ρ"].estimates[control].value) < 0.35
