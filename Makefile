@@ -39,7 +39,7 @@ types: .wheel-venv/.done
 		--python-executable bin/python -p zoo
 
 wheel: .wheel-venv/.done
-	cd .wheel-venv && bin/python ../tests/smoke.py
+	cd .wheel-venv && bin/python -P ../tests/smoke.py
 
 .wheel-venv/.deps: pyproject.toml | setup
 	$(PYTHON) -m venv --clear .wheel-venv
@@ -54,7 +54,10 @@ wheel: .wheel-venv/.done
 	@touch $@
 
 bench: setup
-	$(BIN)/python -P benchmarks/encode_cpu.py
+	mkdir -p .benchmarks
+	$(BIN)/pytest benchmarks/bench_encode.py --benchmark-json=.benchmarks/encode.json \
+		--benchmark-columns=min,median,rounds --timeout=3000 -q
+	$(BIN)/python benchmarks/encode_table.py .benchmarks/encode.json
 
 readme: setup
 	$(BIN)/python -P docs/make_readme.py

@@ -135,7 +135,7 @@ def _draw_field(
 
 
 def _draw_centres(count: int, rng: np.random.Generator) -> list[tuple[float, float]]:
-    """Draw centres at least 22 pixels apart, so that nuclei do not merge, as far as there is room."""
+    """Draw centres 22 pixels apart or more, so that nuclei stay apart, as far as there is room."""
     centres: list[tuple[float, float]] = []
     for _ in range(40 * max(count, 1)):
         if len(centres) == count:

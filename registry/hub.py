@@ -41,9 +41,9 @@ _WAY_OUT = (
 class Fetched:
     """A weight file on this machine, the hash of its content, and what vouches for it.
 
-    `verified` is ``"record"`` (the hash of the spec), ``"hub"`` (the name of the blob in the
-    cache), ``"first-use"`` (the hash noted at the first download) or, for a local file without
-    a hash, ``"local"``.
+    `verified` is ``"record"`` (the hash of the spec), ``"hub"`` (the hub's own hash, for files
+    that it keeps in LFS), ``"first-use"`` (the hash noted at the first download) or, for a local
+    file without a hash, ``"local"``.
     """
 
     path: Path
@@ -262,7 +262,7 @@ def _ask(endpoint: str, what: str, call: Callable[[], T]) -> T:
     """Call the hub, again while it answers with server errors, and fail in our own words."""
     from huggingface_hub.errors import HFValidationError
 
-    if _is_offline() or not is_reachable(endpoint=endpoint):
+    if not is_reachable(endpoint=endpoint):
         why = "HF_HUB_OFFLINE is set" if _is_offline() else f"{endpoint} cannot be reached"
         raise WeightsNotFoundError(f"{what} is not in the cache, and {why}; {_WAY_OUT}")
     deadline = time.monotonic() + _PATIENCE

@@ -75,18 +75,16 @@ def list_(pattern: str) -> None:
         raise click.ClickException(f"nothing matches {pattern!r}; 'zoo list' shows everything")
     table = _table("encoder", "channels", "size", "weights", "what it is")
     for spec in sorted(encoders, key=lambda s: (s.role == "control", s.name)):
-        table.add_row(spec.name, _channels(spec), _size(spec), _state(spec), _what(spec))
+        _row(table, spec.name, _channels(spec), _size(spec), _state(spec), _what(spec))
     for family in families:
-        table.add_row(f"{family.scheme}:…", "", "", "", family.summary)
+        _row(table, f"{family.scheme}:…", "", "", "", family.summary)
     if encoders or families:
         _console().print(table)
     if datasets:
         table = _table("dataset", "channels", "what it is")
         for dataset in datasets:
             low, high = dataset.channels
-            table.add_row(
-                dataset.name, str(low) if low == high else f"{low}–{high}", dataset.summary
-            )
+            _row(table, dataset.name, str(low) if low == high else f"{low}–{high}", dataset.summary)
         _console().print(table)
     if found.broken:
         click.secho(
@@ -122,13 +120,13 @@ def info(name: str) -> None:
             value = ", ".join(f"{k} {v}" for k, v in value.items())
         elif isinstance(value, tuple):
             value = "\n".join(map(str, value))
-        table.add_row(field.replace("_", " "), str(value))
+        _row(table, field.replace("_", " "), str(value))
     if isinstance(record, EncoderSpec) and record.weights is not None:
-        table.add_row(
-            "on this machine", "yes" if is_cached(record.weights) else "no: zoo pull " + name
+        _row(
+            table, "on this machine", "yes" if is_cached(record.weights) else "no: zoo pull " + name
         )
     if origin is not None:
-        table.add_row("plugin", str(origin))
+        _row(table, "plugin", str(origin))
     _console().print(table)
 
 
@@ -143,7 +141,8 @@ def plugins() -> None:
             state = "ok, but imports torch when it is listed, which slows every command"
         if plugin.cause is None and not plugin.records:
             state = "ok, but offers nothing"
-        table.add_row(
+        _row(
+            table,
             plugin.name,
             f"{plugin.distribution} {plugin.version}",
             _count(plugin.records),
@@ -291,9 +290,9 @@ def doctor() -> None:
     table = _table("", "part", "finding")
     findings = examine()
     for finding in findings:
-        mark = {"ok": "[green]✓[/]", "note": "[yellow]–[/]", "broken": "[red]✗[/]"}[finding.state]
+        mark = {"ok": "✓", "note": "–", "broken": "✗"}[finding.state]
         mend = f"\n→ {finding.mend}" if finding.mend else ""
-        table.add_row(mark, finding.part, finding.text + mend)
+        _row(table, mark, finding.part, finding.text + mend)
     _console().print(table)
     if any(finding.state == "broken" for finding in findings):
         raise SystemExit(1)
@@ -395,6 +394,13 @@ def _table(*headers: str, header: bool = True) -> "Table":
     return table
 
 
+def _row(table: "Table", *cells: str) -> None:
+    """Add a row of plain text: names and causes may hold brackets, which are no markup."""
+    from rich.text import Text
+
+    table.add_row(*map(Text, cells))
+
+
 def _channels(record: Any) -> str:
     low, high = record.channels
     if high is None:
@@ -413,11 +419,7 @@ def _state(spec: EncoderSpec) -> str:
 
 
 def _what(spec: EncoderSpec) -> str:
-    return (
-        f"[{spec.control} control] {spec.summary}".replace("[", r"\[")
-        if spec.control
-        else spec.summary
-    )
+    return f"{spec.control} control: {spec.summary}" if spec.control else spec.summary
 
 
 def _count(records: tuple[Any, ...]) -> str:

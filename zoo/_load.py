@@ -8,9 +8,11 @@ import torch
 from zoo.registry import (
     ArchitectureMismatchError,
     EncoderSpec,
+    Fetched,
     PluginError,
     Preprocessing,
     Weights,
+    WeightsNotFoundError,
     check_header,
     fetch,
     registry,
@@ -69,7 +71,7 @@ def load(
     if weights is not None and spec.weights is None:
         raise ValueError(f"{name} has no weights to replace, so weights= says nothing")
     record = Weights(path=Path(weights)) if weights is not None else spec.weights
-    fetched = fetch(record) if record is not None else None
+    fetched = _fetch(spec, record) if record is not None else None
     encoder = _build(spec, weights=fetched.path if fetched else None, seed=seed or 0)
     if preprocessing is not None:
         encoder.with_preprocessing(preprocessing)
@@ -77,6 +79,14 @@ def load(
         encoder.weights_source, encoder.weights_sha256 = fetched.source, fetched.sha256
     encoder.seed = (seed or 0) if spec.seeded else None
     return encoder.to(device, dtype)
+
+
+def _fetch(spec: EncoderSpec, weights: Weights) -> Fetched:
+    try:
+        return fetch(weights)
+    except WeightsNotFoundError as error:
+        twin = f"; the untrained network is {spec.twin!r}" if spec.twin else ""
+        raise WeightsNotFoundError(f"{spec.name}: {error}{twin}") from error
 
 
 def _build(spec: EncoderSpec, **arguments: Any) -> Encoder:

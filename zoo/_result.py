@@ -206,7 +206,7 @@ class Result:
 
 
 def _cell(estimate: Estimate) -> str:
-    return f"{estimate.value:.2f}\n[{estimate.low:.2f}, {estimate.high:.2f}]".replace("[", r"\[")
+    return f"{estimate.value:.2f}\n\\[{estimate.low:.2f}, {estimate.high:.2f}]"  # no markup
 
 
 def _heading(row: Row) -> str:

@@ -273,6 +273,7 @@ def test_reachable_through_a_proxy(server):
 def test_missing_on_the_hub(server, cache, fields, sentence):
     with pytest.raises(WeightsNotFoundError, match=sentence):
         get(server, cache, weights(server, **fields))
+    assert sum("resolve" in line for line in server.requests) == 1  # asking again is of no use
     assert not traces(cache)
 
 
@@ -378,6 +379,13 @@ def test_force_keeps_the_cause(server, cache):
     assert caught.value.__cause__ is not None
     server.fault = None
     assert get(server, cache).sha256 == SHA256
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_refused_between_question_and_download(server, cache, force):
+    server.fault = "403-later"
+    with pytest.raises(AccessDeniedError, match="HTTP 403"):
+        get(server, cache, force=force)
 
 
 @pytest.mark.parametrize("fault", ["other-commit", "other-service"])

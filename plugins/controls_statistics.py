@@ -1,0 +1,87 @@
+"""What the histogram of an image tells, without looking at where any pixel is."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+import zoo
+
+PERCENTILES = (1, 5, 25, 50, 75, 95, 99)
+
+
+def plane_statistics(plane: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Summarise one plane in 10 numbers.
+
+    Returns
+    -------
+    NDArray
+        Mean, sd, the percentiles of `PERCENTILES` (linear between pixels), and the saturated
+        share: pixels at or above 1, the top of the prepared scale. Scaling by percentiles clips
+        there, so that at least its upper tail (0.1 % by default) counts as saturated.
+    """
+    pixels = plane.astype(np.float64).ravel()
+    saturated = np.mean(pixels >= 1.0)
+    return np.array([pixels.mean(), pixels.std(), *np.percentile(pixels, PERCENTILES), saturated])
+
+
+def channel_correlations(image: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Correlate the pixels of each pair of channels (Pearson), in the order 01, 02, …, 12, 13, ….
+
+    A pair with a constant channel gets 0, so that a black channel says nothing.
+    """
+    flat = image.reshape(len(image), -1).astype(np.float64)
+    # The mean of equal floats can differ from them in the last bit: ask the pixels themselves.
+    varies = flat.min(axis=1) < flat.max(axis=1)
+    centred = flat - flat.mean(axis=1, keepdims=True)
+    length = np.sqrt((centred**2).sum(axis=1))
+    varies &= length > 0
+    unit = centred * np.where(varies, 1.0 / np.where(varies, length, 1.0), 0.0)[:, None]
+    pairs = np.triu_indices(len(image), k=1)
+    correlations: NDArray[np.float64] = np.clip(unit @ unit.T, -1.0, 1.0)[pairs]
+    return correlations
+
+
+class PixelStatistics(zoo.Encoder):
+    """Statistics of each channel and between channels, joined or averaged over channels."""
+
+    can_give = frozenset({"channels"})
+
+    def __init__(self, spec: zoo.EncoderSpec) -> None:
+        super().__init__(spec)
+        self.equal_channels = spec.options["join"] == "concat"
+
+    def forward(
+        self,
+        batch: zoo.ImageBatch,
+        *,
+        channels: bool = False,
+        tokens: bool = False,
+        layer: int | None = None,
+    ) -> zoo.Features:
+        """Summarise each image by itself."""
+        rows, planes = [], []
+        for image in batch.images():
+            pixels = image.float().cpu().numpy()
+            each = np.stack([plane_statistics(plane) for plane in pixels])  # (C, 10)
+            between = channel_correlations(pixels)  # (C · (C - 1) / 2,)
+            if self.equal_channels:
+                rows.append(np.concatenate([each.ravel(), between]))
+            else:
+                mean = between.mean() if len(between) else 0.0
+                rows.append(np.append(each.mean(axis=0), mean))
+            planes.append(each)
+        place = batch.planes.device
+        return zoo.Features(
+            torch.from_numpy(np.stack(rows).astype(np.float32)).to(place),
+            batch.counts,
+            torch.from_numpy(np.concatenate(planes).astype(np.float32)).to(place)
+            if channels
+            else None,
+        )
+
+
+def build(spec: zoo.EncoderSpec, *, weights: Path | None, seed: int) -> PixelStatistics:
+    """Build from the record; there is nothing to load and nothing random."""
+    return PixelStatistics(spec)

@@ -1,0 +1,151 @@
+"""A conformance kit for authors of encoders: run it in your tests, as we do in ours."""
+
+import json
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from zoo.registry import EncoderSpec, Preprocessing
+
+from ._encoder import Encoder, Features
+from ._load import load
+
+__all__ = ["Check", "check_encoder"]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check: `problem` is None where it holds, `skipped` says why it did not run."""
+
+    name: str
+    problem: str | None = None
+    skipped: str | None = None
+
+
+def check_encoder(
+    encoder: str | Encoder, *, channels: tuple[int, ...] | None = None
+) -> list[Check]:
+    """Check that an encoder keeps the promises of `zoo.Encoder`, and raise if it does not.
+
+    Parameters
+    ----------
+    encoder
+        A name or a loaded encoder.
+    channels
+        Channel counts to try; by default the smallest that the record allows, and two more.
+
+    Returns
+    -------
+    list of Check
+        Every check that was run or skipped, so that their number can be seen.
+
+    Raises
+    ------
+    AssertionError
+        Listing all promises that are broken.
+    """
+    subject = load(encoder) if isinstance(encoder, str) else encoder
+    if channels is None:
+        low, high = subject.spec.channels
+        channels = tuple(c for c in (low, low + 1, low + 2) if high is None or c <= high)
+        if subject.equal_channels:
+            channels = channels[:1]
+    images = _images(channels, subject.spec.preprocessing)
+    together = subject.encode(images)
+    checks = [
+        _record(subject),
+        _shape(subject, together, len(images)),
+        _repeatable(subject, images, together),
+        _alone(subject, images, together),
+        _any_order(subject, images, together),
+        _dark(subject, channels[0]),
+        *(_request(subject, images, what) for what in ("channels", "tokens", "layer")),
+    ]
+    broken = [f"{c.name}: {c.problem}" for c in checks if c.problem]
+    if broken:
+        raise AssertionError(f"{subject.name} breaks {len(broken)} of {len(checks)} promises:\n"
+                             + "\n".join(broken))  # fmt: skip
+    return checks
+
+
+def _images(counts: tuple[int, ...], preprocessing: Preprocessing) -> list[NDArray[np.uint8]]:
+    side = max(preprocessing.crop or 64, preprocessing.min_side)
+    rng = np.random.default_rng(0)
+    return [
+        rng.integers(0, 256, (c, side, side + 16), dtype=np.uint8) for c in (*counts, counts[0])
+    ]
+
+
+def _record(encoder: Encoder) -> Check:
+    name = "the record and the provenance are plain values"
+    try:
+        json.dumps(encoder.provenance())
+    except TypeError as error:
+        return Check(name, str(error))
+    sound = isinstance(encoder.spec, EncoderSpec)
+    return Check(name, None if sound else f"spec is {encoder.spec!r}")
+
+
+def _shape(encoder: Encoder, found: Features, count: int) -> Check:
+    name = "the embedding is finite, float32, one row for each image"
+    e = found.embedding
+    if e.ndim != 2 or e.shape[0] != count or e.dtype != torch.float32:
+        return Check(name, f"it is {tuple(e.shape)} {e.dtype} for {count} images")
+    if not bool(e.isfinite().all()):
+        return Check(name, "it holds NaN or infinite numbers")
+    wanted = encoder.spec.embedding_size
+    if wanted is not None and e.shape[1] != wanted:
+        return Check(name, f"it has {e.shape[1]} columns, the record says {wanted}")
+    return Check(name)
+
+
+def _repeatable(encoder: Encoder, images: list[NDArray[np.uint8]], before: Features) -> Check:
+    same = torch.equal(encoder.encode(images).embedding, before.embedding)
+    return Check("the same images give the same numbers", None if same else "they differ")
+
+
+def _alone(encoder: Encoder, images: list[NDArray[np.uint8]], together: Features) -> Check:
+    alone = torch.cat([encoder.encode([image]).embedding for image in images])
+    return Check("an image alone is as in company", _difference(alone, together.embedding))
+
+
+def _any_order(encoder: Encoder, images: list[NDArray[np.uint8]], before: Features) -> Check:
+    back = encoder.encode(images[::-1]).embedding.flip(0)
+    return Check("the order of images changes nothing", _difference(back, before.embedding))
+
+
+def _dark(encoder: Encoder, count: int) -> Check:
+    name = "black images give finite numbers"
+    side = max(encoder.spec.preprocessing.crop or 64, encoder.spec.preprocessing.min_side)
+    found = encoder.encode([np.zeros((count, side, side), dtype=np.uint8)]).embedding
+    return Check(name, None if bool(found.isfinite().all()) else "they are not finite")
+
+
+def _request(encoder: Encoder, images: list[NDArray[np.uint8]], what: str) -> Check:
+    name = f"{what} can be asked for"
+    if what not in encoder.can_give:
+        try:
+            encoder.encode(images[:1], **{what: 1 if what == "layer" else True})  # type: ignore[arg-type]
+        except ValueError:
+            return Check(name, skipped=f"{encoder.name} gives none, and says so")
+        return Check(name, "it is not in can_give, but asking for it is no error")
+    found = encoder.encode(images, **{what: 1 if what == "layer" else True})  # type: ignore[arg-type]
+    if what == "channels":
+        rows = sum(len(image) for image in images)
+        sound = found.channels is not None and len(found.channels) == rows
+        return Check(name, None if sound else f"there is not one row for each of {rows} channels")
+    if what == "tokens":
+        offsets, tokens = found.token_offsets, found.tokens
+        sound = offsets is not None and tokens is not None and int(offsets[-1]) == len(tokens)
+        sound = sound and offsets is not None and len(offsets) == len(images) + 1
+        return Check(name, None if sound else "tokens and token_offsets do not fit")
+    return Check(name)
+
+
+def _difference(found: torch.Tensor, wanted: torch.Tensor) -> str | None:
+    scale = max(float(wanted.abs().max()), 1e-12)
+    worst = float((found - wanted).abs().max()) / scale
+    # Matrix products of other shapes sum in another order: 1e-4 is float32 with room.
+    return f"they differ by {worst:.1e} of the largest number" if worst > 1e-4 else None
