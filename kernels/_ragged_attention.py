@@ -13,12 +13,16 @@ BACKENDS = ("sdpa", "reference")
 
 @dataclass(frozen=True)
 class Bucket:
-    """Sequences of one length: adjacent rows from `start`, or the rows listed in `rows`."""
+    """Sequences of one length: adjacent rows from `start`, or the rows listed in `rows`.
+
+    `members` are the sequences' places in the batch.
+    """
 
     length: int
     size: int
     start: int
     rows: Tensor | None
+    members: Tensor
 
 
 @dataclass(frozen=True)
@@ -46,17 +50,19 @@ class RaggedPlan:
             if length < 0:
                 raise ValueError(f"a sequence has the length {length}, but none can be negative")
             starts.append(starts[-1] + length)
-        members: dict[int, list[int]] = {}
-        for start, length in zip(starts, lengths, strict=False):
+        by_length: dict[int, list[int]] = {}
+        for i, length in enumerate(lengths):
             if length:
-                members.setdefault(length, []).append(start)
+                by_length.setdefault(length, []).append(i)
         buckets = []
-        for length, first_rows in members.items():
+        for length, members in by_length.items():
+            first_rows = [starts[i] for i in members]
             rows = None
             if any(b - a != length for a, b in pairwise(first_rows)):
                 offsets = torch.tensor(first_rows)[:, None] + torch.arange(length)
                 rows = offsets.flatten().to(device)
-            buckets.append(Bucket(length, len(first_rows), first_rows[0], rows))
+            places = torch.tensor(members, device=device)
+            buckets.append(Bucket(length, len(members), first_rows[0], rows, places))
         cu_seqlens = torch.tensor(starts, dtype=torch.int32, device=device)
         return cls(cu_seqlens, tuple(buckets))
 
@@ -83,6 +89,7 @@ def ragged_attention(
     cu_seqlens: Tensor,
     *,
     plan: RaggedPlan | None = None,
+    first_only: bool = False,
     scale: float | None = None,
     backend: str | None = None,
 ) -> Tensor:
@@ -96,6 +103,9 @@ def ragged_attention(
         Row where each sequence starts, and T: `(B + 1,)` int32. Empty sequences are allowed.
     plan
         The layout made from `cu_seqlens` beforehand, so that layers share it; trusted as it is.
+    first_only
+        Compute the first row of each sequence and nothing else, as a last layer needs it when only
+        the CLS embedding is read.
     scale
         Factor on the scores; 1/sqrt(d) by default.
     backend
@@ -105,7 +115,8 @@ def ragged_attention(
     Returns
     -------
     Tensor
-        `(T, H, d)`, in the dtype of `qkv`.
+        `(T, H, d)`, in the dtype of `qkv`; with `first_only` `(B, H, d)`, zeros for an empty
+        sequence.
 
     Raises
     ------
@@ -125,13 +136,13 @@ def ragged_attention(
     if backend is None:
         backend = "sdpa"
     if backend == "sdpa":
-        return _bucketed_sdpa(qkv, plan, scale)
+        return _bucketed_sdpa(qkv, plan, scale, first_only)
     if backend == "reference":
-        return _reference(qkv, plan, scale)
+        return _reference(qkv, plan, scale, first_only)
     raise ValueError(f"backend is {backend!r}, but must be one of {', '.join(BACKENDS)}")
 
 
-def _bucketed_sdpa(qkv: Tensor, plan: RaggedPlan, scale: float) -> Tensor:
+def _bucketed_sdpa(qkv: Tensor, plan: RaggedPlan, scale: float, first_only: bool) -> Tensor:
     total, _, heads, size = qkv.shape
     outputs: list[tuple[Bucket, Tensor]] = []
     for bucket in plan.buckets:
@@ -139,8 +150,15 @@ def _bucketed_sdpa(qkv: Tensor, plan: RaggedPlan, scale: float) -> Tensor:
         rows = qkv[bucket.start : stop] if bucket.rows is None else qkv[bucket.rows]
         dense = rows.view(bucket.size, bucket.length, 3, heads, size)
         q, k, v = dense.permute(2, 0, 3, 1, 4)  # each (b, H, n, d)
+        if first_only:
+            q = q[:, :, :1]
         mixed = F.scaled_dot_product_attention(q, k, v, scale=scale)
         outputs.append((bucket, mixed.transpose(1, 2).reshape(-1, heads, size)))
+    if first_only:
+        first = qkv.new_zeros((len(plan.cu_seqlens) - 1, heads, size))
+        for bucket, mixed in outputs:
+            first[bucket.members] = mixed
+        return first
     if len(outputs) == 1:
         bucket, mixed = outputs[0]
         if bucket.rows is None and mixed.shape[0] == total:
@@ -154,7 +172,7 @@ def _bucketed_sdpa(qkv: Tensor, plan: RaggedPlan, scale: float) -> Tensor:
     return out
 
 
-def _reference(qkv: Tensor, plan: RaggedPlan, scale: float) -> Tensor:
+def _reference(qkv: Tensor, plan: RaggedPlan, scale: float, first_only: bool) -> Tensor:
     """Softmax of the scores, one sequence after the other, in at least float32."""
     out = torch.empty_like(qkv[:, 0])
     starts = plan.cu_seqlens.tolist()
@@ -163,4 +181,9 @@ def _reference(qkv: Tensor, plan: RaggedPlan, scale: float) -> Tensor:
         q, k, v = wide[a:b].permute(1, 2, 0, 3)  # each (H, n, d)
         weights = torch.softmax(scale * q @ k.transpose(1, 2), dim=-1)  # (H, n, n)
         out[a:b] = (weights @ v).transpose(0, 1).to(out.dtype)
-    return out
+    if not first_only:
+        return out
+    lengths = plan.cu_seqlens.diff()
+    first = out.new_zeros((len(lengths), *out.shape[1:]))
+    first[lengths > 0] = out[plan.cu_seqlens[:-1][lengths > 0].long()]
+    return first

@@ -24,13 +24,13 @@ class Attention(nn.Module):
         self.in_proj_bias = nn.Parameter(torch.zeros(3 * dim))
         self.out_proj = nn.Linear(dim, dim)
 
-    def forward(self, x: Tensor, plan: RaggedPlan) -> Tensor:
-        """Mix the rows `(T, D)` of each image."""
+    def forward(self, x: Tensor, plan: RaggedPlan, cls_only: bool) -> Tensor:
+        """Mix the rows `(T, D)` of each image; all rows, or the CLS rows `(B, D)`."""
         total, dim = x.shape
         qkv = F.linear(x, self.in_proj_weight, self.in_proj_bias)
         qkv = qkv.view(total, 3, self.heads, dim // self.heads)
-        mixed = ragged_attention(qkv, plan.cu_seqlens, plan=plan)  # (T, H, D / H)
-        out: Tensor = self.out_proj(mixed.reshape(total, dim))
+        mixed = ragged_attention(qkv, plan.cu_seqlens, plan=plan, first_only=cls_only)
+        out: Tensor = self.out_proj(mixed.reshape(-1, dim))
         return out
 
 
@@ -45,10 +45,13 @@ class Block(nn.Module):
         self.norm1 = nn.LayerNorm(dim, eps=eps)
         self.norm2 = nn.LayerNorm(dim, eps=eps)
 
-    def forward(self, x: Tensor, plan: RaggedPlan) -> Tensor:
-        """Map tokens `(T, D)` to tokens."""
-        x = self.norm1(x + self.self_attn(self.norm1(x), plan))
-        out: Tensor = self.norm2(x + self.linear2(F.relu(self.linear1(x))))
+    def forward(self, x: Tensor, plan: RaggedPlan, cls_only: bool = False) -> Tensor:
+        """Map tokens `(T, D)` to tokens, or to the CLS rows `(B, D)` where nothing else is read."""
+        attended = self.self_attn(self.norm1(x), plan, cls_only)
+        if cls_only:
+            x = x[plan.cu_seqlens[:-1].long()]
+        x = self.norm1(x + attended)
+        out: Tensor = self.norm2(x + self.linear2(F.relu(self.linear1(x), inplace=True)))
         return out
 
 
@@ -97,8 +100,14 @@ class ChAdaViT(nn.Module):
         self.norm = nn.LayerNorm(embed_dim, eps=layer_norm_eps)
 
     def forward(
-        self, planes: Tensor, counts: Tensor, places: Tensor, layer: int | None = None
-    ) -> tuple[Tensor, Tensor]:
+        self,
+        planes: Tensor,
+        counts: Tensor,
+        places: Tensor,
+        *,
+        layer: int | None = None,
+        cls_only: bool = False,
+    ) -> tuple[Tensor, Tensor | None]:
         """Return CLS rows and patch rows after a layer.
 
         Parameters
@@ -111,11 +120,13 @@ class ChAdaViT(nn.Module):
             Row of the channel embedding for each plane, `(sum of C_i,)`.
         layer
             Number of layers to run; all by default.
+        cls_only
+            Leave out what only the patch rows of the last layer would need.
 
         Returns
         -------
         tuple of Tensor
-            `(B, D)` and `(sum of C_i, P, D)`, after the final norm.
+            `(B, D)` and `(sum of C_i, P, D)` or None, after the final norm.
         """
         patches = self.token_learner(planes)  # (N, P, D)
         patches = patches + self.position(planes.shape[1:]) + self.channel_token[0, places]
@@ -130,9 +141,12 @@ class ChAdaViT(nn.Module):
         x = patches.new_empty(n * p + len(counts), dim)  # (T, D)
         x[cls_rows] = (self.cls_token + self.pos_embed[..., 0, :])[0, 0].to(x.dtype)
         x[patch_rows] = patches.reshape(n * p, dim)
-        for block in self.blocks[:layer]:
+        *body, last = self.blocks[:layer]
+        for block in body:
             x = block(x, plan)
-        x = self.norm(x)
+        x = self.norm(last(x, plan, cls_only))
+        if cls_only:
+            return x, None
         return x[cls_rows], x[patch_rows].view(n, p, dim)
 
     def position(self, size: torch.Size) -> Tensor:
@@ -190,7 +204,11 @@ class ChAdaViTEncoder(zoo.Encoder):
             if not (1 <= layer <= depth or -depth <= layer <= -1):
                 raise ValueError(f"layer is {layer}, but {self.name} has the layers 1 to {depth}")
             layer = layer if layer > 0 else depth + 1 + layer
-        cls, patches = self.model(batch.planes, batch.counts, places, layer)
+        cls, patches = self.model(
+            batch.planes, batch.counts, places, layer=layer, cls_only=not (channels or tokens)
+        )
+        if patches is None:
+            return zoo.Features(cls, batch.counts)
         offsets = torch.cat([batch.counts.new_zeros(1), batch.counts.cumsum(0)]) * patches.shape[1]
         return zoo.Features(
             cls,

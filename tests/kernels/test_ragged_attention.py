@@ -49,6 +49,17 @@ def test_equals_a_naive_loop(backend, case):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("case", LENGTHS)
+def test_the_first_rows_alone_are_the_first_rows_of_all(backend, case):
+    qkv, cu = packed(LENGTHS[case])
+    found = ragged_attention(qkv, cu, first_only=True, backend=backend)
+    every = naive(qkv, LENGTHS[case], 8**-0.5)
+    for i, length in enumerate(LENGTHS[case]):
+        wanted = every[cu[i]] if length else torch.zeros(2, 8, dtype=torch.float64)
+        torch.testing.assert_close(found[i], wanted, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_the_scale_can_be_given(backend):
     qkv, cu = packed([3, 4])
     found = ragged_attention(qkv, cu, scale=0.1, backend=backend)

@@ -43,6 +43,13 @@ def test_equals_the_recorded_outputs(encoder, expected, number):
     assert features.token_offsets.diff().tolist() == patches
 
 
+@pytest.mark.parametrize("number", CASES)
+def test_the_embedding_alone_is_the_embedding_beside_tokens(encoder, expected, number):
+    alone = encoder.encode(case(expected, number), preprocess=False)
+    assert alone.tokens is None
+    assert relative(alone.embedding, expected[f"case{number}.cls"]) < 1e-5
+
+
 @pytest.mark.parametrize("batch_planes", [1, 4, 1000])
 def test_batching_changes_nothing(encoder, expected, batch_planes):
     images = case(expected, 0)
