@@ -32,12 +32,9 @@ def channel_correlations(image: NDArray[np.floating]) -> NDArray[np.float64]:
     A pair with a constant channel gets 0, so that a black channel says nothing.
     """
     flat = image.reshape(len(image), -1).astype(np.float64)
-    # The mean of equal floats can differ from them in the last bit: ask the pixels themselves.
-    varies = flat.min(axis=1) < flat.max(axis=1)
     centred = flat - flat.mean(axis=1, keepdims=True)
-    length = np.sqrt((centred**2).sum(axis=1))
-    varies &= length > 0
-    unit = centred * np.where(varies, 1.0 / np.where(varies, length, 1.0), 0.0)[:, None]
+    length = np.linalg.norm(centred, axis=1, keepdims=True)
+    unit = np.divide(centred, length, out=np.zeros_like(centred), where=length > 0)
     pairs = np.triu_indices(len(image), k=1)
     correlations: NDArray[np.float64] = np.clip(unit @ unit.T, -1.0, 1.0)[pairs]
     return correlations

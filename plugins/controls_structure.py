@@ -85,17 +85,12 @@ def segment(image: NDArray[np.floating], stains: tuple[str, ...] | None = None) 
     """
     height, width = image.shape[1:]
     side = float(np.sqrt(height * width))
-    extent = (height / side, width / side)
     nuclear = nuclear_channel(stains)
     chosen = image if nuclear is None else image[[nuclear]]
     brightness = np.mean([_to_unit(plane, SMOOTHING * side) for plane in chosen], axis=0)
-    if brightness.min() == brightness.max():
-        return Objects(np.zeros((0, 2)), np.zeros(0), extent)
-
-    smallest = SMALLEST * side**2
-    mask = brightness > threshold_otsu(brightness)
-    mask = ~_without_small(~mask, smallest)
-    labels = _split(_without_small(mask, smallest), max(1, round(APART * side)))
+    mask = brightness > threshold_otsu(brightness)  # nowhere, where brightness is constant
+    mask = _fill_small_holes(mask, SMALLEST * side**2)
+    labels = _split(mask, max(1, round(APART * side)))
     counts = np.bincount(labels.ravel())
     centres = np.stack(
         [
@@ -104,10 +99,9 @@ def segment(image: NDArray[np.floating], stains: tuple[str, ...] | None = None) 
         ],
         axis=1,
     )
-    # Splitting can cut slivers off; label 0 is the background.
-    kept = np.flatnonzero(counts >= smallest)
-    kept = kept[kept > 0]
-    return Objects(centres[kept] / side, counts[kept] / side**2, extent)
+    counts[0] = 0  # the background
+    kept = np.flatnonzero(counts >= SMALLEST * side**2)
+    return Objects(centres[kept] / side, counts[kept] / side**2, (height / side, width / side))
 
 
 def _to_unit(plane: NDArray[np.floating], sd: float) -> Array:
@@ -119,13 +113,12 @@ def _to_unit(plane: NDArray[np.floating], sd: float) -> Array:
     return smooth
 
 
-def _without_small(mask: NDArray[np.bool_], smallest: float) -> NDArray[np.bool_]:
-    """Drop connected parts with fewer pixels."""
-    labels, _ = ndimage.label(mask)
-    large = np.bincount(labels.ravel()) >= smallest
-    large[0] = False
-    kept: NDArray[np.bool_] = large[labels]
-    return kept
+def _fill_small_holes(mask: NDArray[np.bool_], smallest: float) -> NDArray[np.bool_]:
+    holes, _ = ndimage.label(~mask)
+    small = np.bincount(holes.ravel()) < smallest
+    small[0] = False  # the objects
+    filled: NDArray[np.bool_] = mask | small[holes]
+    return filled
 
 
 def _split(mask: NDArray[np.bool_], apart: int) -> NDArray[np.int32]:

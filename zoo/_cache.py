@@ -9,6 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from ._encoder import Encoder
@@ -46,13 +47,15 @@ class EmbeddingCache:
 
     def get(self, encoder: Encoder, image: str, count: int) -> NDArray[np.float32] | None:
         """Return the row of an image of `count` channels, or None."""
-        return self._store(self._key(encoder, count)).get(image)
+        key = self._key(encoder, count)
+        return None if key is None else self._store(key).get(image)
 
     def put(self, encoder: Encoder, image: str, count: int, row: NDArray[np.float32]) -> None:
         """Remember a row until `flush` writes it."""
         key = self._key(encoder, count)
-        self._store(key)[image] = row
-        self._changed.add(key)
+        if key is not None:
+            self._store(key)[image] = row
+            self._changed.add(key)
 
     def flush(self) -> None:
         """Write what is new, each file in one step."""
@@ -83,28 +86,46 @@ class EmbeddingCache:
                     raise
         return self._rows[key]
 
-    def _key(self, encoder: Encoder, count: int) -> str:
+    def _key(self, encoder: Encoder, count: int) -> str | None:
+        """Everything that decides a row, or None for encoders that did not come from `zoo.load`.
+
+        What somebody built by hand may differ in ways that no record shows.
+        """
+        if not encoder.from_registry:
+            return None
         known = (id(encoder), count)
         if known not in self._keys:
             record = {
                 **encoder.provenance(),
                 "preprocessing": repr(encoder.spec.preprocessing),
                 "channels": count,
-                "code": _code_fingerprint(encoder.spec.builder.partition(":")[0]),
+                "code": _code_fingerprint(type(encoder).__module__),
+                "state": _state_fingerprint(encoder),
             }
             text = json.dumps(record, sort_keys=True)
             self._keys[known] = hashlib.sha256(text.encode()).hexdigest()
         return self._keys[known]
 
 
+def _state_fingerprint(encoder: Encoder) -> str | None:
+    """Hash the parameters as they are now, since a network may have been trained after loading."""
+    if encoder.model is None:
+        return None
+    digest = hashlib.sha256()
+    for name, tensor in encoder.model.state_dict().items():
+        digest.update(f"{name}{tensor.dtype}{tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
 @cache
-def _code_fingerprint(builder_module: str) -> str:
+def _code_fingerprint(module: str) -> str:
     """Hash the code that makes embeddings, so that no row outlives the code that made it."""
     digest = hashlib.sha256()
     for library in ("torch", "timm", "numpy", "scipy", "scikit-image"):
         digest.update(f"{library} {version(library)}".encode())
     files = [Path(__file__).with_name(f"{name}.py") for name in ("_encoder", "_preprocess")]
-    for name in ("zoo.kernels", builder_module):
+    for name in ("zoo.kernels", module):
         home = import_module(name).__file__
         if home is not None:
             files += sorted(Path(home).parent.glob("*.py"))

@@ -341,7 +341,7 @@ def _evaluate(
             progress=tick,
         )
     console = _console()
-    click.echo(result.render(width=max(console.width, 100), colour=console.is_terminal))
+    click.echo(result.render(width=max(console.width, 80), colour=console.is_terminal))
     out.mkdir(parents=True, exist_ok=True)
     result.to_csv(out / "scores.csv")
     result.to_html(out / "index.html")

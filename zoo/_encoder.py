@@ -66,6 +66,7 @@ class Encoder(ABC):
         self.model = model
         self.device = torch.device("cpu")
         self.dtype = torch.float32
+        self.from_registry = False
         self.seed: int | None = None
         self.weights_source: str | None = None
         self.weights_sha256: str | None = None

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from zoo.registry import EvaluationError
+from zoo.registry import EvaluationError, registry
 
 from ._cache import EmbeddingCache
 from ._dataset import Dataset, open_dataset
@@ -59,7 +59,7 @@ def evaluate(
         untrained twin of a trained encoder is always added. All see the images as the encoder
         does, after the encoder's preprocessing.
     twin_seeds
-        Random draws of the twin; their mean counts.
+        Random draws of the twin and of noise; their mean counts.
     seed
         Of the bootstrap.
     cache
@@ -94,7 +94,10 @@ def evaluate(
 
     for name in controls:
         if name != subject.name:
-            contenders[name] = [load_control(name)]
+            # One draw of noise can score anything: several, averaged, show its level.
+            noise = registry().encoder(name).control == "degenerate"
+            seeds = range(max(twin_seeds, 1)) if noise else [None]
+            contenders[name] = [load_control(name, s) for s in seeds]
     if subject.spec.twin is not None and twin_seeds > 0:
         contenders[subject.spec.twin] = [
             load_control(subject.spec.twin, s) for s in range(twin_seeds)

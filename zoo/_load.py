@@ -77,6 +77,7 @@ def load(
         encoder.with_preprocessing(preprocessing)
     if fetched is not None:
         encoder.weights_source, encoder.weights_sha256 = fetched.source, fetched.sha256
+    encoder.from_registry = True
     encoder.seed = (seed or 0) if spec.seeded else None
     return encoder.to(device, dtype)
 

@@ -96,6 +96,7 @@ def _scores(result: "Result") -> "Figure":
     lines = -(-len(result.rows) // columns)
     with mpl.rc_context(_style()):
         figure = Figure(figsize=(11, lines * (0.9 + 0.26 * len(names))), layout="constrained")
+        figure.get_layout_engine().set(w_pad=0.12, h_pad=0.12)  # type: ignore[union-attr]
         axes = figure.subplots(lines, columns, sharey=True, squeeze=False).flatten()
         heights = np.arange(len(names))[::-1]
         for ax, row in zip(axes, result.rows, strict=False):
@@ -108,6 +109,7 @@ def _scores(result: "Result") -> "Figure":
                 ax.plot(e.value, height, "D" if own else "o", color=colour, markersize=6)
             ax.set_title(f"{row.task} · {row.metric}", fontsize=10, loc="left")
             ax.set_yticks(heights, [result.label(n) for n in names])
+            ax.locator_params(axis="x", nbins=5)
             ax.grid(axis="x", color="#e5e5e5")
             ax.set_axisbelow(True)
         for ax in axes[len(result.rows) :]:

@@ -2,10 +2,10 @@
 
 import io
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -14,6 +14,12 @@ from zoo.registry import EncoderSpec
 from ._dataset import Dataset
 from ._embed import Embeddings
 from ._verdict import DRAWS, Estimate, Verdict
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+_NAME_WIDTH = 28
+_CELL_WIDTH = 15
 
 
 @dataclass(frozen=True)
@@ -160,24 +166,11 @@ class Result:
         console = Console(
             file=out, width=width, force_terminal=colour, no_color=not colour, highlight=False
         )
-        scores = Table(
-            title=f"{self.encoder} on {self.dataset.name}",
-            title_style="bold",
-            title_justify="left",
-            box=box.SIMPLE_HEAD,
-            pad_edge=False,
-        )
-        scores.add_column("", overflow="fold", min_width=18)
-        for row in self.rows:
-            scores.add_column(_heading(row), justify="right", no_wrap=True)
-        for name in self.rows[0].estimates:
-            own = name == self.encoder
-            cells = [_cell(row.estimates[name]) for row in self.rows]
-            scores.add_row(self.label(name), *cells, style="bold cyan" if own else None)
-        scores.add_row("chance", *[f"{row.chance:.2f}" for row in self.rows], style="dim")
-        sizes = [f"{row.n_items} in {row.n_groups}" for row in self.rows]
-        scores.add_row("items in groups", *sizes, style="dim")
-        console.print(scores)
+        fitting = max(1, (width - _NAME_WIDTH) // _CELL_WIDTH)
+        for start in range(0, len(self.rows), fitting):
+            rows = self.rows[start : start + fitting]
+            title = f"{self.encoder} on {self.dataset.name}"
+            console.print(self._scores(rows, title if start == 0 else None))
 
         verdicts = Table(
             title="Verdicts",
@@ -201,12 +194,45 @@ class Result:
         console.print(self.method(), style="dim")
         return out.getvalue()
 
+    def _scores(self, rows: Sequence[Row], title: str | None) -> "Table":
+        from rich import box
+        from rich.table import Table
+
+        scores = Table(
+            title=title,
+            title_style="bold",
+            title_justify="left",
+            box=box.SIMPLE_HEAD,
+            pad_edge=False,
+            padding=(0, 1, 0, 0),
+        )
+        scores.add_column("", overflow="fold", min_width=_NAME_WIDTH)
+        for row in rows:
+            scores.add_column(_heading(row), justify="right", no_wrap=True)
+        for name in rows[0].estimates:
+            style = "bold cyan" if name == self.encoder else None
+            cells = [_cell(row.estimates[name]) for row in rows]
+            scores.add_row(_fold(self.label(name)), *cells, style=style)
+        scores.add_row("chance", *[f"{row.chance:.2f}" for row in rows], style="dim")
+        sizes = [f"{row.n_items} in {row.n_groups}" for row in rows]
+        scores.add_row("items in groups", *sizes, style="dim")
+        return scores
+
     def __str__(self) -> str:
         return self.render()
 
 
 def _cell(estimate: Estimate) -> str:
     return f"{estimate.value:.2f}\n\\[{estimate.low:.2f}, {estimate.high:.2f}]"  # no markup
+
+
+def _fold(label: str) -> str:
+    """Break a long name before its last part; cells have two lines anyway."""
+    if len(label) <= _NAME_WIDTH:
+        return label
+    places = [label.rfind("/"), label.rfind("("), label.find(":") + 1]
+    place = next((p for p in places if 0 < p <= _NAME_WIDTH), 0)
+    return f"{label[:place]}\n{label[place:]}" if place else label
 
 
 def _heading(row: Row) -> str:

@@ -127,6 +127,6 @@ def judge(
         return verdict("beats all controls", nearest, words)
     if gaps[best][1] < 0:
         return verdict("beaten by", best, f"beaten by {best}")
-    unbeaten = {name for name, (low, _) in gaps.items() if low <= 0}
+    unbeaten = [name for name, (low, _) in gaps.items() if low <= 0]
     match = max(unbeaten, key=lambda name: controls[name].value)
     return verdict("matched by", match, f"matched by {match}")

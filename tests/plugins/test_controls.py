@@ -125,7 +125,8 @@ def test_joined_channels_refuse_other_counts():
 
 class TestPixelStatistics:
     def test_plane_against_sorted_lists(self):
-        plane = noise(0, 9, 13) * 1.2
+        plane = np.minimum(noise(0, 9, 13) * 1.2, 1)
+        plane[0, :3] = 1.5
         values = sorted(float(v) for v in plane.ravel())
         n = len(values)
         mean = sum(values) / n
@@ -223,8 +224,17 @@ class TestSegmentation:
         assert columns == pytest.approx([30, 45.5], abs=1.5)  # the cut takes a cap off each
 
     def test_small_object_in_the_shade_of_a_large_one_counts(self):
-        plane = np.maximum(discs([(40, 40)], 15, 224), discs([(40, 60)], 3, 224))
+        plane = np.maximum(discs([(100, 100)], 40, 448), discs([(100, 148)], 5, 448))
         assert len(structure.segment(plane[None])) == label(plane > 0).max() == 2
+
+    def test_image_need_not_be_square(self):
+        plane = discs(CENTRES)[:80]
+        side = math.sqrt(80 * SIDE)
+        found = structure.segment(plane[None])
+        assert found.extent == pytest.approx((80 / side, SIDE / side))
+        expected = sorted(((y + 0.5) / side, (x + 0.5) / side) for y, x in CENTRES if y < 70)
+        whole = [p for p in sorted(found.points.tolist()) if p[0] < 65 / side]
+        assert np.array(whole) == pytest.approx(np.array(expected), abs=0.3 / side)  # of a pixel
 
     def test_specks_and_small_holes_do_not(self):
         plane = discs([(100, 100)], 12, 224)
@@ -265,7 +275,7 @@ class TestSegmentation:
 
     @pytest.mark.parametrize("name", ["object-density", "cell-structure"])
     def test_numbers_do_not_depend_on_the_size_in_pixels(self, name):
-        small = discs(CENTRES, 7)
+        small = discs(CENTRES, 7) + 0.8 * noise(0, SIDE, SIDE)
         large = small.repeat(3, 0).repeat(3, 1)
         first, second = encode(name, [small[None], large[None]])
         # Discs are polygons of pixels, and the threshold cuts parts of a pixel.

@@ -1,0 +1,128 @@
+"""Remake what README.md shows: the example, the demo's table, the list of encoders, the picture.
+
+``--check`` changes nothing and fails when the list of encoders is out of date.
+"""
+
+import contextlib
+import csv
+import io
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+README = ROOT / "README.md"
+EXAMPLE = """\
+import numpy as np
+import zoo
+
+rng = np.random.default_rng(0)
+well = rng.integers(0, 256, (2, 640, 640), dtype=np.uint8)  # two channels
+field = rng.integers(0, 4096, (5, 512, 512), dtype=np.uint16)  # five channels
+
+encoder = zoo.load("chadavit-untrained")  # or "chadavit-idrcell100k", where the hub is in reach
+features = encoder.encode([well, field], channels=True)  # side by side, nothing is padded
+print(features.embedding.shape, features.channels.shape)
+print(zoo.evaluate("pixel-statistics", "phantom").headline)
+"""
+
+
+def example() -> str:
+    """Run the example and show its output."""
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        exec(EXAMPLE, {})
+    return f"```python\n{EXAMPLE}```\n\n```text\n{out.getvalue()}```"
+
+
+def encoders() -> str:
+    """Make the table of encoders from the registry, built-ins only."""
+    from zoo.registry import discover
+
+    found = discover(environ={"ZOO_PLUGINS": ""})
+    lines = ["| name | role | channels | what it is |", "|---|---|---|---|"]
+    for spec in sorted(found.encoders.values(), key=lambda s: (s.role == "control", s.name)):
+        low, high = spec.channels
+        channels = f"{low}+" if high is None else f"{low}–{high}"
+        role = f"control, {spec.control}" if spec.control else "encoder"
+        lines.append(f"| `{spec.name}` | {role} | {channels} | {spec.summary} |")
+    for family in found.families.values():
+        lines.append(f"| `{family.scheme}:…` | family | | {family.summary} |")
+    return "\n".join(lines)
+
+
+def demo(folder: Path) -> str:
+    """Run the demo and show the table of the untrained network."""
+    import zoo
+
+    result = zoo.evaluate("chadavit-untrained", "phantom")
+    result.to_html(folder / "index.html")
+    text = "\n".join(line.rstrip() for line in result.render(width=118).splitlines())
+    return f"```text\n{text.strip()}\n```"
+
+
+def speed() -> str:
+    """Show the committed rows of the encoder benchmark, one table for each machine."""
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    from encode_table import table
+
+    parts = []
+    for path in sorted((ROOT / "benchmarks" / "results").glob("encode-*.csv")):
+        with path.open() as file:
+            rows = list(csv.DictReader(file))
+        first = rows[0]
+        parts.append(
+            f"{table(rows)}\n\n{first['processor']}, {first['threads']} threads, "
+            f"torch {first['torch']}, commit {first['commit']}."
+        )
+    return "\n\n".join(parts)
+
+
+def picture(page: Path) -> None:
+    """Photograph the top of the report with headless Chromium."""
+    browser = next(
+        filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome")))
+    )
+    target = ROOT / "docs" / "report.png"
+    with tempfile.TemporaryDirectory() as profile:
+        subprocess.run(
+            [browser, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"]
+            + ["--disable-background-networking", f"--user-data-dir={profile}"]
+            + ["--window-size=1150,1230", f"--screenshot={target}", page.as_uri()],
+            check=True,
+            capture_output=True,
+        )
+
+
+def fill(text: str, section: str, content: str) -> str:
+    """Put content between the two marks of a section."""
+    pattern = rf"(<!-- {section} -->\n).*?(<!-- /{section} -->)"
+    filled, count = re.subn(pattern, lambda m: f"{m[1]}{content}\n{m[2]}", text, flags=re.DOTALL)
+    if count != 1:
+        raise SystemExit(f"README.md must mark the section {section!r} once, not {count} times")
+    return filled
+
+
+def main() -> None:
+    """Fill all sections, or check the one that follows from the code alone."""
+    text = README.read_text()
+    if "--check" in sys.argv:
+        if fill(text, "encoders", encoders()) != text:
+            raise SystemExit("the table of encoders is out of date: run 'make readme'")
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        for section, content in {
+            "example": example(),
+            "demo": demo(Path(folder)),
+            "encoders": encoders(),
+            "speed": speed(),
+        }.items():
+            text = fill(text, section, content)
+        picture(Path(folder, "index.html"))
+    README.write_text(text)
+
+
+if __name__ == "__main__":
+    main()
