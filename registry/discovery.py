@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from importlib import metadata
 from typing import Any
 
@@ -31,13 +31,12 @@ BUILTINS = (
 STRICT_VARIABLE = "ZOO_PLUGINS_STRICT"
 SELECT_VARIABLE = "ZOO_PLUGINS"
 
-_HOOKS: dict[str, type] = {
+Record = EncoderSpec | EncoderFamily | DatasetSpec
+_HOOKS: dict[str, type[Record]] = {
     "zoo_encoders": EncoderSpec,
     "zoo_encoder_families": EncoderFamily,
     "zoo_datasets": DatasetSpec,
 }
-
-Record = EncoderSpec | EncoderFamily | DatasetSpec
 
 
 @dataclass
@@ -202,7 +201,7 @@ def discover(
         entry_points = [e for e in entry_points if e.name in names]
 
     plugins = [
-        _ask(manager, name, "microscopy-zoo", _version(), lambda n=name: importlib.import_module(n))
+        _ask(manager, name, "microscopy-zoo", _version(), partial(importlib.import_module, name))
         for name in builtins
     ]
     own = len(plugins)

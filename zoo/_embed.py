@@ -200,7 +200,7 @@ def _encode_chunk(
     hashes = [image_hash(image) for image in images] if cache is not None else []
     prepared: dict[Any, list[Any]] = {}
     for encoder in encoders:
-        found = [None] * len(images)
+        found: list[NDArray[np.float32] | None] = [None] * len(images)
         if cache is not None:
             found = [
                 cache.get(encoder, h, len(m.pixels)) for h, m in zip(hashes, images, strict=True)

@@ -90,13 +90,14 @@ def _scores(result: "Result") -> "Figure":
     """One panel for each score: every contender with its interval, chance as a line."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     names = list(result.rows[0].estimates)
     columns = 3
     lines = -(-len(result.rows) // columns)
     with mpl.rc_context(_style()):
-        figure = Figure(figsize=(11, lines * (0.9 + 0.26 * len(names))), layout="constrained")
-        figure.get_layout_engine().set(w_pad=0.12, h_pad=0.12)  # type: ignore[union-attr]
+        layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12)
+        figure = Figure(figsize=(11, lines * (0.9 + 0.26 * len(names))), layout=layout)
         axes = figure.subplots(lines, columns, sharey=True, squeeze=False).flatten()
         heights = np.arange(len(names))[::-1]
         for ax, row in zip(axes, result.rows, strict=False):
@@ -144,13 +145,14 @@ def _map(result: "Result", column: str) -> "Figure":
         ax = figure.subplots()
         numeric = values.dtype.kind in "iuf" and values.nunique() > 2
         if numeric:
-            drawn = ax.scatter(*points.T, c=values, cmap="viridis", s=26)
+            drawn = ax.scatter(points[:, 0], points[:, 1], c=values, cmap="viridis", s=26)
             figure.colorbar(drawn, ax=ax, label=column)
         else:
             for i, (value, members) in enumerate(values.groupby(values).groups.items()):
                 colour = CATEGORIES[i % len(CATEGORIES)]
                 marker = "os^vDP*X"[(i // len(CATEGORIES)) % 8]
-                ax.scatter(*points[list(members)].T, color=colour, marker=marker, s=26, label=value)
+                x, y = points[list(members)].T
+                ax.scatter(x, y, color=colour, marker=marker, s=26, label=value)
             ax.legend(title=column, fontsize=8, ncols=1 + values.nunique() // 12, frameon=False)
         ax.set_xlabel(f"PC 1 ({share[0]:.0%})")
         ax.set_ylabel(f"PC 2 ({share[1]:.0%})")
