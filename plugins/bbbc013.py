@@ -8,9 +8,10 @@ import hashlib
 import re
 import shutil
 import tempfile
-import urllib.error
 import urllib.request
 import zipfile
+import zlib
+from http.client import HTTPException
 from pathlib import Path
 
 import numpy as np
@@ -24,8 +25,8 @@ STAINS = ("FKHR-GFP", "DNA")
 # for the plate in whatever container it comes.
 PIXELS_SHA256 = "9640b667d2ec97deb36111148c4349bba3b090ccae23897aef08bda82ac6d813"
 
-_OFFICIAL = re.compile(r"Channel([12])-\d+-([A-H])-(\d\d)\.(bmp|tiff?)", re.IGNORECASE)
-_PLAIN = re.compile(r"([A-H])(\d\d)\.tiff?", re.IGNORECASE)
+_OFFICIAL = re.compile(r"Channel([12])-\d+-([A-H])-(0[1-9]|1[0-2])\.(bmp|tiff?)", re.IGNORECASE)
+_PLAIN = re.compile(r"([A-H])(0[1-9]|1[0-2])\.tiff?", re.IGNORECASE)
 
 
 def open_plate(spec: zoo.DatasetSpec, *, path: Path | None = None) -> zoo.Dataset:
@@ -109,7 +110,7 @@ def _download(folder: Path) -> None:
         try:
             with urllib.request.urlopen(URL, timeout=10) as answer, archive.open("wb") as file:
                 shutil.copyfileobj(answer, file)
-        except (urllib.error.URLError, TimeoutError, OSError) as error:
+        except (OSError, HTTPException) as error:
             raise zoo.DataError(
                 f"BBBC013 is not on this machine and {URL} cannot be fetched ({error}): download "
                 "and unpack it elsewhere and give the folder with --data (path=)"
@@ -118,15 +119,21 @@ def _download(folder: Path) -> None:
         try:
             with zipfile.ZipFile(archive) as content:
                 content.extractall(unpacked)
-        except zipfile.BadZipFile as error:
-            raise zoo.IntegrityError(f"{URL} gave no zip archive") from error
-        found = pixels_sha256(unpacked)
+        except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as error:
+            raise zoo.IntegrityError(f"{URL} gave no sound zip archive ({error})") from error
+        try:
+            found = pixels_sha256(unpacked)
+        except zoo.ZooError as error:
+            raise zoo.IntegrityError(
+                f"{URL} gave something else than the plate: {error}"
+            ) from error
         if found != PIXELS_SHA256:
             raise zoo.IntegrityError(
                 f"the pixels from {URL} have the sha256 {found} instead of {PIXELS_SHA256}; "
                 "to use them all the same, unpack the archive and give the folder with --data"
             )
-        unpacked.rename(folder)
+        if not folder.is_dir():  # unless somebody else has been faster
+            unpacked.rename(folder)
 
 
 def pixels_sha256(folder: Path) -> str:

@@ -22,6 +22,7 @@ Array = NDArray[np.float64]
 
 SMOOTHING = 0.005  # sd of the Gaussian before the threshold, in sides
 SMALLEST = 2e-4  # smaller objects and smaller holes in objects are dropped, in areas
+NECK = 0.92  # touching objects are narrower between them than this share of the narrower one
 APART = 0.02  # centres of touching objects are at least this far apart, in sides
 PERCENTILES = (5, 25, 50, 75, 95)
 RIPLEY_RADII = (0.025, 0.05, 0.1, 0.2)
@@ -116,12 +117,11 @@ def _to_unit(plane: NDArray[np.floating], sd: float) -> Array:
 def _fill_small_holes(mask: NDArray[np.bool_], smallest: float) -> NDArray[np.bool_]:
     holes, _ = ndimage.label(~mask)
     small = np.bincount(holes.ravel()) < smallest
-    small[0] = False  # the objects
     filled: NDArray[np.bool_] = mask | small[holes]
     return filled
 
 
-def _split(mask: NDArray[np.bool_], apart: int) -> NDArray[np.int32]:
+def _split(mask: NDArray[np.bool_], apart: int) -> NDArray[np.integer]:
     """Label objects; those that touch are cut along the watersheds of the distance to the edge."""
     depth = ndimage.gaussian_filter(ndimage.distance_transform_edt(mask), apart / 3)
     peaks = mask & (depth == ndimage.maximum_filter(depth, size=2 * apart + 1))
@@ -130,8 +130,22 @@ def _split(mask: NDArray[np.bool_], apart: int) -> NDArray[np.int32]:
     # A part in the shade of a deeper neighbour has no peak, yet it is an object of its own.
     bare = ~np.isin(parts, parts[peaks]) & mask
     markers[bare] = parts[bare] + count
-    labels: NDArray[np.int32] = watershed(-depth, markers, mask=mask)
-    return labels
+    return _join_without_neck(watershed(-depth, markers, mask=mask), depth)
+
+
+def _join_without_neck(labels: NDArray[np.integer], depth: Array) -> NDArray[np.integer]:
+    """Undo cuts that are no neck: a long object has several peaks, but stays wide between them."""
+    top = np.zeros(labels.max() + 1)
+    np.maximum.at(top, labels.ravel(), depth.ravel())
+    joined = []
+    for here, there in ((np.s_[:-1], np.s_[1:]), (np.s_[:, :-1], np.s_[:, 1:])):
+        a, b = labels[here], labels[there]
+        wide = np.minimum(depth[here], depth[there]) > NECK * np.minimum(top[a], top[b])
+        joined.append(np.stack([a, b])[:, (a > 0) & (b > 0) & (a != b) & wide])
+    pairs = np.concatenate(joined, axis=1)
+    graph = sparse.coo_array((np.ones(pairs.shape[1]), pairs), shape=(len(top), len(top)))
+    merged = sparse.csgraph.connected_components(graph, directed=False)[1]
+    return np.where(labels > 0, merged[labels] + 1, 0)
 
 
 def spread(values: NDArray[np.floating] | list[float]) -> list[float]:

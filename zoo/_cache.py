@@ -3,10 +3,12 @@
 import hashlib
 import json
 import os
+from contextlib import suppress
 from functools import cache
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -36,14 +38,15 @@ class EmbeddingCache:
     """Rows by encoder, number of channels and image hash, one file for each of the first two.
 
     A file that cannot be read counts as empty; one that cannot be written is not an error, since
-    a cache only saves time.
+    a cache only saves time. Parameters are looked at once: after training in place, take a new
+    cache.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = (folder or cache_folder()) / "embeddings"
         self._rows: dict[str, dict[str, NDArray[np.float32]]] = {}
         self._changed: set[str] = set()
-        self._keys: dict[tuple[int, int], str] = {}
+        self._states: WeakKeyDictionary[Encoder, str | None] = WeakKeyDictionary()
 
     def get(self, encoder: Encoder, image: str, count: int) -> NDArray[np.float32] | None:
         """Return the row of an image of `count` channels, or None."""
@@ -69,21 +72,20 @@ class EmbeddingCache:
                     np.savez(file, hashes=np.array(list(rows)), rows=np.stack(list(rows.values())))
                 partial.replace(path)
             except OSError:
-                partial.unlink(missing_ok=True)
+                with suppress(OSError):
+                    partial.unlink()
         self._changed.clear()
 
     def _store(self, key: str) -> dict[str, NDArray[np.float32]]:
         if key not in self._rows:
             self._rows[key] = {}
-            try:
-                with np.load(self.folder / f"{key}.npz", allow_pickle=False) as file:
-                    pairs = zip(file["hashes"].tolist(), file["rows"], strict=True)
-                    self._rows[key] = dict(pairs)
-            except (OSError, ValueError, KeyError, EOFError):
-                pass
-            except Exception as error:  # zipfile has its own error for a broken archive
-                if type(error).__name__ != "BadZipFile":
-                    raise
+            # Whatever is wrong with a file shows as an error of zipfile, zlib, NumPy or Python.
+            with (
+                suppress(Exception),
+                np.load(self.folder / f"{key}.npz", allow_pickle=False) as file,
+            ):
+                pairs = zip(file["hashes"].tolist(), file["rows"], strict=True)
+                self._rows[key] = dict(pairs)
         return self._rows[key]
 
     def _key(self, encoder: Encoder, count: int) -> str | None:
@@ -93,18 +95,17 @@ class EmbeddingCache:
         """
         if not encoder.from_registry:
             return None
-        known = (id(encoder), count)
-        if known not in self._keys:
-            record = {
-                **encoder.provenance(),
-                "preprocessing": repr(encoder.spec.preprocessing),
-                "channels": count,
-                "code": _code_fingerprint(type(encoder).__module__),
-                "state": _state_fingerprint(encoder),
-            }
-            text = json.dumps(record, sort_keys=True)
-            self._keys[known] = hashlib.sha256(text.encode()).hexdigest()
-        return self._keys[known]
+        if encoder not in self._states:
+            self._states[encoder] = _state_fingerprint(encoder)
+        record = {
+            **encoder.provenance(),
+            "preprocessing": repr(encoder.spec.preprocessing),
+            "channels": count,
+            "code": _code_fingerprint(type(encoder).__module__),
+            "state": self._states[encoder],
+        }
+        text = json.dumps(record, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _state_fingerprint(encoder: Encoder) -> str | None:

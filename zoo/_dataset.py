@@ -80,11 +80,16 @@ def open_source(source: str | Path) -> Dataset:
     if source.is_dir():
         if (source / "labels.csv").is_file():
             return _open_table(source / "labels.csv")
-        paths = sorted(p for p in source.rglob("*") if p.suffix.lower() in SUFFIXES)
+        paths = sorted(
+            p
+            for p in source.rglob("*")
+            if p.suffix.lower() in SUFFIXES and not p.name.startswith(".") and p.is_file()
+        )
         if not paths:
             raise DataError(f"{source} has no images: no labels.csv and no {', '.join(SUFFIXES)}")
         names = [str(p.relative_to(source)) for p in paths]
-        return Dataset(source.name, pd.DataFrame({"image": names}), lambda i: read_image(paths[i]))
+        name = source.resolve().name
+        return Dataset(name, pd.DataFrame({"image": names}), lambda i: read_image(paths[i]))
     if not source.exists():
         raise DataError(f"{source} does not exist")
     if source.suffix.lower() in TABLE_SUFFIXES:
@@ -104,6 +109,7 @@ def _open_table(path: Path) -> Dataset:
     except Exception as error:
         reason = str(error).strip().splitlines()
         raise DataError(f"{path} is no readable table: {reason[0] if reason else error}") from error
+    table.columns = table.columns.map(str)
     per_stain = [c for c in table.columns if c.startswith("image_")]
     if "image" not in table.columns and not per_stain:
         raise DataError(

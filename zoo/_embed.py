@@ -2,8 +2,9 @@
 
 import json
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -11,8 +12,9 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from torch import Tensor
 
-from zoo.registry import DataError, MissingExtraError, ZooError
+from zoo.registry import DataError, MissingExtraError, Preprocessing, ZooError
 
 from ._cache import EmbeddingCache, image_hash
 from ._dataset import Dataset, open_source
@@ -20,6 +22,7 @@ from ._encoder import Encoder
 from ._load import load
 from ._read import Image
 
+Row = NDArray[np.float32]
 _CHUNK = 64
 
 
@@ -49,7 +52,10 @@ class Embeddings:
 
     def to_frame(self) -> pd.DataFrame:
         """Return one table: ``Metadata_*`` columns first, then ``embedding_0000`` and so on."""
-        metadata = self.metadata.reset_index(drop=True).add_prefix("Metadata_")
+        metadata = self.metadata.reset_index(drop=True)
+        given = metadata.columns.map(str)
+        prefixed = given.map(lambda c: f"Metadata_{c.removeprefix('Metadata_')}")
+        metadata.columns = prefixed if prefixed.is_unique else "Metadata_" + given
         names = [f"embedding_{i:04d}" for i in range(self.matrix.shape[1])]
         return pd.concat([metadata, pd.DataFrame(self.matrix, columns=names)], axis=1)
 
@@ -69,22 +75,30 @@ class Embeddings:
         check_output(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         provenance = json.dumps(self.provenance, indent=1)
-        partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-        try:
-            if path.suffix == ".parquet":
-                import pyarrow as pa
-                import pyarrow.parquet as pq
-
-                table = pa.Table.from_pandas(self.to_frame(), preserve_index=False)
-                metadata = {**(table.schema.metadata or {}), b"zoo": provenance.encode()}
-                pq.write_table(table.replace_schema_metadata(metadata), partial)
-            else:
-                self.to_frame().to_csv(partial, index=False)
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
         if path.suffix == ".csv":
-            path.with_suffix(".json").write_text(provenance + "\n")
+            sidecar = path.with_suffix(".json")
+            with _whole(path) as table_file, _whole(sidecar) as sidecar_file:
+                self.to_frame().to_csv(table_file, index=False)
+                sidecar_file.write_text(provenance + "\n")
+            return
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        table = pa.Table.from_pandas(self.to_frame(), preserve_index=False)
+        metadata = {**(table.schema.metadata or {}), b"zoo": provenance.encode()}
+        with _whole(path) as table_file:
+            pq.write_table(table.replace_schema_metadata(metadata), table_file)
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[Path]:
+    """Give a place to write to, which takes the place of `path` once all went well."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def check_output(path: Path) -> None:
@@ -144,12 +158,15 @@ def embed_many(
     `cache` keeps rows by image content and encoder. Items fail for all encoders or for none, so
     that the results stay paired.
     """
+    if on_error not in ("raise", "skip"):
+        raise ValueError(f"on_error is {on_error!r}, but must be 'raise' or 'skip'")
     kept: list[int] = []
     failures: list[tuple[str, str]] = []
-    rows: list[list[NDArray[np.float32]]] = [[] for _ in encoders]
+    rows: list[list[Row]] = [[] for _ in encoders]
     counts: list[int] = []
     for items in _chunks(dataset):
         sound: list[tuple[int, Image]] = []
+        bad: dict[int, ZooError] = {}
         for i, image in items:
             try:
                 if isinstance(image, Exception):
@@ -160,7 +177,7 @@ def embed_many(
             except ZooError as error:
                 if on_error == "raise":
                     raise
-                failures.append((_item_name(dataset, i), str(error)))
+                bad[i] = error
         counts += [len(image.pixels) for _, image in sound]
         for encoder in encoders:
             if encoder.equal_channels and len(set(counts)) > 1:
@@ -172,11 +189,16 @@ def embed_many(
         if sound:
             images = [image for _, image in sound]
             names = [_item_name(dataset, i) for i, _ in sound]
-            for parts, block in zip(
-                rows, _encode_chunk(images, names, encoders, cache), strict=True
-            ):
-                parts.append(block)
-            kept += [i for i, _ in sound]
+            found, refused = _encode_chunk(images, names, encoders, cache)
+            bad |= {sound[k][0]: error for k, error in refused.items()}
+            if bad and on_error == "raise":
+                raise bad[min(bad)]
+            for parts, block in zip(rows, found, strict=True):
+                parts += [
+                    row for k, row in enumerate(block) if k not in refused and row is not None
+                ]
+            kept += [i for k, (i, _) in enumerate(sound) if k not in refused]
+        failures += [(_item_name(dataset, i), str(bad[i])) for i in sorted(bad)]
         if progress is not None:
             progress(len(items))
     if not kept:
@@ -186,7 +208,7 @@ def embed_many(
         cache.flush()
     metadata = dataset.metadata.iloc[kept].reset_index(drop=True)
     return [
-        Embeddings(np.concatenate(parts), metadata, _provenance(dataset, e), tuple(failures))
+        Embeddings(np.stack(parts), metadata, _provenance(dataset, e), tuple(failures))
         for e, parts in zip(encoders, rows, strict=True)
     ]
 
@@ -196,36 +218,44 @@ def _encode_chunk(
     names: list[str],
     encoders: Sequence[Encoder],
     cache: EmbeddingCache | None,
-) -> Iterable[NDArray[np.float32]]:
+) -> tuple[list[list[Row | None]], dict[int, ZooError]]:
+    """Return the rows by encoder and, by position, why an image has none from one of them."""
     hashes = [image_hash(image) for image in images] if cache is not None else []
-    prepared: dict[Any, list[Any]] = {}
+    prepared: dict[tuple[Preprocessing, int], Tensor] = {}
+    refused: dict[int, ZooError] = {}
+    rows: list[list[Row | None]] = []
     for encoder in encoders:
-        found: list[NDArray[np.float32] | None] = [None] * len(images)
+        found: list[Row | None] = [None] * len(images)
         if cache is not None:
             found = [
                 cache.get(encoder, h, len(m.pixels)) for h, m in zip(hashes, images, strict=True)
             ]
-        missing = [i for i, row in enumerate(found) if row is None]
+        missing = []
+        for i in [i for i, row in enumerate(found) if row is None and i not in refused]:
+            key = (encoder.spec.preprocessing, i)
+            try:
+                if key not in prepared:
+                    prepared[key] = encoder.prepare(images[i].pixels, names[i])
+                missing.append(i)
+            except ZooError as error:
+                refused[i] = error
         if missing:
-            key = encoder.spec.preprocessing
-            if key not in prepared:
-                prepared[key] = [
-                    encoder.prepare(m.pixels, n) for m, n in zip(images, names, strict=True)
-                ]
             features = encoder.encode(
-                [prepared[key][i] for i in missing],
+                [prepared[encoder.spec.preprocessing, i] for i in missing],
                 stains=[images[i].stains for i in missing],
                 preprocess=False,
             )
-            block = features.embedding.cpu().numpy()
-            if not np.isfinite(block).all():
-                bad = missing[int(np.argwhere(~np.isfinite(block))[0][0])]
-                raise DataError(f"{encoder.name} gave NaN or infinite numbers for {names[bad]}")
-            for i, row in zip(missing, block, strict=True):
-                found[i] = row
-                if cache is not None:
-                    cache.put(encoder, hashes[i], len(images[i].pixels), row)
-        yield np.stack([row for row in found if row is not None])
+            for i, row in zip(missing, features.embedding.cpu().numpy(), strict=True):
+                if np.isfinite(row).all():
+                    found[i] = row
+                    if cache is not None:
+                        cache.put(encoder, hashes[i], len(images[i].pixels), row)
+                else:
+                    refused[i] = DataError(
+                        f"{encoder.name} gave NaN or infinite numbers for {names[i]}"
+                    )
+        rows.append(found)
+    return rows, refused
 
 
 def _chunks(dataset: Dataset) -> Iterable[list[tuple[int, Image | Exception]]]:

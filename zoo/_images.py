@@ -12,6 +12,7 @@ from torch import Tensor
 from zoo.registry import ImageError
 
 Stains = tuple[str, ...]
+_NUMPY_FLOATS = (torch.float16, torch.float32, torch.float64)
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,8 @@ class ImageBatch:
     def __post_init__(self) -> None:
         if self.planes.ndim != 3:
             raise ImageError(f"planes have the shape {tuple(self.planes.shape)}, not (N, H, W)")
+        if 0 in self.planes.shape[1:]:
+            raise ImageError(f"planes have the shape {tuple(self.planes.shape)}: no pixel in them")
         if not self.planes.is_floating_point():
             raise ImageError(f"planes are {self.planes.dtype}, but must be floating")
         if self.counts.ndim != 1 or self.counts.dtype != torch.int64 or self.counts.is_cuda:
@@ -55,12 +58,17 @@ class ImageBatch:
                 f"counts add up to {int(self.counts.sum())}, "
                 f"but there are {self.planes.shape[0]} planes"
             )
+        if self.stains and len(self.stains) != len(self):
+            raise ImageError(f"there are {len(self)} images, but stains of {len(self.stains)}")
         if self.stains and [len(s) for s in self.stains if s is not None] != [
             int(c) for c, s in zip(self.counts, self.stains, strict=True) if s is not None
         ]:
             raise ImageError("each image needs one stain name for each of its channels, or none")
-        if self.channel_index is not None and self.channel_index.shape != self.planes.shape[:1]:
+        index = self.channel_index
+        if index is not None and index.shape != self.planes.shape[:1]:
             raise ImageError("channel_index needs one entry for each plane")
+        if index is not None and (index.dtype != torch.int64 or index.is_cuda):
+            raise ImageError("channel_index must be an int64 tensor on the CPU")
 
     def __len__(self) -> int:
         return self.counts.numel()
@@ -106,7 +114,7 @@ def check_image(image: Any, item: str) -> NDArray[Any] | Tensor:
     if isinstance(image, Tensor):
         if image.is_complex() or image.dtype == torch.bool:
             raise ImageError(f"{item} is {image.dtype}; pixels are integers or floats")
-        pixels = image.detach().cpu().numpy() if image.is_floating_point() else None
+        pixels = as_array(image) if image.is_floating_point() else None
     else:
         if image.dtype.kind not in "iuf":
             raise ImageError(f"{item} is {image.dtype}; pixels are integers or floats")
@@ -117,6 +125,16 @@ def check_image(image: Any, item: str) -> NDArray[Any] | Tensor:
         channel = int(np.argwhere(~np.isfinite(pixels))[0][0])
         raise ImageError(f"{item} has NaN or infinite pixels in channel {channel}")
     return image
+
+
+def as_array(image: NDArray[Any] | Tensor) -> NDArray[Any]:
+    """Return the pixels in NumPy; floats of types that it lacks, such as bfloat16, as float32."""
+    if not isinstance(image, Tensor):
+        return image
+    if image.is_floating_point() and image.dtype not in _NUMPY_FLOATS:
+        image = image.float()
+    pixels: NDArray[Any] = image.detach().cpu().numpy()
+    return pixels
 
 
 def check_stains(stains: Sequence[str] | None, count: int, item: str) -> Stains | None:

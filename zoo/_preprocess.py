@@ -10,6 +10,8 @@ from torch import Tensor
 
 from zoo.registry import ImageError, Preprocessing
 
+from ._images import as_array
+
 
 def prepare(image: NDArray[Any] | Tensor, preprocessing: Preprocessing, item: str) -> Tensor:
     """Scale, resize and crop one checked image.
@@ -32,11 +34,13 @@ def prepare(image: NDArray[Any] | Tensor, preprocessing: Preprocessing, item: st
     ------
     ImageError
         When a side is shorter than the record allows, or values lie outside the range that the
-        scaling is defined for.
+        scaling is defined for or that float32 can hold.
     """
-    array = image.detach().cpu().numpy() if isinstance(image, Tensor) else image
+    array = as_array(image)
     check_size(array, preprocessing, item)
     height, width = array.shape[1:]
+    if array.dtype.kind == "f" and np.abs(array).max() > np.finfo(np.float32).max:
+        raise ImageError(f"{item} has pixels beyond the range of float32")
     planes = torch.from_numpy(np.ascontiguousarray(scale(array, preprocessing, item)))
     if preprocessing.resize is not None:
         short, long = sorted((height, width))
@@ -80,10 +84,11 @@ def scale(array: NDArray[Any], preprocessing: Preprocessing, item: str) -> NDArr
     else:
         offset = flat.mean(axis=1, dtype=np.float64)
         span = flat.std(axis=1, dtype=np.float64)
-    contrast = span > 0
-    gain = np.where(contrast, 1.0 / np.where(contrast, span, 1.0), 0.0)
+    # The mean of equal floats can differ from them in the last bit: ask the pixels themselves.
+    contrast = (span > 0) & (flat.min(axis=1) < flat.max(axis=1))
+    divisor = np.where(contrast, span, np.inf)
     centred = array.astype(np.float64) - offset[:, None, None]
-    scaled = (centred * gain[:, None, None]).astype(np.float32)
+    scaled = (centred / divisor[:, None, None]).astype(np.float32)
     return np.clip(scaled, 0.0, 1.0) if scaling == "percentile" else scaled
 
 

@@ -1,6 +1,8 @@
 """Read image files into channels, height and width."""
 
-from collections.abc import Sequence
+import struct
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,14 +39,16 @@ def read_image(path: str | Path | Sequence[str | Path]) -> Image:
     """Read one file, or one file for each channel.
 
     TIFF in any order of channel, row and column axes (a stack without named axes is taken as
-    channels), 8- and 16-bit integers and floats; OME channel names become stains. PNG, JPEG and
-    BMP give one channel if grey and three if coloured; transparency is dropped.
+    channels, and so are single pages of one size and type; pages of other sizes than the first,
+    such as thumbnails, are not read), 8- and 16-bit integers and floats; OME channel names become
+    stains. PNG, JPEG and BMP give one channel if grey and three if coloured; transparency is
+    dropped.
 
     Raises
     ------
     ImageError
-        Naming the file: missing, truncated, no image, or with a time or depth axis to be
-        projected first; or when files of one image differ in size.
+        Naming the file: missing, truncated, no image, several images, or with a time or depth axis
+        to be projected first; or when files of one image differ in size or type.
     """
     if not isinstance(path, str | Path):
         parts = [read_image(p) for p in path]
@@ -84,14 +88,28 @@ def read_image(path: str | Path | Sequence[str | Path]) -> Image:
 
 
 def _read_tiff(path: Path) -> Image:
-    import logging
-
     import tifffile
 
-    logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # its problems become our errors
-    with tifffile.TiffFile(path) as file:
-        series = file.series[0]
-        array, axes = series.asarray(), series.axes
+    with _unlogged("tifffile"), tifffile.TiffFile(path) as file:
+        if not _is_whole(file):
+            raise ImageError(f"{path} breaks off before its last page; is it truncated?")
+        series = [s for s in file.series if _size(s) == _size(file.series[0])]
+        if any(page is None for s in series for page in s):
+            raise ImageError(
+                f"{path} lacks planes that it announces: is it truncated, or does it belong to "
+                "other files that are missing?"
+            )
+        array, axes = series[0].asarray(), series[0].axes
+        if len(series) > 1:
+            pages = [s.asarray() for s in series]
+            named = any(s.kind == "ome" or s.axes != "YX" for s in series)
+            if named or len({page.dtype for page in pages}) > 1:
+                kinds = ", ".join(f"{s.axes} {s.shape} {s.dtype}" for s in series)
+                raise ImageError(
+                    f"{path} holds {len(series)} images ({kinds}): write each to its own file, or "
+                    "their planes as one stack"
+                )
+            array, axes = np.stack(pages), "QYX"
         names = _ome_channels(file.ome_metadata) if file.is_ome else None
     keep = [
         i
@@ -106,22 +124,65 @@ def _read_tiff(path: Path) -> Image:
             f"{path} has the axes {axes} {array.shape}; an image has channels, rows and columns: "
             "project or split the others first"
         )
-    if array.ndim > 3:
-        order = [i for i, a in enumerate(axes) if a not in "YX"] + [
-            axes.index("Y"),
-            axes.index("X"),
-        ]
-        array = array.transpose(order).reshape(-1, *(array.shape[axes.index(a)] for a in "YX"))
-    else:
-        order = [i for i, a in enumerate(axes) if a not in "YX"] + [
-            axes.index("Y"),
-            axes.index("X"),
-        ]
-        array = array.transpose(order)
-    pixels = array[None] if array.ndim == 2 else array
+    order = [i for i, a in enumerate(axes) if a not in "YX"] + [axes.index(a) for a in "YX"]
+    height, width = (array.shape[axes.index(a)] for a in "YX")
+    pixels = array.transpose(order).reshape(-1, height, width)
     if names is not None and len(names) != len(pixels):
         names = None
     return Image(np.ascontiguousarray(pixels), names)
+
+
+@contextmanager
+def _unlogged(name: str) -> Iterator[None]:
+    """Keep a library from logging in this thread what becomes an error of ours."""
+    import logging
+    import threading
+
+    thread = threading.get_ident()
+
+    def elsewhere(record: logging.LogRecord) -> bool:
+        return record.thread != thread
+
+    logger = logging.getLogger(name)
+    logger.addFilter(elsewhere)
+    try:
+        yield
+    finally:
+        logger.removeFilter(elsewhere)
+
+
+def _is_whole(file: Any) -> bool:
+    """Whether the list of pages, and what describes them, ends within the file.
+
+    Where a list breaks off, tifffile gives the pages before, and channels would go missing; where
+    a description does, names and the meaning of axes would.
+    """
+    form, handle = file.tiff, file.filehandle
+    entry = f"{form.byteorder}HH{'QQ' if form.offsetsize == 8 else 'II'}"
+    place, seen = form.offsetsize, set()
+    while place + form.offsetsize <= handle.size:
+        handle.seek(place)
+        (start,) = struct.unpack(form.offsetformat, handle.read(form.offsetsize))
+        if start == 0:
+            return True
+        if start in seen or start + form.tagnosize > handle.size:
+            return False
+        seen.add(start)
+        handle.seek(start)
+        (tags,) = struct.unpack(form.tagnoformat, handle.read(form.tagnosize))
+        place = start + form.tagnosize + tags * form.tagsize
+        if place > handle.size:
+            return False
+        for code, _, length, offset in struct.iter_unpack(entry, handle.read(tags * form.tagsize)):
+            described = code == 270 and length > form.offsetsize
+            if described and offset + length > handle.size:
+                return False
+    return False
+
+
+def _size(series: Any) -> tuple[int | None, int | None]:
+    sizes = dict(zip(series.axes, series.shape, strict=True))
+    return sizes.get("Y"), sizes.get("X")
 
 
 def _ome_channels(text: str | None) -> tuple[str, ...] | None:
@@ -129,7 +190,10 @@ def _ome_channels(text: str | None) -> tuple[str, ...] | None:
 
     if not text:
         return None
-    pixels = ElementTree.fromstring(text).find("{*}Image/{*}Pixels")
+    try:
+        pixels = ElementTree.fromstring(text).find("{*}Image/{*}Pixels")
+    except ElementTree.ParseError:
+        return None
     channels = [] if pixels is None else pixels.findall("{*}Channel")
     names = [c.get("Name") for c in channels]
     return tuple(n for n in names if n) if names and all(names) else None
@@ -141,6 +205,8 @@ def _read_picture(path: Path) -> NDArray[Any]:
     with Picture.open(path) as picture:
         if picture.mode in ("1", "P", "RGBA", "LA", "CMYK", "YCbCr", "PA"):
             grey = picture.mode in ("1", "LA")
+            if "transparency" in picture.info:  # which a palette cannot lose in one step
+                picture = picture.convert("RGBA")
             picture = picture.convert("L" if grey else "RGB")
         array = np.asarray(picture)
     return array[None] if array.ndim == 2 else np.ascontiguousarray(np.moveaxis(array, -1, 0))
