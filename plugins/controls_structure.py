@@ -22,7 +22,7 @@ Array = NDArray[np.float64]
 
 SMOOTHING = 0.005  # sd of the Gaussian before the threshold, in sides
 SMALLEST = 2e-4  # smaller objects and smaller holes in objects are dropped, in areas
-NECK = 0.92  # touching objects are narrower between them than this share of the narrower one
+NECK = 0.9  # touching objects are narrower between them than this share of the narrower one
 APART = 0.02  # centres of touching objects are at least this far apart, in sides
 PERCENTILES = (5, 25, 50, 75, 95)
 RIPLEY_RADII = (0.025, 0.05, 0.1, 0.2)
@@ -123,9 +123,9 @@ def _fill_small_holes(mask: NDArray[np.bool_], smallest: float) -> NDArray[np.bo
 
 def _split(mask: NDArray[np.bool_], apart: int) -> NDArray[np.integer]:
     """Label objects; those that touch are cut along the watersheds of the distance to the edge."""
-    depth = ndimage.gaussian_filter(ndimage.distance_transform_edt(mask), apart / 3)
+    depth = ndimage.distance_transform_edt(mask)
     peaks = mask & (depth == ndimage.maximum_filter(depth, size=2 * apart + 1))
-    markers, count = ndimage.label(peaks, structure=np.ones((3, 3)))
+    markers, count = ndimage.label(peaks)
     parts, _ = ndimage.label(mask)
     # A part in the shade of a deeper neighbour has no peak, yet it is an object of its own.
     bare = ~np.isin(parts, parts[peaks]) & mask

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from ._result import Result
-
 TRAINED = "chadavit-idrcell100k"
 UNTRAINED = "chadavit-untrained"
 
@@ -223,7 +221,12 @@ def embed(
 
 @main.command()
 @click.argument("encoder")
-@click.option("--dataset", "-d", required=True, help="Name of the dataset; see 'zoo list'.")
+@click.option(
+    "--dataset", "-d", required=True, help="Name (see 'zoo list'), or a table or folder of images."
+)
+@click.option("--label", help="Own images: the column of biology.")
+@click.option("--group", help="Own images: the column of the independent unit (plate, patient).")
+@click.option("--batch", help="Own images: the column of nuisance.")
 @click.option("--data", type=click.Path(path_type=Path), help="Folder of the dataset.")
 @click.option(
     "--out",
@@ -240,20 +243,24 @@ def embed(
 @click.option("--no-cache", is_flag=True, help="Neither read nor write cached embeddings.")
 def evaluate(
     encoder: str,
-    dataset: str,
-    data: Path | None,
-    out: Path,
-    controls: tuple[str, ...],
-    twin_seeds: int,
     device: str | None,
     weights: Path | None,
+    dataset: str,
+    out: Path,
     no_cache: bool,
+    controls: tuple[str, ...],
+    **options: Any,
 ) -> None:
-    """Score ENCODER beside chance and beside controls, with a verdict."""
+    """Score ENCODER beside chance and beside controls, with a verdict.
+
+    On images of your own, name the columns of your table:
+
+    zoo evaluate ENCODER -d plate.csv --label dose --group plate
+    """
     from ._load import load
 
     loaded = load(encoder, device=device, weights=weights)
-    _evaluate(loaded, dataset, out, data, list(controls) or None, twin_seeds, not no_cache)
+    _evaluate(loaded, dataset, out, controls=list(controls) or None, cache=not no_cache, **options)
 
 
 @main.command()
@@ -312,15 +319,7 @@ def convert(checkpoint: Path, out: Path) -> None:
     click.echo(f"{out}: {len(names)} tensors")
 
 
-def _evaluate(
-    encoder: Any,
-    dataset: str,
-    out: Path,
-    data: Path | None = None,
-    controls: list[str] | None = None,
-    twin_seeds: int = 5,
-    cache: bool = True,
-) -> "Result":
+def _evaluate(encoder: Any, dataset: str, out: Path, **options: Any) -> None:
     from ._evaluate import evaluate as run
 
     with _progress(f"embedding {dataset}", None) as advance:
@@ -331,22 +330,13 @@ def _evaluate(
             advance(so_far - done, total)
             done = so_far
 
-        result = run(
-            encoder,
-            dataset,
-            data=data,
-            controls=controls,
-            twin_seeds=twin_seeds,
-            cache=cache,
-            progress=tick,
-        )
+        result = run(encoder, dataset, progress=tick, **options)
     console = _console()
     click.echo(result.render(width=max(console.width, 80), colour=console.is_terminal))
     out.mkdir(parents=True, exist_ok=True)
     result.to_csv(out / "scores.csv")
     result.to_html(out / "index.html")
     click.echo(f"{out / 'index.html'} and {out / 'scores.csv'} are written.")
-    return result
 
 
 @contextmanager

@@ -8,9 +8,10 @@ import numpy as np
 from zoo.registry import EvaluationError, registry
 
 from ._cache import EmbeddingCache
-from ._dataset import Dataset, open_dataset
+from ._dataset import Dataset, open_dataset, open_source
 from ._embed import Embeddings, embed_many
 from ._encoder import Encoder
+from ._labelled import label_dataset
 from ._load import load
 from ._result import Result, Row
 from ._tasks import Score, answer, ask
@@ -35,9 +36,12 @@ TWIN_SEEDS = 5
 
 def evaluate(
     encoder: str | Encoder,
-    dataset: str | Dataset,
+    dataset: str | Path | Dataset,
     *,
     data: str | Path | None = None,
+    label: str | None = None,
+    group: str | None = None,
+    batch: str | None = None,
     controls: Sequence[str] | None = None,
     twin_seeds: int = TWIN_SEEDS,
     seed: int = 0,
@@ -51,9 +55,13 @@ def evaluate(
     encoder
         A name or a loaded encoder.
     dataset
-        A name, or a `Dataset` with a spec.
+        A name, a `Dataset` with a spec, or a table or folder of one's own images, as `embed` takes
+        it.
     data
         Folder of the dataset, where it is not to be found by itself.
+    label, group, batch
+        For images of one's own: the columns of biology, of the independent unit (plate, well,
+        patient) that folds and bootstrap never split, and of nuisance.
     controls
         Names of controls; by default degenerate, statistical, structural and untrained ones. The
         untrained twin of a trained encoder is always added. All see the images as the encoder
@@ -74,9 +82,7 @@ def evaluate(
     ZooError
         When an encoder cannot be loaded or an image not be read; nothing is skipped silently.
     """
-    opened = open_dataset(dataset, data) if isinstance(dataset, str) else dataset
-    if isinstance(dataset, Dataset) and data is not None:
-        raise ValueError("data= is the folder of a dataset given by name")
+    opened = _open(dataset, data, label, group, batch)
     spec = opened.spec
     if spec is None:
         raise EvaluationError(f"{opened.name} has no spec that says what is asked of it")
@@ -159,3 +165,34 @@ def evaluate(
             for name, members in contenders.items()
         },
     )
+
+
+def _open(
+    dataset: str | Path | Dataset,
+    data: str | Path | None,
+    label: str | None,
+    group: str | None,
+    batch: str | None,
+) -> Dataset:
+    """Open a dataset by name or a table by path; names of the registry come first."""
+    columns = {"label": label, "group": group, "batch": batch}
+    given = ", ".join(f"{k}=" for k, v in columns.items() if v is not None)
+    own = not isinstance(dataset, Dataset) and str(dataset) not in registry().datasets
+    if own and (Path(dataset).exists() or given):  # type: ignore[arg-type]
+        if data is not None:
+            raise ValueError("data= is the folder of a dataset given by name")
+        source = open_source(dataset)  # type: ignore[arg-type]
+        if label is None or group is None:
+            raise ValueError(
+                f"{source.name} is a table of your own: say with label= and group= (--label, "
+                "--group) which columns are the biology and the independent unit; it has "
+                f"{', '.join(map(str, source.metadata.columns))}"
+            )
+        return label_dataset(source, label=label, group=group, batch=batch)
+    if given:
+        raise ValueError(f"{given} is for images of your own: the dataset says it itself")
+    if isinstance(dataset, Dataset):
+        if data is not None:
+            raise ValueError("data= is the folder of a dataset given by name")
+        return dataset
+    return open_dataset(str(dataset), data)

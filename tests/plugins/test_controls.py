@@ -215,7 +215,12 @@ class TestSegmentation:
             # Smoothing and the threshold may move the edge by a part of a pixel.
             assert found.areas[nearest] == pytest.approx(region.area / SIDE**2, rel=0.1)
 
-    def test_touching_discs_are_split(self):
+    @pytest.mark.parametrize(("radius", "distance"), [(7, 13), (10, 17), (14, 23), (20, 32)])
+    def test_overlapping_discs_are_split(self, radius, distance):
+        plane = discs([(100, 90), (100, 90 + distance)], radius, 224)
+        assert len(structure.segment(plane[None])) == 2
+
+    def test_touching_discs_are_cut_between_them(self):
         touching = discs([(40, 30), (40, 45), (75, 70)], 8)
         assert label(touching > 0).max() == 2
         found = structure.segment(touching[None])
@@ -231,9 +236,6 @@ class TestSegmentation:
         for length, width in ((10, 7), (20, 9), (25, 12), (30, 10), (30, 14)):
             plane = (along / length) ** 2 + (across / width) ** 2 <= 1
             assert len(structure.segment(plane[None].astype(np.float32))) == 1
-
-    def test_two_pixels_of_equal_depth_are_one_centre(self):
-        assert len(structure.segment(discs([(50, 50), (51, 51)])[None])) == 1
 
     def test_small_object_in_the_shade_of_a_large_one_counts(self):
         plane = np.maximum(discs([(100, 100)], 40, 448), discs([(100, 148)], 5, 448))

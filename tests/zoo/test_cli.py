@@ -144,6 +144,46 @@ def test_evaluate_writes_page_and_table(tmp_path):
     assert set(pd.read_csv(out / "scores.csv")["encoder"]) == {name, "constant"}
 
 
+def test_evaluate_a_table_of_ones_own(tmp_path):
+    rng = np.random.default_rng(0)
+    rows = []
+    for plate in "ABCD":
+        for dose in (0, 1, 2):
+            for channels in (1, 2):  # ragged, so that the controls must be those that take it
+                name = f"{plate}{dose}{channels}.tif"
+                pixels = rng.normal(20 + 40 * dose, 5, (channels, 48, 48)).clip(0, 255)
+                tifffile.imwrite(tmp_path / name, pixels.astype(np.uint8), photometric="minisblack")
+                rows.append((name, plate, dose))
+    table = tmp_path / "plate.csv"
+    pd.DataFrame(rows, columns=["image", "plate", "dose"]).to_csv(table, index=False)
+    base = [
+        "evaluate",
+        "pixel-statistics-mean",
+        "-d",
+        table,
+        "-c",
+        "constant",
+        "-o",
+        tmp_path / "r",
+    ]
+    text = run(*base, "--label", "dose", "--group", "plate").output
+    assert "beats all controls in" in text
+    scores = pd.read_csv(tmp_path / "r" / "scores.csv")
+    own = scores[scores["role"] == "subject"].set_index("metric")["score"]
+    assert own["Spearman ρ"] > 0.9
+    assert {"mAP", "5-NN balanced accuracy", "linear probe balanced accuracy"} <= set(own.index)
+
+    for arguments, message in (
+        (["--label", "dose"], "--group"),
+        (["--label", "dos", "--group", "plate"], "Did you mean 'dose'"),
+    ):
+        result = CliRunner().invoke(main, [str(a) for a in (*base, *arguments)])
+        assert result.exit_code == 1
+        assert message in result.output
+    result = CliRunner().invoke(main, ["evaluate", "constant", "-d", "phantom", "--label", "dose"])
+    assert "label= is for images of your own" in result.output
+
+
 def test_pull_verifies_and_load_works_without_a_network_afterwards(golden, tmp_path, monkeypatch):
     content = {f: (golden / f).read_bytes() for f in ("config.json", "model.safetensors")}
     with LoopbackHub({"org/tiny": content}) as hub:

@@ -84,12 +84,12 @@ def test_other_types_are_refused_by_name(given):
 
 @pytest.mark.parametrize("given", [None, "image.tif", object()])
 def test_what_is_no_array_is_refused_by_name(given):
-    with pytest.raises(zoo.ImageError, match="^well B07 "):
+    with pytest.raises(zoo.ImageError, match=r"^well B07 "):
         check_image(given, "well B07")
 
 
 def test_ragged_lists_are_refused_by_name():
-    with pytest.raises(zoo.ImageError, match="^well B07 is no array"):
+    with pytest.raises(zoo.ImageError, match=r"^well B07 is no array"):
         check_image([[[1, 2], [3]]], "well B07")
 
 
@@ -99,7 +99,7 @@ def test_pixels_that_are_not_finite_are_refused_with_their_channel(kind, value):
     given = np.zeros((3, 5, 4), np.float32)
     given[1, 4, 3] = value
     given = given.astype(kind) if isinstance(kind, str) else torch.from_numpy(given).to(kind)
-    with pytest.raises(zoo.ImageError, match="^well B07 has NaN or infinite pixels in channel 1$"):
+    with pytest.raises(zoo.ImageError, match=r"^well B07 has NaN or infinite pixels in channel 1$"):
         check_image(given, "well B07")
 
 
