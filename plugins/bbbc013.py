@@ -112,8 +112,9 @@ def _download(folder: Path) -> None:
                 shutil.copyfileobj(answer, file)
         except (OSError, HTTPException) as error:
             raise zoo.DataError(
-                f"BBBC013 is not on this machine and {URL} cannot be fetched ({error}): download "
-                "and unpack it elsewhere and give the folder with --data (path=)"
+                f"BBBC013 is not on this machine and {URL} cannot be fetched "
+                f"({str(error).strip()}): download and unpack it elsewhere and give the folder "
+                "with --data (path=)"
             ) from error
         unpacked = Path(scratch, "plate")
         try:

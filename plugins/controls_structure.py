@@ -141,7 +141,7 @@ def _join_without_neck(labels: NDArray[np.integer], depth: Array) -> NDArray[np.
     for here, there in ((np.s_[:-1], np.s_[1:]), (np.s_[:, :-1], np.s_[:, 1:])):
         a, b = labels[here], labels[there]
         wide = np.minimum(depth[here], depth[there]) > NECK * np.minimum(top[a], top[b])
-        joined.append(np.stack([a, b])[:, (a > 0) & (b > 0) & (a != b) & wide])
+        joined.append(np.stack([a, b])[:, wide & (a != b)])  # depth 0 joins no background
     pairs = np.concatenate(joined, axis=1)
     graph = sparse.coo_array((np.ones(pairs.shape[1]), pairs), shape=(len(top), len(top)))
     merged = sparse.csgraph.connected_components(graph, directed=False)[1]

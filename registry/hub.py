@@ -12,7 +12,7 @@ import re
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -150,10 +150,13 @@ def resolve_revision(
     return commit
 
 
-def check_header(path: Path, expected: Mapping[str, tuple[int, ...]]) -> None:
+def check_header(
+    path: Path, expected: Mapping[str, tuple[int, ...]], *, integers: Collection[str] = ()
+) -> None:
     """Compare the names and shapes in the header of a safetensors file with a network's.
 
-    Nothing but the header is read. Types other than 16-, 32- and 64-bit floats are refused.
+    Nothing but the header is read. Types other than 16-, 32- and 64-bit floats are refused, but
+    for the tensors named in `integers`, such as the counters of batch normalisation.
 
     Raises
     ------
@@ -187,7 +190,7 @@ def check_header(path: Path, expected: Mapping[str, tuple[int, ...]]) -> None:
         "not floating point": {
             f"{name} {kind}"
             for name, kind in types.items()
-            if kind not in ("F64", "F32", "F16", "BF16")
+            if kind not in ("F64", "F32", "F16", "BF16") and name not in integers
         },
     }
     listed = [

@@ -82,7 +82,8 @@ class EmbeddingCache:
             # Whatever is wrong with a file shows as an error of zipfile, zlib, NumPy or Python.
             with (
                 suppress(Exception),
-                np.load(self.folder / f"{key}.npz", allow_pickle=False) as file,
+                (self.folder / f"{key}.npz").open("rb") as opened,
+                np.load(opened, allow_pickle=False) as file,
             ):
                 pairs = zip(file["hashes"].tolist(), file["rows"], strict=True)
                 self._rows[key] = dict(pairs)

@@ -327,7 +327,7 @@ def _join(pieces: list[tuple[list[int], Features]], counts: list[int]) -> Featur
     if features[0].tokens is not None:
         lengths = [0] * len(counts)
         for members, f in pieces:
-            assert f.token_offsets is not None
+            assert f.token_offsets is not None  # asked for together with tokens
             for i, n in zip(members, f.token_offsets.diff().tolist(), strict=True):
                 lengths[i] = n
         tokens = rows([f.tokens for f in features if f.tokens is not None], lengths)

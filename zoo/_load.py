@@ -111,7 +111,12 @@ def load_state(model: torch.nn.Module, path: Path) -> None:
     """
     from safetensors.torch import load_file
 
-    check_header(path, {k: tuple(v.shape) for k, v in model.state_dict().items()})
+    state = model.state_dict()
+    check_header(
+        path,
+        {name: tuple(tensor.shape) for name, tensor in state.items()},
+        integers=[name for name, tensor in state.items() if not tensor.is_floating_point()],
+    )
     result = model.load_state_dict(load_file(path), strict=False, assign=True)
     if result.missing_keys or result.unexpected_keys:  # unreachable unless the file changed
         raise ArchitectureMismatchError(f"{path} changed while it was read")

@@ -207,6 +207,20 @@ def test_weights_for_another_architecture_are_refused_with_a_list(checkpoint):
         zoo.load(f"chadavit:{checkpoint}")
 
 
+def test_counters_of_batch_normalisation_are_no_obstacle(tmp_path):
+    trained = torch.nn.BatchNorm1d(3)
+    trained(torch.randn(5, 3))
+    save_file(trained.state_dict(), tmp_path / "norm.safetensors")
+    with torch.device("meta"):
+        empty = torch.nn.BatchNorm1d(3)
+    zoo.load_state(empty, tmp_path / "norm.safetensors")
+    assert torch.equal(empty.running_mean, trained.running_mean)
+    assert int(empty.num_batches_tracked) == 1
+    save_file({"weight": torch.zeros(3, dtype=torch.int8)}, tmp_path / "whole.safetensors")
+    with pytest.raises(zoo.ArchitectureMismatchError, match="not floating point: weight I8"):
+        zoo.load_state(torch.nn.PReLU(3), tmp_path / "whole.safetensors")
+
+
 def test_what_is_not_there_is_said(tmp_path):
     with pytest.raises(zoo.WeightsNotFoundError, match="no such folder"):
         zoo.load(f"chadavit:{tmp_path / 'nowhere'}")
