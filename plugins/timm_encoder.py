@@ -111,11 +111,12 @@ def create(name: str, seed: int) -> nn.Module:
     with torch.random.fork_rng(devices=[]), torch.device("cpu"):
         # Not torch.manual_seed, which would seed the generators of all GPUs too.
         torch.default_generator.manual_seed(seed)
-        record = timm.get_pretrained_cfg(name)
-        if record is not None and record.fixed_input_size:
+        # Positions that resample; residual branches that are not multiplied by 0, as timm begins
+        # to train ResNets, for that would leave little of an untrained one.
+        for arguments in ({"dynamic_img_size": True}, {"zero_init_last": False}):
             try:
-                return _create(name, dynamic_img_size=True)
-            except TypeError:  # this network stays with the size that it was made for
+                return _create(name, **arguments)
+            except TypeError:  # this network has no such argument
                 torch.default_generator.manual_seed(seed)
         return _create(name)
 

@@ -76,6 +76,12 @@ class EmbeddingCache:
                     partial.unlink()
         self._changed.clear()
 
+    def __enter__(self) -> "EmbeddingCache":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.flush()
+
     def _store(self, key: str) -> dict[str, NDArray[np.float32]]:
         if key not in self._rows:
             self._rows[key] = {}

@@ -322,6 +322,7 @@ def convert(checkpoint: Path, out: Path) -> None:
 def _evaluate(encoder: Any, dataset: str, out: Path, **options: Any) -> None:
     from ._evaluate import evaluate as run
 
+    out.mkdir(parents=True, exist_ok=True)  # now, and not after the work
     with _progress(f"embedding {dataset}", None) as advance:
         done = 0
 
@@ -333,7 +334,6 @@ def _evaluate(encoder: Any, dataset: str, out: Path, **options: Any) -> None:
         result = run(encoder, dataset, progress=tick, **options)
     console = _console()
     click.echo(result.render(width=max(console.width, 80), colour=console.is_terminal))
-    out.mkdir(parents=True, exist_ok=True)
     result.to_csv(out / "scores.csv")
     result.to_html(out / "index.html")
     click.echo(f"{out / 'index.html'} and {out / 'scores.csv'} are written.")
@@ -351,7 +351,7 @@ def _progress(title: str, total: int | None) -> Iterator[Callable[..., None]]:
     )
 
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
@@ -418,6 +418,7 @@ def _count(records: tuple[Any, ...]) -> str:
     for record in records:
         name = names.get(type(record), "dataset")
         counts[name] = counts.get(name, 0) + 1
+    plural = {"family": "families"}
     return ", ".join(
-        f"{n} {name}{'s' if n > 1 and name != 'family' else ''}" for name, n in counts.items()
+        f"{n} {name if n == 1 else plural.get(name, name + 's')}" for name, n in counts.items()
     )

@@ -25,6 +25,8 @@ def convert(checkpoint: Path, out: Path) -> list[str]:
 
     if out.suffix != ".safetensors":
         raise ValueError(f"{out} must end in .safetensors")
+    if not out.parent.is_dir():
+        raise ValueError(f"there is no folder {out.parent}")
     if out.exists():
         raise ValueError(f"{out} exists already")
     version = tuple(int(part) for part in torch.__version__.split("+")[0].split(".")[:2])
@@ -33,10 +35,9 @@ def convert(checkpoint: Path, out: Path) -> list[str]:
     try:
         content = torch.load(checkpoint, map_location="cpu", weights_only=True)
     except Exception as error:
-        reason = str(error).strip().splitlines()
         raise WeightsError(
-            f"{checkpoint} cannot be loaded without running code of its own "
-            f"({reason[0] if reason else type(error).__name__})"
+            f"{checkpoint} cannot be loaded without running code of its own, or is no checkpoint; "
+            "save its state_dict alone, which holds tensors and nothing else"
         ) from error
     if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
         content = content["state_dict"]
@@ -44,7 +45,10 @@ def convert(checkpoint: Path, out: Path) -> list[str]:
     for name, value in content.items() if isinstance(content, dict) else ():
         if isinstance(value, torch.Tensor):
             prefix = next((p for p in _PREFIXES if str(name).startswith(p)), "")
-            tensors[str(name).removeprefix(prefix)] = value.contiguous().clone()
+            short = str(name).removeprefix(prefix)
+            if short in tensors:
+                raise WeightsError(f"{checkpoint} holds {short} under two prefixes")
+            tensors[short] = value.contiguous().clone()
     if not tensors:
         raise WeightsError(f"{checkpoint} holds no named tensors")
     save_file(tensors, out, metadata={"format": "pt"})

@@ -11,6 +11,7 @@ from zoo.registry import DataError, DatasetSpec, registry, resolve_target
 from ._read import SUFFIXES, Image, read_image
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
+_IMAGE_COLUMNS = ("image", "image_path")
 _STAIN_COLUMNS = ("stains", "channels")
 
 
@@ -66,8 +67,8 @@ def open_dataset(name: str, path: str | Path | None = None) -> Dataset:
 def open_source(source: str | Path) -> Dataset:
     """Open a table of files, a folder of images (or one with a ``labels.csv``), or one image.
 
-    A table (CSV, TSV, Parquet) has a column ``image`` with a path relative to the table, several
-    separated by ``|`` where each channel has its file; or columns ``image_STAIN``, one for each
+    A table (CSV, TSV, Parquet) has a column ``image`` (or ``image_path``) with a path relative to
+    the table, several separated by ``|`` where each channel has its file; or columns ``image_STAIN``, one for each
     channel, empty where an image lacks it. A column ``stains`` or ``channels`` names channels,
     separated by ``|``. Everything else is metadata.
 
@@ -110,8 +111,10 @@ def _open_table(path: Path) -> Dataset:
         reason = str(error).strip().splitlines()
         raise DataError(f"{path} is no readable table: {reason[0] if reason else error}") from error
     table.columns = table.columns.map(str)
-    per_stain = [c for c in table.columns if c.startswith("image_")]
-    if "image" not in table.columns and not per_stain:
+    whole = next((c for c in _IMAGE_COLUMNS if c in table.columns), None)
+    numbers = set(table.select_dtypes("number").columns)
+    per_stain = [c for c in table.columns if c.startswith("image_") and c not in numbers]
+    if whole is None and not per_stain:
         raise DataError(
             f"{path} has no column 'image' and none such as 'image_DNA'; "
             f"its columns are {', '.join(map(str, table.columns))}"
@@ -120,8 +123,8 @@ def _open_table(path: Path) -> Dataset:
     files: list[list[Path]] = []
     stains: list[tuple[str, ...] | None] = []
     for _, row in table.iterrows():
-        if "image" in table.columns:
-            given = [] if pd.isna(row["image"]) else str(row["image"]).split("|")
+        if whole is not None:
+            given = [] if pd.isna(row[whole]) else str(row[whole]).split("|")
             names = None
             if named is not None and isinstance(row[named], str):
                 names = tuple(part.strip() for part in row[named].split("|"))

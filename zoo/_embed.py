@@ -2,9 +2,10 @@
 
 import json
 import os
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -105,6 +106,8 @@ def check_output(path: Path) -> None:
     """Say beforehand, not after an hour of embedding, that a file cannot be written."""
     if path.suffix not in (".parquet", ".csv"):
         raise ValueError(f"{path.name} must end in .parquet or .csv")
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder")
     if path.suffix == ".parquet":
         try:
             import pyarrow  # noqa: F401
@@ -112,6 +115,12 @@ def check_output(path: Path) -> None:
             raise MissingExtraError(
                 'Parquet needs pyarrow: pip install "microscopy-zoo[parquet]", or write .csv'
             ) from error
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise ValueError(f"{path} cannot be written: {error.strerror}") from error
 
 
 def embed(
@@ -119,6 +128,7 @@ def embed(
     encoder: str | Encoder,
     *,
     on_error: Literal["raise", "skip"] = "raise",
+    cache: bool = True,
     progress: Callable[[int], object] | None = None,
 ) -> Embeddings:
     """Embed a table, a folder, an image or a `Dataset`.
@@ -132,6 +142,8 @@ def embed(
     on_error
         ``"skip"`` leaves out items that cannot be read or embedded and lists them in
         `Embeddings.failures`.
+    cache
+        Whether embeddings of encoders from `zoo.load` are kept on disk, by content.
     progress
         Called with the number of items done.
 
@@ -142,7 +154,8 @@ def embed(
     """
     dataset = source if isinstance(source, Dataset) else open_source(source)
     loaded = load(encoder) if isinstance(encoder, str) else encoder
-    return embed_many(dataset, [loaded], on_error=on_error, progress=progress)[0]
+    kept = EmbeddingCache() if cache else None
+    return embed_many(dataset, [loaded], cache=kept, on_error=on_error, progress=progress)[0]
 
 
 def embed_many(
@@ -164,48 +177,47 @@ def embed_many(
     failures: list[tuple[str, str]] = []
     rows: list[list[Row]] = [[] for _ in encoders]
     counts: list[int] = []
-    for items in _chunks(dataset):
-        sound: list[tuple[int, Image]] = []
-        bad: dict[int, ZooError] = {}
-        for i, image in items:
-            try:
-                if isinstance(image, Exception):
-                    raise image
-                for encoder in encoders:
-                    encoder.check(image.pixels, _item_name(dataset, i), image.stains)
-                sound.append((i, image))
-            except ZooError as error:
-                if on_error == "raise":
-                    raise
-                bad[i] = error
-        counts += [len(image.pixels) for _, image in sound]
-        for encoder in encoders:
-            if encoder.equal_channels and len(set(counts)) > 1:
-                raise DataError(
-                    f"{dataset.name} has images of {min(counts)} to {max(counts)} channels, but "
-                    f"{encoder.name} joins channels and needs as many in each image; take an "
-                    "encoder that averages them"
-                )
-        if sound:
-            images = [image for _, image in sound]
-            names = [_item_name(dataset, i) for i, _ in sound]
-            found, refused = _encode_chunk(images, names, encoders, cache)
-            bad |= {sound[k][0]: error for k, error in refused.items()}
-            if bad and on_error == "raise":
-                raise bad[min(bad)]
-            for parts, block in zip(rows, found, strict=True):
-                parts += [
-                    row for k, row in enumerate(block) if k not in refused and row is not None
-                ]
-            kept += [i for k, (i, _) in enumerate(sound) if k not in refused]
-        failures += [(_item_name(dataset, i), str(bad[i])) for i in sorted(bad)]
-        if progress is not None:
-            progress(len(items))
+    with cache if cache is not None else nullcontext():  # keeps what is done, whatever happens
+        for items in _chunks(dataset):
+            sound: list[tuple[int, Image]] = []
+            bad: dict[int, ZooError] = {}
+            for i, image in items:
+                try:
+                    if isinstance(image, Exception):
+                        raise image
+                    for encoder in encoders:
+                        encoder.check(image.pixels, _item_name(dataset, i), image.stains)
+                    sound.append((i, image))
+                except ZooError as error:
+                    if on_error == "raise":
+                        raise
+                    bad[i] = error
+            counts += [len(image.pixels) for _, image in sound]
+            for encoder in encoders:
+                if encoder.equal_channels and len(set(counts)) > 1:
+                    raise DataError(
+                        f"{dataset.name} has images of {min(counts)} to {max(counts)} channels, "
+                        f"but {encoder.name} joins channels and needs as many in each image; take "
+                        "an encoder that averages them"
+                    )
+            if sound:
+                images = [image for _, image in sound]
+                names = [_item_name(dataset, i) for i, _ in sound]
+                found, refused = _encode_chunk(images, names, encoders, cache)
+                bad |= {sound[k][0]: error for k, error in refused.items()}
+                if bad and on_error == "raise":
+                    raise bad[min(bad)]
+                for parts, block in zip(rows, found, strict=True):
+                    parts += [
+                        row for k, row in enumerate(block) if k not in refused and row is not None
+                    ]
+                kept += [i for k, (i, _) in enumerate(sound) if k not in refused]
+            failures += [(_item_name(dataset, i), str(bad[i])) for i in sorted(bad)]
+            if progress is not None:
+                progress(len(items))
     if not kept:
         first = f": {failures[0][1]}" if failures else ""
         raise DataError(f"none of the {len(dataset)} images of {dataset.name} could be used{first}")
-    if cache is not None:
-        cache.flush()
     metadata = dataset.metadata.iloc[kept].reset_index(drop=True)
     return [
         Embeddings(np.stack(parts), metadata, _provenance(dataset, e), tuple(failures))

@@ -274,7 +274,7 @@ def _take_apart(
     if isinstance(images, ImageBatch):
         if stains is not None or channel_index is not None:
             raise ValueError("an ImageBatch carries its own stains and channel_index")
-        arrays: list[Any] = list(images.images())
+        arrays: list[Any] = [check_image(x, f"image {i}") for i, x in enumerate(images.images())]
         names = list(images.stains) or [None] * len(arrays)
         index = images.channel_index
         split = None if index is None else list(index.split(images.counts.tolist()))
@@ -296,7 +296,9 @@ def _take_apart(
         if place is not None:
             if len(place) != len(arrays[i]):
                 raise ValueError(f"image {i} has {len(arrays[i])} channels, channel_index {place}")
-            places[i] = torch.as_tensor(place, dtype=torch.int64)
+            if np.asarray(place).dtype.kind not in "iu":
+                raise ValueError(f"channel_index of image {i} holds {place}, not whole numbers")
+            places[i] = torch.as_tensor(np.asarray(place), dtype=torch.int64)
     return arrays, names, places
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from zoo.registry import EvaluationError, registry
 
@@ -14,8 +15,8 @@ from ._encoder import Encoder
 from ._labelled import label_dataset
 from ._load import load
 from ._result import Result, Row
-from ._tasks import Score, answer, ask
-from ._verdict import estimate, judge, resamples
+from ._tasks import Question, answer, ask
+from ._verdict import PERMUTATIONS, estimate, judge, resamples
 
 CONTROLS = (
     "constant",
@@ -128,33 +129,9 @@ def evaluate(
         by_contender[name] = embedded[position : position + len(members)]
         position += len(members)
 
-    rows: list[Row] = []
-    for question in questions:
-        draws = resamples(question.groups, seed=seed)
-        n_groups = len(np.unique(question.groups))
-        answers: dict[str, list[list[Score]]] = {
-            name: [answer(question, e.matrix[question.items]) for e in members]
-            for name, members in by_contender.items()
-        }
-        for k, first in enumerate(answers[subject.name][0]):
-            estimates = {
-                name: estimate([scores[k] for scores in members], draws, len(question.items))
-                for name, members in answers.items()
-            }
-            own = estimates[subject.name]
-            others = {n: e for n, e in estimates.items() if n != subject.name}
-            rows.append(
-                Row(
-                    task=question.task.title,
-                    metric=first.metric,
-                    chance=first.chance,
-                    estimates=estimates,
-                    verdict=judge(subject.name, own, others, first.chance, n_groups),
-                    n_items=len(question.items),
-                    n_groups=n_groups,
-                    left_out=question.left_out,
-                )
-            )
+    # The matrices are small: threads of the linear algebra would fight torch's for the cores.
+    with threadpool_limits(1):
+        rows = _score(questions, by_contender, subject.name, seed)
     return Result(
         encoder=subject.name,
         dataset=opened,
@@ -165,6 +142,47 @@ def evaluate(
             for name, members in contenders.items()
         },
     )
+
+
+def _score(
+    questions: list[Question], by_contender: dict[str, list[Embeddings]], subject: str, seed: int
+) -> list[Row]:
+    """Answer every question with every embedding, and judge the subject's answers."""
+    rows: list[Row] = []
+    for question in questions:
+        draws = resamples(question.groups, seed=seed)
+        n_groups = len(np.unique(question.groups))
+        answers = {
+            name: [
+                answer(
+                    question,
+                    e.matrix[question.items],
+                    permutations=PERMUTATIONS if name == subject else 0,
+                    seed=seed,
+                )
+                for e in members
+            ]
+            for name, members in by_contender.items()
+        }
+        for k, first in enumerate(answers[subject][0]):
+            estimates = {
+                name: estimate([scores[k] for scores in members], draws, question)
+                for name, members in answers.items()
+            }
+            others = {n: e for n, e in estimates.items() if n != subject}
+            rows.append(
+                Row(
+                    task=question.task.title,
+                    metric=first.metric,
+                    chance=float(np.nanmean(first.null)),
+                    estimates=estimates,
+                    verdict=judge(subject, estimates[subject], others, first.null, n_groups),
+                    n_items=len(question.items),
+                    n_groups=n_groups,
+                    left_out=question.left_out,
+                )
+            )
+    return rows
 
 
 def _open(

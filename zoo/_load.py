@@ -63,9 +63,7 @@ def load(
         dtype = getattr(torch, dtype, None)  # type: ignore[assignment]
     if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
         raise ValueError(f"dtype must be a floating torch dtype such as 'float32', not {dtype!r}")
-    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError("device='cuda' was asked for, but torch finds no NVIDIA GPU here")
+    device = _device(device)
     if seed is not None and not spec.seeded:
         raise ValueError(f"{name} is not seeded: seed= is for untrained networks and noise")
     if weights is not None and spec.weights is None:
@@ -80,6 +78,20 @@ def load(
     encoder.from_registry = True
     encoder.seed = (seed or 0) if spec.seeded else None
     return encoder.to(device, dtype)
+
+
+def _device(name: torch.device | str | None) -> torch.device:
+    if name is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(
+            f"the device {str(name)!r} is not to be had here: give 'cpu', or 'cuda' where torch "
+            "finds an NVIDIA GPU ('zoo doctor' tells)"
+        ) from error
+    return device
 
 
 def _fetch(spec: EncoderSpec, weights: Weights) -> Fetched:

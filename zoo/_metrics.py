@@ -1,5 +1,6 @@
 """Scores as plain functions of truth and prediction, quick enough to be bootstrapped."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -43,41 +44,61 @@ def balanced_accuracy(truth: Array, predicted: Array) -> float:
     return float((np.bincount(codes, weights=hit) / np.bincount(codes)).mean())
 
 
-def retrieval_precision(embedding: Array, labels: Array, groups: Array) -> Array:
-    """Average precision of each item's ranking of the items of all other groups by cosine.
+def standardise(seen: Array, unseen: Array) -> tuple[Array, Array]:
+    """Centre and scale features by the mean and sd of `seen`.
+
+    A feature that varies by less than float32 resolves beside its size is dead and becomes 0, so
+    that rounding is not blown up into a signal.
+    """
+    centre, spread = seen.mean(0, dtype=np.float64), seen.std(0, dtype=np.float64)
+    alive = spread > 1e-5 * np.abs(seen).max(0, initial=0)
+    gain = np.where(alive, 1 / np.where(alive, spread, 1.0), 0.0)
+    return (seen - centre) * gain, (unseen - centre) * gain
+
+
+def rank_other_groups(embedding: Array, groups: Array) -> Iterator[tuple[int, Array]]:
+    """Yield each item with the items of all other groups, nearest first by cosine.
 
     Items of the query's own group are left out altogether, so that a shortcut shared within a
-    group cannot help. Features are centred and scaled by the candidates, never by the query's
-    group. Ties share the precision at their end.
+    group cannot help. Features are standardised by the candidates, never by the query's group.
+    Ties fall as a fixed shuffle has them.
 
     Parameters
     ----------
     embedding
         `(n, D)`.
-    labels, groups
-        `(n,)` each; positives carry the query's label.
+    groups
+        `(n,)`.
+    """
+    shuffle = np.random.default_rng(0).permutation(len(groups))
+    for group in np.unique(groups):
+        inside = np.flatnonzero(groups == group)
+        others = shuffle[groups[shuffle] != group]
+        candidates, queries = standardise(embedding[others], embedding[inside])
+        similarity = _unit(queries) @ _unit(candidates).T
+        for i, row in zip(inside, similarity, strict=True):
+            yield int(i), others[np.argsort(-row, kind="stable")]
+
+
+def precision_of_rankings(relevant: Array) -> Array:
+    """Average precision of rankings: the mean, over the positives, of the precision at their place.
+
+    Parameters
+    ----------
+    relevant
+        `(L, m)` booleans, best place first, one ranking a column.
 
     Returns
     -------
     ndarray
-        `(n,)`, in (0, 1]; NaN for items without a positive or without a negative elsewhere.
+        `(m,)`, in (0, 1]; NaN for rankings without a positive or without a negative.
     """
-    from sklearn.metrics import average_precision_score
-
-    precision = np.full(len(labels), np.nan)
-    for group in np.unique(groups):
-        inside = groups == group
-        candidates = embedding[~inside]
-        centre, spread = candidates.mean(0), candidates.std(0)
-        spread = np.where(spread > 0, spread, 1.0)
-        similarity = (
-            _unit((embedding[inside] - centre) / spread) @ _unit((candidates - centre) / spread).T
-        )
-        for i, row in zip(np.flatnonzero(inside), similarity, strict=True):
-            positive = labels[~inside] == labels[i]
-            if positive.any() and not positive.all():
-                precision[i] = average_precision_score(positive, row)
-    return precision
+    hits = relevant.cumsum(0)
+    places = np.arange(1, len(relevant) + 1)[:, None]
+    positives = relevant.sum(0)
+    usable = (positives > 0) & (positives < len(relevant))
+    total = (hits / places * relevant).sum(0)
+    return np.where(usable, total / np.maximum(positives, 1), np.nan)
 
 
 def expected_precision(positives: int, total: int) -> float:

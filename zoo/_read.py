@@ -203,6 +203,8 @@ def _read_picture(path: Path) -> NDArray[Any]:
     from PIL import Image as Picture
 
     with Picture.open(path) as picture:
+        if picture.mode in ("RGB", "RGBA", "LA") and ";16" in str(picture.tile):
+            raise ImageError(f"{path} has 16 bits a colour, which PNG readers cut to 8: use TIFF")
         if picture.mode in ("1", "P", "RGBA", "LA", "CMYK", "YCbCr", "PA"):
             grey = picture.mode in ("1", "LA")
             if "transparency" in picture.info:  # which a palette cannot lose in one step

@@ -13,7 +13,7 @@ from zoo.registry import EncoderSpec
 
 from ._dataset import Dataset
 from ._embed import Embeddings
-from ._verdict import DRAWS, Estimate, Verdict
+from ._verdict import DRAWS, PERMUTATIONS, Estimate, Verdict
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -134,9 +134,12 @@ class Result:
         spec = self.dataset.spec
         group = spec.group if spec else "group"
         return (
-            f"Whatever is fitted is fitted on training folds that never split a {group}; intervals "
-            f"are 95 % percentile bootstraps over {group}s, {DRAWS} resamples, the same for all. "
-            "An encoder beats all controls only if its paired gap to each of them lies above zero."
+            f"Whatever is fitted is fitted on training folds that never split a {group}. Chance is "
+            f"the mean score for {PERMUTATIONS} permutations of the labels in the same folds. "
+            f"Intervals are 95 % bootstraps over {group}s, widened for few of them, {DRAWS} "
+            "resamples of the held-out answers, the same for all; they do not cover another choice "
+            "of training data. An encoder beats all controls only if its paired gap to each lies "
+            "above zero."
         )
 
     def to_csv(self, path: str | Path) -> None:
@@ -188,18 +191,19 @@ class Result:
             for note in row.left_out:
                 said.append(f"\nleft out: {note}", style="dim")
             gap = f"{v.gap:+.2f} [{v.low:+.2f}, {v.high:+.2f}]" if v.control else ""
-            verdicts.add_row(f"{row.task}, {row.metric}", said, gap)
+            verdicts.add_row(Text(f"{row.task}, {row.metric}"), said, Text(gap))
         console.print(verdicts)
-        console.print(self.headline, style="bold")
-        console.print(self.method(), style="dim")
+        console.print(Text(self.headline, style="bold"))
+        console.print(Text(self.method(), style="dim"))
         return out.getvalue()
 
     def _scores(self, rows: Sequence[Row], title: str | None) -> "Table":
         from rich import box
         from rich.table import Table
+        from rich.text import Text
 
         scores = Table(
-            title=title,
+            title=None if title is None else Text(title),
             title_style="bold",
             title_justify="left",
             box=box.SIMPLE_HEAD,
@@ -208,11 +212,11 @@ class Result:
         )
         scores.add_column("", overflow="fold", min_width=_NAME_WIDTH)
         for row in rows:
-            scores.add_column(_heading(row), justify="right", no_wrap=True)
+            scores.add_column(Text(_heading(row)), justify="right", no_wrap=True)
         for name in rows[0].estimates:
             style = "bold cyan" if name == self.encoder else None
-            cells = [_cell(row.estimates[name]) for row in rows]
-            scores.add_row(_fold(self.label(name)), *cells, style=style)
+            cells = [Text(_cell(row.estimates[name])) for row in rows]
+            scores.add_row(Text(_fold(self.label(name))), *cells, style=style)
         scores.add_row("chance", *[f"{row.chance:.2f}" for row in rows], style="dim")
         sizes = [f"{row.n_items} in {row.n_groups}" for row in rows]
         scores.add_row("items in groups", *sizes, style="dim")
@@ -223,7 +227,7 @@ class Result:
 
 
 def _cell(estimate: Estimate) -> str:
-    return f"{estimate.value:.2f}\n\\[{estimate.low:.2f}, {estimate.high:.2f}]"  # no markup
+    return f"{estimate.value:.2f}\n[{estimate.low:.2f}, {estimate.high:.2f}]"
 
 
 def _fold(label: str) -> str:

@@ -1,6 +1,8 @@
 """What a dataset asks of an embedding: out-of-fold answers, and scores that can be resampled.
 
-Whatever is fitted is fitted on training folds, and folds never split a group.
+Whatever is fitted is fitted on training folds, and folds never split a group. Every answer is also
+given for permuted labels, in the same folds, because pooling the answers of several folds has a
+chance level of its own wherever labels are spread unevenly over groups.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,16 +17,18 @@ from zoo.registry import EvaluationError, Task
 
 from ._metrics import (
     balanced_accuracy,
-    expected_precision,
+    precision_of_rankings,
     r_squared,
-    retrieval_precision,
+    rank_other_groups,
     roc_auc,
     spearman,
+    standardise,
 )
 
 Array = NDArray[Any]
 MAX_FOLDS = 10
 NEIGHBOURS = 5
+ALPHAS = np.logspace(-1, 5, 13)
 
 
 @dataclass(frozen=True)
@@ -52,21 +56,21 @@ class Question:
 
 @dataclass(frozen=True)
 class Score:
-    """One number, and how to compute it anew on a resample.
+    """One number, how to compute it anew on a resample, and what permuted labels give.
 
     Parameters
     ----------
     metric
         Name with its symbol.
-    chance
-        Value of an embedding that knows nothing.
     of
         Maps positions among the question's items, with repeats, to the score.
+    null
+        The score of the same embedding for permuted labels, `(permutations,)`.
     """
 
     metric: str
-    chance: float
     of: Callable[[Array], float]
+    null: NDArray[np.float64]
 
 
 def ask(task: Task, metadata: pd.DataFrame, group: str) -> Question:
@@ -85,66 +89,86 @@ def ask(task: Task, metadata: pd.DataFrame, group: str) -> Question:
     if (missing := int((chosen & ~known).sum())) > 0:
         left_out.append(f"{missing} item(s) without {task.target} or {group}")
     chosen &= known
+    what = f"{task.title} ({task.kind})"
+    units = metadata[group][chosen].unique()
+    if len(units) == 1:
+        raise EvaluationError(
+            f"{what} needs two groups of {group} to hold one out, but there is only {units[0]}"
+        )
+    if task.kind in ("knn", "probe", "retrieval"):
+        table = metadata[chosen].groupby(task.target)[group].nunique()
+        single = metadata[task.target].isin(table.index[table < 2]).to_numpy() & chosen
+        if single.any():
+            left_out.append(
+                f"{int(single.sum())} item(s) whose {task.target} occurs in one {group} only"
+            )
+            chosen &= ~single
     truth = metadata[task.target].to_numpy()[chosen]
     groups = metadata[group].to_numpy()[chosen]
-    what = f"{task.title} ({task.kind})"
     if len(np.unique(truth)) < 2:
-        seen = f"only {truth[0]!r}" if len(truth) else "nothing"
-        raise EvaluationError(f"{what} needs two values of {task.target}, but there is {seen}")
-    if len(np.unique(groups)) < 2:
+        seen = f"only {truth[0]}" if len(truth) else "nothing"
+        note = f" ({'; '.join(left_out)})" if left_out else ""
+        raise EvaluationError(f"{what} needs two values of {task.target}, but has {seen}{note}")
+    if task.kind == "separation" and len(np.unique(truth)) != 2:
         raise EvaluationError(
-            f"{what} needs two groups of {group} to hold one out, but there is only {groups[0]!r}"
+            f"{what} separates two classes, but there are {len(np.unique(truth))}"
         )
-    items = np.flatnonzero(chosen)
-    if task.kind == "retrieval":
-        alone = ~np.isfinite(retrieval_precision(np.zeros((len(truth), 1)), truth, groups))
-        if alone.all():
-            raise EvaluationError(
-                f"{what}: no {task.target} occurs in two groups of {group}, so that nothing can "
-                "be retrieved from another group"
-            )
-        if alone.any():
-            left_out.append(f"{int(alone.sum())} item(s) without a replicate in another {group}")
-    return Question(task, items, truth, groups, tuple(left_out))
+    return Question(task, np.flatnonzero(chosen), truth, groups, tuple(left_out))
 
 
-def answer(question: Question, embedding: Array) -> list[Score]:
+def answer(
+    question: Question, embedding: Array, *, permutations: int = 0, seed: int = 0
+) -> list[Score]:
     """Score an embedding, given for the question's items only, `(n, D)`."""
     truth, groups = question.truth, question.groups
+    orders = permute(truth, groups, permutations, seed)
     match question.task.kind:
         case "dose":
-            doses = truth.astype(float)
-            predicted = _out_of_fold(embedding, doses, groups, _ridge)
+            doses = truth.astype(float)[orders]  # (n, 1 + permutations)
+            shift, base = _ridge(embedding, doses, groups)
             return [
-                Score("Spearman ρ", 0.0, lambda i: spearman(doses[i], predicted[i])),
-                Score("R²", 0.0, lambda i: r_squared(doses[i], predicted[i])),
+                _score("Spearman ρ", spearman, doses, shift),
+                _score("R²", r_squared, doses, shift + base),
             ]
         case "separation":
-            classes = np.unique(truth)
-            if len(classes) != 2:
-                raise EvaluationError(
-                    f"{question.task.title} separates two classes, but there are {len(classes)}"
-                )
-            positive = truth == classes[1]
-            decision = _out_of_fold(embedding, positive, groups, _logistic_decision)
-            return [Score("ROC AUC", 0.5, lambda i: roc_auc(positive[i], decision[i]))]
+            positive = (truth == np.unique(truth)[1])[orders]
+            shift, _ = _ridge(embedding, positive.astype(float), groups)
+            return [_score("ROC AUC", roc_auc, positive, shift)]
         case "retrieval":
-            precision = retrieval_precision(embedding, truth, groups)
-            chance = float(np.mean(_expected(truth, groups)))
-            return [Score("mAP", chance, lambda i: _mean(precision[i]))]
+            precision = _retrieve(
+                embedding, np.unique(truth, return_inverse=True)[1][orders], groups
+            )
+            null = np.array([_mean(column) for column in precision.T[1:]])
+            return [Score("mAP", lambda i: _mean(precision[i, 0]), null)]
         case kind:
-            fit = _neighbours if kind == "knn" else _logistic
-            codes = np.unique(truth, return_inverse=True)[1]
-            label = _out_of_fold(embedding, codes, groups, fit)
+            codes = np.unique(truth, return_inverse=True)[1][orders]
+            label = (_neighbours if kind == "knn" else _probe)(embedding, codes, groups)
             name = f"{NEIGHBOURS}-NN" if kind == "knn" else "linear probe"
-            chance = 1 / len(np.unique(codes))
-            return [
-                Score(
-                    f"{name} balanced accuracy",
-                    chance,
-                    lambda i: balanced_accuracy(codes[i], label[i]),
-                )
-            ]
+            return [_score(f"{name} balanced accuracy", balanced_accuracy, codes, label)]
+
+
+def permute(truth: Array, groups: Array, permutations: int, seed: int) -> Array:
+    """Columns of positions, `(n, 1 + permutations)`: as it is, then permuted.
+
+    Labels change places within their group, so that each group keeps its own mixture and the null
+    keeps whatever the design does to the score. Where every group has one label only, whole groups
+    change labels instead.
+    """
+    rng = np.random.default_rng(seed)
+    names, codes = np.unique(groups, return_inverse=True)
+    members = [np.flatnonzero(codes == g) for g in range(len(names))]
+    columns = [np.arange(len(truth))]
+    uniform = all(len(np.unique(truth[m])) == 1 for m in members)
+    for _ in range(permutations):
+        column = np.empty(len(truth), dtype=np.intp)
+        if uniform:
+            first = np.array([m[0] for m in members])
+            column = first[rng.permutation(len(names))][codes]
+        else:
+            for m in members:
+                column[m] = rng.permutation(m)
+        columns.append(column)
+    return np.stack(columns, axis=1)
 
 
 def folds(groups: Array) -> Iterator[tuple[Array, Array]]:
@@ -158,76 +182,72 @@ def folds(groups: Array) -> Iterator[tuple[Array, Array]]:
         yield train, test
 
 
-Fit = Callable[[Array, Array, Array], Array]
+def _score(
+    metric: str, value: Callable[[Array, Array], float], truth: Array, answers: Array
+) -> Score:
+    pairs = zip(truth.T[1:], answers.T[1:], strict=True)
+    null = np.array([value(t, a) for t, a in pairs])
+    return Score(metric, lambda i: value(truth[i, 0], answers[i, 0]), null)
 
 
-def _out_of_fold(embedding: Array, target: Array, groups: Array, fit: Fit) -> Array:
-    """Answer for every item by a model that never saw its group; features scaled on training."""
-    result = np.zeros(len(target), dtype=float)
-    for train, test in folds(groups):
-        known = target[train]
-        if len(np.unique(known)) < 2:
-            raise EvaluationError("a training fold holds one class only: groups and classes agree")
-        centre, spread = embedding[train].mean(0), embedding[train].std(0)
-        spread = np.where(spread > 0, spread, 1.0)
-        seen, unseen = (embedding[train] - centre) / spread, (embedding[test] - centre) / spread
-        result[test] = fit(seen, known, unseen)
-    return result
+def _ridge(embedding: Array, target: Array, groups: Array) -> tuple[Array, Array]:
+    """Out-of-fold ridge regression of every column of `target`, `(n, m)`.
 
-
-def _turn(seen: Array, unseen: Array) -> tuple[Array, Array]:
-    """Turn features into the space that the training items span.
-
-    Models with an L2 penalty give the same answers there, at the cost of n columns and not D.
+    Returns the predictions as shifts from the mean of the training fold, and that mean. Ranks are
+    taken of the shifts alone: the training mean is low where the held-out group is high, and would
+    rank groups backwards. The penalty is chosen by leave-one-out within the training fold, the
+    same for all columns of a target.
     """
-    if seen.shape[1] <= seen.shape[0]:
-        return seen, unseen
-    basis = np.linalg.svd(seen.astype(np.float64), full_matrices=False)[2]
-    return seen @ basis.T, unseen @ basis.T
-
-
-def _ridge(seen: Array, known: Array, unseen: Array) -> Array:
     from sklearn.linear_model import RidgeCV
 
-    seen, unseen = _turn(seen, unseen)
-    model = RidgeCV(alphas=np.logspace(-1, 5, 13)).fit(seen, known)
-    return model.predict(unseen)  # type: ignore[no-any-return]
+    shift, base = np.zeros(target.shape), np.zeros(target.shape)
+    for train, test in folds(groups):
+        seen, unseen = standardise(embedding[train], embedding[test])
+        mean = target[train].mean(0)
+        model = RidgeCV(alphas=ALPHAS, fit_intercept=False, alpha_per_target=True)
+        predicted = model.fit(seen, target[train] - mean).predict(unseen)
+        shift[test] = predicted.reshape(len(test), -1)
+        base[test] = mean
+    return shift, base
 
 
-def _classifier(seen: Array, known: Array) -> Any:
-    from sklearn.linear_model import LogisticRegression
+def _probe(embedding: Array, codes: Array, groups: Array) -> Array:
+    """Out-of-fold class of a linear probe: ridge regression on each class, standardised.
 
-    # A penalty that grows with the number of features keeps wide and narrow embeddings alike.
-    model = LogisticRegression(C=1 / max(seen.shape[1], 1) ** 0.5, max_iter=2000)
-    return model.fit(seen, known)
-
-
-def _logistic(seen: Array, known: Array, unseen: Array) -> Array:
-    seen, unseen = _turn(seen, unseen)
-    return _classifier(seen, known).predict(unseen)  # type: ignore[no-any-return]
-
-
-def _logistic_decision(seen: Array, known: Array, unseen: Array) -> Array:
-    seen, unseen = _turn(seen, unseen)
-    return _classifier(seen, known).decision_function(unseen)  # type: ignore[no-any-return]
+    Classes are standardised in the training fold, so that a class is not favoured for being
+    frequent there, which it is exactly where it is rare in the held-out group.
+    """
+    classes = np.unique(codes)
+    n, m = codes.shape
+    belongs = (codes[:, :, None] == classes).astype(float)  # (n, m, k)
+    shift, mean = _ridge(embedding, belongs.reshape(n, -1), groups)
+    mean = np.clip(mean, 1e-12, 1 - 1e-12)
+    scores = (shift / np.sqrt(mean * (1 - mean))).reshape(n, m, len(classes))
+    return classes[scores.argmax(axis=2)]
 
 
-def _neighbours(seen: Array, known: Array, unseen: Array) -> Array:
-    from sklearn.neighbors import KNeighborsClassifier
+def _neighbours(embedding: Array, codes: Array, groups: Array) -> Array:
+    """Out-of-fold class by the votes of the nearest by cosine, each weighed by its rarity."""
+    from sklearn.neighbors import NearestNeighbors
 
-    count = min(NEIGHBOURS, len(seen))
-    model = KNeighborsClassifier(count, metric="cosine").fit(seen, known)
-    return model.predict(unseen)  # type: ignore[no-any-return]
+    classes = np.unique(codes)
+    label = np.zeros(codes.shape, dtype=codes.dtype)
+    for train, test in folds(groups):
+        seen, unseen = standardise(embedding[train], embedding[test])
+        model = NearestNeighbors(n_neighbors=min(NEIGHBOURS, len(train)), metric="cosine")
+        near = model.fit(seen).kneighbors(unseen, return_distance=False)  # (t, k)
+        share = (codes[train][:, :, None] == classes).mean(axis=0)  # (m, classes)
+        votes = (codes[train][near][..., None] == classes).sum(axis=1)  # (t, m, classes)
+        label[test] = classes[(votes / np.maximum(share, 1e-12)).argmax(axis=2)]
+    return label
 
 
-def _expected(truth: Array, groups: Array) -> list[float]:
-    values = []
-    for label, group in zip(truth, groups, strict=True):
-        others = groups != group
-        positives, total = int((truth[others] == label).sum()), int(others.sum())
-        if 0 < positives < total:
-            values.append(expected_precision(positives, total))
-    return values
+def _retrieve(embedding: Array, codes: Array, groups: Array) -> Array:
+    """Average precision of each item for each column of labels, `(n, m)`."""
+    precision = np.full(codes.shape, np.nan)
+    for i, ranked in rank_other_groups(embedding, groups):
+        precision[i] = precision_of_rankings(codes[ranked] == codes[i])
+    return precision
 
 
 def _mean(values: Array) -> float:

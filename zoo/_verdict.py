@@ -6,11 +6,15 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import norm as normal
+from scipy.stats import t as student
 
-from ._tasks import Score
+from ._tasks import Question, Score
 
 DRAWS = 1000
-MIN_GROUPS = 3
+PERMUTATIONS = 199
+# With fewer, two equally good encoders are told apart far more often than an interval says.
+MIN_GROUPS = 6
 
 Outcome = Literal[
     "beats all controls", "matched by", "beaten by", "at chance", "below chance", "no verdict"
@@ -72,36 +76,50 @@ def resamples(groups: NDArray[Any], *, seed: int = 0) -> list[NDArray[np.intp]]:
     return [np.concatenate([members[g] for g in pick]) for pick in picks]
 
 
-def estimate(scores: list[Score], draws: list[NDArray[np.intp]], items: int) -> Estimate:
-    """Score with a percentile interval; several scores are seeds of one encoder and averaged."""
-    everything = np.arange(items)
+def estimate(scores: list[Score], draws: list[NDArray[np.intp]], question: Question) -> Estimate:
+    """Score with its interval; several scores are seeds of one encoder and averaged."""
+    everything = np.arange(len(question.items))
     value = float(np.mean([s.of(everything) for s in scores]))
     drawn = np.mean([[s.of(i) for i in draws] for s in scores], axis=0)
-    low, high = interval(drawn)
+    low, high = interval(value, drawn, len(np.unique(question.groups)))
     return Estimate(value, low, high, drawn)
 
 
-def interval(draws: NDArray[np.float64]) -> tuple[float, float]:
-    """Return the 2.5 and 97.5 percentiles of draws; resamples without a value are left out."""
+def interval(value: float, draws: NDArray[np.float64], groups: int) -> tuple[float, float]:
+    """Return the 95 % interval of a value from its draws, widened for few groups.
+
+    The percentile interval is too narrow by t(G − 1)/z · sqrt(G/(G − 1)) for G groups (Hesterberg,
+    What Teachers Should Know About the Bootstrap, 2015, section 3.1), and is stretched by that.
+    Resamples without a value are left out.
+    """
     known = draws[np.isfinite(draws)]
-    if len(known) == 0:
+    if len(known) == 0 or groups < 2:
         return float("nan"), float("nan")
+    stretch = student.ppf(0.975, groups - 1) / normal.ppf(0.975) * np.sqrt(groups / (groups - 1))
     low, high = np.percentile(known, [2.5, 97.5])
-    return float(low), float(high)
+    return float(value + stretch * (low - value)), float(value + stretch * (high - value))
 
 
 def judge(
-    encoder: str, score: Estimate, controls: Mapping[str, Estimate], chance: float, groups: int
+    encoder: str,
+    score: Estimate,
+    controls: Mapping[str, Estimate],
+    null: NDArray[np.float64],
+    groups: int,
 ) -> Verdict:
     """Compare a score with chance and with each control.
 
     The encoder beats all controls only if the paired interval against each of them lies above
-    zero (intersection–union, so no further correction for their number). A score whose interval
-    includes chance is at chance, whatever the controls do.
+    zero (intersection–union, so no further correction for their number). A score among the middle
+    95 % of what the same embedding gets for permuted labels, `null`, is at chance, whatever the
+    controls do.
     """
     nan = float("nan")
     best = max(controls, key=lambda name: controls[name].value, default=None)
-    gaps = {name: interval(score.draws - c.draws) for name, c in controls.items()}
+    gaps = {
+        name: interval(score.value - c.value, score.draws - c.draws, groups)
+        for name, c in controls.items()
+    }
 
     def verdict(outcome: Outcome, control: str | None, words: str) -> Verdict:
         if control is None:
@@ -115,9 +133,10 @@ def judge(
     if groups < MIN_GROUPS or not np.isfinite([score.low, score.high]).all():
         words = f"no verdict: {groups} groups are too few for an interval"
         return Verdict("no verdict", None, nan, nan, nan, words, f"{encoder}: {words}")
-    if score.low <= chance <= score.high:
+    floor, ceiling = np.percentile(null[np.isfinite(null)], [2.5, 97.5])
+    if floor <= score.value <= ceiling:
         return verdict("at chance", best, f"at chance (best control: {best})")
-    if score.high < chance:
+    if score.value < floor:
         return verdict("below chance", best, f"below chance (best control: {best})")
     if best is None:
         return verdict("no verdict", None, "no verdict: there is no control to compare with")

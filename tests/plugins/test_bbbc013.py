@@ -188,6 +188,12 @@ def left(cache):
     return sorted(p.name for p in cache.iterdir()) if cache.exists() else []
 
 
+def spoil_first_stream(content):
+    """Begin it with a block of the one type that deflate does not have."""
+    start = content.index(b".BMP") + len(b".BMP")
+    return content[:start] + b"\xff" * 8 + content[start + 8 :]
+
+
 class TestDownload:
     def test_once_and_then_from_the_cache(self, tmp_path, cache, monkeypatch):
         with server(archive(tmp_path)) as (url, requests):
@@ -222,7 +228,7 @@ class TestDownload:
             lambda content: b"<html>moved</html>",
             lambda content: b"",
             lambda content: content[: len(content) // 2],
-            lambda content: content[:60] + bytes(30) + content[90:],
+            spoil_first_stream,
             lambda content: bytes(500) + content[500:],
         ],
         ids=["page", "empty", "half", "spoilt stream", "spoilt files"],

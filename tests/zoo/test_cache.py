@@ -383,6 +383,28 @@ def test_a_full_disk_leaves_no_partial_file(folder, monkeypatch):
     assert path.read_bytes() == content
 
 
+def test_a_process_that_is_overtaken_does_no_harm(folder, monkeypatch):
+    cache, other = EmbeddingCache(), EmbeddingCache()
+    for each, value in ((cache, 1), (other, 2)):
+        each.put(Scaled(), "ab" * 32, 1, np.full(9, value, np.float32))
+    save = np.savez
+
+    def overtaken(file, **arrays):
+        file.write(b"some of it")
+        file.seek(0)
+        monkeypatch.setattr(np, "savez", save)
+        with monkeypatch.context() as elsewhere:
+            elsewhere.setattr(os, "getpid", lambda: 1)
+            other.flush()
+        assert len(list(folder.glob("*.partial"))) == 1
+        save(file, **arrays)
+
+    monkeypatch.setattr(np, "savez", overtaken)
+    cache.flush()
+    assert EmbeddingCache().get(Scaled(), "ab" * 32, 1).tolist() == [1] * 9
+    assert len(list(folder.iterdir())) == 1
+
+
 def test_processes_that_write_at_once_leave_a_sound_file(folder):
     code = """
 import sys

@@ -12,10 +12,18 @@ import torch
 
 import zoo
 from zoo._dataset import Dataset, open_source
-from zoo._embed import Embeddings, embed, embed_many
+from zoo._embed import Embeddings, check_output, embed, embed_many
 from zoo._read import Image
 
 PLAIN = zoo.Preprocessing(scaling="none", resize=None, crop=None, min_side=4)
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory, monkeypatch):
+    """Tests must not find each other's rows."""
+    folder = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("ZOO_CACHE", str(folder))
+    return folder
 
 
 class Means(zoo.Encoder):
@@ -55,7 +63,7 @@ def dataset(images, **columns):
     """Items are images, or errors that reading them raises."""
 
     def read(i):
-        if isinstance(images[i], Exception):
+        if isinstance(images[i], BaseException):
             raise images[i]
         return images[i]
 
@@ -289,6 +297,30 @@ def test_provenance_names_everything_that_decides_the_numbers():
     )
 
 
+def test_a_second_run_embeds_only_what_is_new(cache):
+    images = [image(i) for i in range(70)]
+    encoder = Means()
+    encoder.from_registry = True  # encoders made by hand have no complete record
+    first = embed(dataset(images[:66]), encoder).matrix
+    second = embed(dataset(images), encoder).matrix
+    assert encoder.seen == 70
+    assert np.array_equal(second[:66], first)
+    embed(dataset(images), encoder, cache=False)
+    assert encoder.seen == 140
+
+
+@pytest.mark.parametrize("error", [zoo.ImageError("bad"), KeyboardInterrupt()])
+def test_work_that_is_done_is_kept_when_a_run_ends_early(cache, error):
+    images = [image(i) for i in range(150)]
+    encoder = Means()
+    encoder.from_registry = True
+    with pytest.raises(type(error)):
+        embed(dataset([*images[:140], error, *images[141:]]), encoder)
+    assert encoder.seen == 128
+    embed(dataset(images), encoder)
+    assert encoder.seen == 150
+
+
 @pytest.fixture
 def files(tmp_path):
     folder = tmp_path / "plate"
@@ -376,6 +408,19 @@ def test_other_formats_are_refused(tmp_path, name):
     with pytest.raises(ValueError, match=rf"{name} must end in \.parquet or \.csv"):
         embeddings().write(tmp_path / name)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_places_that_cannot_be_written_are_named(tmp_path):
+    (tmp_path / "folder.csv").mkdir()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match=r"folder\.csv is a folder"):
+        embeddings().write(tmp_path / "folder.csv")
+    with pytest.raises(ValueError, match=r"profiles\.csv cannot be written: "):
+        embeddings().write(tmp_path / "file" / "profiles.csv")
+    with pytest.raises(ValueError, match=r"profiles\.csv cannot be written: "):
+        check_output(tmp_path / "file" / "profiles.csv")
+    check_output(tmp_path / "new" / "profiles.csv")
+    assert sorted(p.name for p in tmp_path.rglob("*")) == ["file", "folder.csv", "new"]
 
 
 def test_parquet_without_pyarrow_says_what_to_install(tmp_path, monkeypatch):

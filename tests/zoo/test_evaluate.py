@@ -10,7 +10,7 @@ import zoo
 from zoo._dataset import Dataset
 from zoo._evaluate import CONTROLS, CONTROLS_RAGGED
 from zoo._read import Image
-from zoo._tasks import answer, ask, folds
+from zoo._tasks import _neighbours, _probe, _ridge, answer, ask, folds, permute
 from zoo._verdict import estimate, judge, resamples
 
 SMALL = Dials(plates=4, doses=3, replicates=2, cells=8)
@@ -51,19 +51,32 @@ def test_an_embedding_of_the_answer_is_perfect(kind):
         assert score.of(np.arange(len(question.items))) > 0.96
 
 
-@pytest.mark.parametrize("kind", TASKS)
-def test_noise_is_at_its_chance_level(kind):
-    metadata = table(rows=8)
-    question = ask(TASKS[kind], metadata, "row")
-    values = []
-    for seed in range(30):
-        matrix = np.random.default_rng(seed).normal(size=(32, 5))[question.items]
-        scores = answer(question, matrix)
-        values.append([s.of(np.arange(len(question.items))) for s in scores])
-    # Out-of-fold answers of a model fitted to noise lie a little below chance; 30 seeds of 32
-    # items have a standard error of about 0.03.
-    for score, mean in zip(scores, np.mean(values, axis=0), strict=True):
-        assert mean == pytest.approx(score.chance, abs=0.13)
+def test_uneven_designs_have_a_chance_of_their_own():
+    # One dose a group: the training mean of each fold ranks groups backwards.
+    metadata = pd.DataFrame({"row": np.repeat(list("ABCDEFGH"), 6), "dose": np.repeat(range(8), 6)})
+    question = ask(TASKS["dose"], metadata, "row")
+    found = []
+    for seed in range(20):
+        matrix = np.random.default_rng(seed).normal(size=(48, 5))
+        rank, share = answer(question, matrix, permutations=39, seed=seed)
+        found.append([rank.of(np.arange(48)), share.of(np.arange(48)), share.null.mean()])
+    rank, share, null = np.mean(found, axis=0)
+    assert abs(rank) < 0.2  # pooled answers with their means would give −0.8
+    assert share < -0.1
+    assert share == pytest.approx(null, abs=0.1)
+
+
+def test_permutations_keep_what_the_design_fixes():
+    truth, groups = np.array([0, 0, 1, 2, 2, 1]), np.array(list("aaabbb"))
+    columns = permute(truth, groups, 20, 0)
+    assert columns[:, 0].tolist() == list(range(6))
+    for column in columns.T:
+        assert sorted(column[:3]) == [0, 1, 2]
+    truth, groups = np.array([0, 0, 1, 1, 2, 2]), np.array(list("aabbcc"))
+    for column in permute(truth, groups, 20, 0).T:
+        changed = truth[column]
+        assert changed[0::2].tolist() == changed[1::2].tolist()
+        assert sorted(changed) == [0, 0, 1, 1, 2, 2]
 
 
 def test_folds_never_split_a_group():
@@ -75,18 +88,15 @@ def test_folds_never_split_a_group():
     assert sorted(tested) == list(range(200))
 
 
-def test_nothing_of_the_held_out_group_reaches_the_model():
-    # A group whose features are spoilt changes no other group's answer unless it leaks.
-    metadata = table(rows=5)
-    question = ask(TASKS["knn"], metadata, "row")
-    rng = np.random.default_rng(0)
-    matrix = np.eye(4)[metadata["dose"]] * 5 + rng.normal(size=(20, 4))
-    spoilt = matrix.copy()
-    spoilt[metadata["row"] == "A"] *= 1e6
-    inside = np.flatnonzero(metadata["row"] == "A")
-    clean_score = answer(question, matrix)[0].of(inside)
-    assert clean_score == 1
-    assert answer(question, spoilt)[0].of(inside) <= clean_score
+@pytest.mark.parametrize("fit", [_probe, _neighbours, lambda *a: _ridge(*a)[0]])
+def test_labels_of_the_held_out_group_do_not_reach_its_own_answers(fit):
+    groups, codes = np.repeat(np.arange(5), 4), np.tile(np.arange(4), 5)[:, None]
+    matrix = np.random.default_rng(0).normal(size=(20, 6))
+    other = codes.copy()
+    other[:4] = other[:4][::-1]
+    before, after = fit(matrix, codes, groups), fit(matrix, other, groups)
+    np.testing.assert_array_equal(before[:4], after[:4])
+    assert (before[4:] != after[4:]).any()
 
 
 @pytest.mark.parametrize(
@@ -94,7 +104,7 @@ def test_nothing_of_the_held_out_group_reaches_the_model():
     [
         (lambda t: t.assign(dose=1), "two values of dose"),
         (lambda t: t.assign(row="A"), "two groups of row"),
-        (lambda t: t.assign(dose=range(len(t))), "nothing can be retrieved|one class"),
+        (lambda t: t.assign(dose=range(len(t))), "in one row only"),
     ],
 )
 def test_questions_that_have_no_answer_are_refused(change, message):
@@ -115,18 +125,15 @@ def test_a_group_with_one_member_is_fine_and_missing_labels_are_counted():
     assert np.isfinite(answer(question, matrix)[0].of(np.arange(23)))
 
 
-def test_items_without_a_replicate_are_counted():
+@pytest.mark.parametrize("kind", ["retrieval", "knn", "probe"])
+def test_classes_of_one_group_are_left_out_and_counted(kind):
     metadata = table()
-    metadata.loc[0, "dose"] = 99
-    question = ask(TASKS["retrieval"], metadata, "row")
-    assert question.left_out == ("1 item(s) without a replicate in another row",)
-
-
-def test_a_class_in_one_group_only_is_refused_where_it_leaves_no_training_data():
-    metadata = pd.DataFrame({"row": ["A", "A", "B", "B"], "dose": [0, 0, 1, 1]})
-    question = ask(TASKS["probe"], metadata, "row")
-    with pytest.raises(zoo.EvaluationError, match="one class only"):
-        answer(question, np.zeros((4, 2)))
+    metadata.loc[[0, 1], "dose"] = 99
+    question = ask(TASKS[kind], metadata, "row")
+    assert question.left_out == ("2 item(s) whose dose occurs in one row only",)
+    assert len(question.items) == 22
+    with pytest.raises(zoo.EvaluationError, match="two values"):
+        ask(TASKS[kind], pd.DataFrame({"row": ["A", "A", "B"], "dose": [0, 0, 1]}), "row")
 
 
 def test_wide_embeddings_give_the_same_answers_when_turned():
@@ -148,11 +155,14 @@ def test_permuted_labels_rarely_beat_all_controls():
         shuffled = metadata.assign(dose=rng.permutation(metadata["dose"]))
         question = ask(TASKS["probe"], shuffled, "row")
         draws = resamples(question.groups)[:200]
+        subject = answer(question, rng.normal(size=(32, 6)), permutations=39)
+        null = subject[0].null
         scores = {
-            n: estimate(answer(question, rng.normal(size=(32, 6))), draws, 32) for n in "eabc"
+            n: estimate(answer(question, rng.normal(size=(32, 6))), draws, question) for n in "abc"
         }
+        scores["e"] = estimate(subject, draws, question)
         encoder = scores.pop("e")
-        won += judge("e", encoder, scores, 0.25, 8).outcome == "beats all controls"
+        won += judge("e", encoder, scores, null, 8).outcome == "beats all controls"
     assert won <= 2  # 5 % of 40
 
 

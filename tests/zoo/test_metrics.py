@@ -10,10 +10,12 @@ from sklearn import metrics as sk
 from zoo._metrics import (
     balanced_accuracy,
     expected_precision,
+    precision_of_rankings,
     r_squared,
-    retrieval_precision,
+    rank_other_groups,
     roc_auc,
     spearman,
+    standardise,
 )
 
 SEEDS = range(5)
@@ -45,6 +47,13 @@ def test_perfect_and_degenerate_cases():
     assert roc_auc(truth > 0, truth) == 1
     assert roc_auc(truth > 0, flat) == 0.5
     assert np.isnan(roc_auc(truth > 5, truth))
+
+
+def retrieval_precision(embedding, labels, groups):
+    precision = np.full(len(labels), np.nan)
+    for i, ranked in rank_other_groups(embedding, groups):
+        precision[i] = precision_of_rankings((labels[ranked] == labels[i])[:, None])[0]
+    return precision
 
 
 def naive_precision(embedding, labels, groups, i):
@@ -92,6 +101,30 @@ def test_a_shortcut_shared_within_a_group_does_not_help():
     shortcut = np.eye(8)[groups] * 100 + rng.normal(size=(96, 8))
     chance = expected_precision(14, 84)
     assert retrieval_precision(shortcut, labels, groups).mean() == pytest.approx(chance, abs=0.05)
+
+
+def test_rankings_equal_scikit_learn():
+    rng = np.random.default_rng(0)
+    relevant = rng.random((20, 6)) < 0.3
+    wanted = [sk.average_precision_score(column, -np.arange(20)) for column in relevant.T]
+    np.testing.assert_allclose(precision_of_rankings(relevant), wanted, atol=1e-12)
+    assert np.isnan(precision_of_rankings(np.ones((4, 1), bool))).all()
+    assert np.isnan(precision_of_rankings(np.zeros((4, 1), bool))).all()
+
+
+def test_an_embedding_without_information_retrieves_at_chance():
+    groups, labels = np.repeat(np.arange(20), 6), np.tile(np.arange(6), 20)
+    found = retrieval_precision(np.ones((120, 3)), labels, groups)
+    # 120 shuffled rankings of 114 items: the standard error of the mean is about 0.01.
+    assert found.mean() == pytest.approx(expected_precision(19, 114), abs=0.03)
+
+
+def test_dead_features_stay_dead():
+    seen = np.c_[np.arange(4.0), 1 + 1e-6 * np.arange(4), np.zeros(4)].astype(np.float32)
+    a, b = standardise(seen, seen[:2])
+    np.testing.assert_allclose(a[:, 0], (np.arange(4) - 1.5) / np.std(np.arange(4)), atol=1e-6)
+    assert not a[:, 1:].any()
+    assert not b[:, 1:].any()
 
 
 @pytest.mark.parametrize(("positives", "total"), [(1, 1), (1, 5), (2, 6), (3, 7), (5, 5)])

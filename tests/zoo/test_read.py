@@ -3,7 +3,9 @@
 import contextlib
 import importlib.util
 import logging
+import struct
 import threading
+import zlib
 
 import numpy as np
 import pytest
@@ -317,6 +319,20 @@ class TestPictures:
         plane = noise(0, "u2", 65536)
         Picture.fromarray(plane).save(tmp_path / "a.png")
         check(tmp_path / "a.png", plane[None])
+
+    @pytest.mark.parametrize(("kind", "samples"), [(2, 3), (4, 2), (6, 4)])
+    def test_16_bit_colour_is_refused_where_it_would_be_cut_to_8(self, tmp_path, kind, samples):
+        rows = noise(samples, "u2", 65536).transpose(1, 2, 0).astype(">u2").tobytes()
+        width = 2 * samples * W
+        lines = b"".join(b"\0" + rows[i * width : (i + 1) * width] for i in range(H))
+        content = b"\x89PNG\r\n\x1a\n"
+        header = struct.pack(">IIBBBBB", W, H, 16, kind, 0, 0, 0)
+        for name, data in ((b"IHDR", header), (b"IDAT", zlib.compress(lines)), (b"IEND", b"")):
+            checksum = struct.pack(">I", zlib.crc32(name + data))
+            content += struct.pack(">I", len(data)) + name + data + checksum
+        (tmp_path / "deep.png").write_bytes(content)
+        with pytest.raises(zoo.ImageError, match=r"deep\.png has 16 bits a colour.*TIFF"):
+            read_image(tmp_path / "deep.png")
 
     @pytest.mark.parametrize(("mode", "count"), [("L", 1), ("RGB", 3), ("CMYK", 3)])
     @pytest.mark.parametrize("suffix", [".jpg", ".jpeg"])
