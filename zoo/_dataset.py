@@ -68,9 +68,9 @@ def open_source(source: str | Path) -> Dataset:
     """Open a table of files, a folder of images (or one with a ``labels.csv``), or one image.
 
     A table (CSV, TSV, Parquet) has a column ``image`` (or ``image_path``) with a path relative to
-    the table, several separated by ``|`` where each channel has its file; or columns ``image_STAIN``, one for each
-    channel, empty where an image lacks it. A column ``stains`` or ``channels`` names channels,
-    separated by ``|``. Everything else is metadata.
+    the table, several separated by ``|`` where each channel has its file; or columns
+    ``image_STAIN``, one for each channel, empty where an image lacks it. A column ``stains`` or
+    ``channels`` names channels, separated by ``|``. Everything else is metadata.
 
     Raises
     ------

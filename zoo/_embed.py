@@ -292,7 +292,7 @@ def _chunks(dataset: Dataset) -> Iterable[list[tuple[int, Image | Exception]]]:
 
 
 def _item_name(dataset: Dataset, i: int) -> str:
-    for column in ("image", "well"):
+    for column in ("image", "image_path", "well"):
         if column in dataset.metadata.columns:
             return str(dataset.metadata[column].iloc[i])
     return f"item {i}"

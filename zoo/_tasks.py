@@ -195,8 +195,7 @@ def _ridge(embedding: Array, target: Array, groups: Array) -> tuple[Array, Array
 
     Returns the predictions as shifts from the mean of the training fold, and that mean. Ranks are
     taken of the shifts alone: the training mean is low where the held-out group is high, and would
-    rank groups backwards. The penalty is chosen by leave-one-out within the training fold, the
-    same for all columns of a target.
+    rank groups backwards. The penalty is chosen by leave-one-out within the training fold.
     """
     from sklearn.linear_model import RidgeCV
 
@@ -204,26 +203,36 @@ def _ridge(embedding: Array, target: Array, groups: Array) -> tuple[Array, Array
     for train, test in folds(groups):
         seen, unseen = standardise(embedding[train], embedding[test])
         mean = target[train].mean(0)
-        model = RidgeCV(alphas=ALPHAS, fit_intercept=False, alpha_per_target=True)
-        predicted = model.fit(seen, target[train] - mean).predict(unseen)
-        shift[test] = predicted.reshape(len(test), -1)
+        model = RidgeCV(alphas=ALPHAS, alpha_per_target=True)
+        shift[test] = model.fit(seen, target[train]).predict(unseen).reshape(len(test), -1) - mean
         base[test] = mean
     return shift, base
 
 
 def _probe(embedding: Array, codes: Array, groups: Array) -> Array:
-    """Out-of-fold class of a linear probe: ridge regression on each class, standardised.
+    """Out-of-fold class of a linear probe, for every column of `codes`.
 
-    Classes are standardised in the training fold, so that a class is not favoured for being
-    frequent there, which it is exactly where it is rare in the held-out group.
+    Ridge regression on class indicators, then the class whose mean fitted value is nearest
+    (optimal scoring; Hastie, Tibshirani and Buja, 1994). Unlike the largest fitted value, this
+    neither masks a class that lies between others nor favours one for being frequent.
     """
+    from sklearn.linear_model import RidgeCV
+
     classes = np.unique(codes)
-    n, m = codes.shape
-    belongs = (codes[:, :, None] == classes).astype(float)  # (n, m, k)
-    shift, mean = _ridge(embedding, belongs.reshape(n, -1), groups)
-    mean = np.clip(mean, 1e-12, 1 - 1e-12)
-    scores = (shift / np.sqrt(mean * (1 - mean))).reshape(n, m, len(classes))
-    return classes[scores.argmax(axis=2)]
+    m, k = codes.shape[1], len(classes)
+    label = np.zeros(codes.shape, dtype=codes.dtype)
+    for train, test in folds(groups):
+        seen, unseen = standardise(embedding[train], embedding[test])
+        belongs = (codes[train][:, :, None] == classes).astype(float)  # (t, m, k)
+        model = RidgeCV(alphas=ALPHAS, alpha_per_target=True)
+        model.fit(seen, belongs.reshape(len(train), -1))
+        fitted = model.predict(seen).reshape(-1, m, k)
+        members = belongs.sum(0)  # (m, k)
+        centres = np.einsum("tmc,tmk->mck", belongs, fitted) / np.maximum(members, 1)[:, :, None]
+        asked = model.predict(unseen).reshape(-1, m, 1, k)
+        distance = ((asked - centres) ** 2).sum(-1)  # (u, m, k)
+        label[test] = classes[np.where(members > 0, distance, np.inf).argmin(-1)]
+    return label
 
 
 def _neighbours(embedding: Array, codes: Array, groups: Array) -> Array:

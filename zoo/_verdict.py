@@ -82,7 +82,7 @@ def estimate(scores: list[Score], draws: list[NDArray[np.intp]], question: Quest
     value = float(np.mean([s.of(everything) for s in scores]))
     drawn = np.mean([[s.of(i) for i in draws] for s in scores], axis=0)
     low, high = interval(value, drawn, len(np.unique(question.groups)))
-    return Estimate(value, low, high, drawn)
+    return Estimate(value, low, min(high, 1.0), drawn)  # no score exceeds 1
 
 
 def interval(value: float, draws: NDArray[np.float64], groups: int) -> tuple[float, float]:

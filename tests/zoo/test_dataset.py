@@ -132,6 +132,22 @@ class TestTable:
         assert [image.stains for image in dataset] == [("DNA", "FKHR-GFP"), ("DNA",), ("FKHR-GFP",)]
         assert dataset.metadata["dose"].tolist() == [5, 6, 7]
 
+    def test_image_path_is_another_name_of_the_column(self, tmp_path):
+        save(tmp_path, "a.tif", 1)
+        save(tmp_path, "b.tif", 2)
+        frame = pd.DataFrame({"image_path": ["a.tif"], "image_DNA": ["b.tif"]})
+        assert values(open_source(write_table(tmp_path / "t.csv", frame))[0]) == [1]
+        frame["image"] = "b.tif"
+        assert values(open_source(write_table(tmp_path / "t.csv", frame))[0]) == [2]
+
+    def test_numbers_are_no_files_whatever_their_column_is_called(self, tmp_path):
+        save(tmp_path, "a.tif", 1)
+        frame = pd.DataFrame({"image_DNA": ["a.tif"], "image_number": [7], "image_focus": [0.5]})
+        dataset = open_source(write_table(tmp_path / "t.csv", frame))
+        assert dataset[0].stains == ("DNA",)
+        assert values(dataset[0]) == [1]
+        assert dataset.metadata["image_number"].tolist() == [7]
+
     def test_a_missing_file_is_an_error_of_its_row_only(self, tmp_path):
         save(tmp_path, "a.tif", 1)
         dataset = open_source(

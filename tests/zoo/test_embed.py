@@ -264,7 +264,7 @@ def test_an_encoder_that_joins_channels_needs_as_many_in_each_image(late):
 
 def test_items_are_called_by_their_well_or_number_where_there_is_no_image_column():
     images = [image(0), zoo.ImageError("bad")]
-    for column, wanted in (("well", "B07"), ("dose", "item 1")):
+    for column, wanted in (("image_path", "B07"), ("well", "B07"), ("dose", "item 1")):
         metadata = pd.DataFrame({column: ["A01", "B07"]})
         source = Dataset("d", metadata, dataset(images).read)
         assert embed(source, Means(), on_error="skip").failures == ((wanted, "bad"),)

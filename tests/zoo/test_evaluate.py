@@ -174,7 +174,8 @@ class Oracle(zoo.Encoder):
         for planes in batch.images():
             dna, protein = planes.numpy()
             nucleus = dna > 0.5 * dna.max()
-            rows.append([protein[nucleus].mean() / protein.mean(), 1.0])
+            light = protein - np.percentile(protein, 5)
+            rows.append([light[nucleus].sum() / light.clip(0).sum(), 1.0])
         import torch
 
         return zoo.Features(torch.tensor(rows, dtype=torch.float32), batch.counts)
@@ -194,10 +195,9 @@ FAST = ["constant", "gaussian", "pixel-statistics", "object-density"]
 
 
 def test_planted_biology_is_found_and_trivial_controls_do_not_have_it(phantom_spec):
-    plate = make(phantom_spec, Dials(plates=6, doses=4, replicates=2))
-    result = zoo.evaluate(oracle(), plate, controls=["constant", "gaussian", "object-density"])
+    result = zoo.evaluate(oracle(), make(phantom_spec), controls=[*FAST[:2], FAST[3]])
     outcomes = {f"{r.task} {r.metric}": r.verdict.outcome for r in result.rows}
-    assert outcomes["dose Spearman ρ"] == "beats all controls", result
+    assert outcomes["dose Spearman ρ"] == "beats all controls"
     rows = {r.metric: r for r in result.rows}
     density = rows["Spearman ρ"].estimates["object-density"]
     assert density.low <= 0.25, "the number of cells carries no dose"
