@@ -88,12 +88,17 @@ def test_listing_imports_nothing_heavy():
     assert done.returncode == 0, done.stderr
 
 
+def initial(name):
+    """What makes an untrained ResNet one: timm multiplies its residual branches by 0 otherwise."""
+    return {"zero_init_last": False} if "resnet" in name else {}
+
+
 class TestUntrained:
     @pytest.mark.parametrize("name", UNTRAINED)
     def test_mean_of_what_timm_gives_each_channel(self, name):
         given = images(1, 3, 2)
         torch.manual_seed(0)
-        network = timm.create_model(name.partition(":")[2], num_classes=0)
+        network = timm.create_model(name.partition(":")[2], num_classes=0, **initial(name))
         expected = torch.stack([by_timm(network, image).mean(0) for image in given])
         found = encode(f"{name}/mean", [given[0], *given[1:]]).embedding
         torch.testing.assert_close(found, expected, **CLOSE)
@@ -103,7 +108,7 @@ class TestUntrained:
     def test_joined_is_channel_after_channel(self, name):
         given = images(3, 3)
         torch.manual_seed(7)
-        network = timm.create_model(name.partition(":")[2], num_classes=0)
+        network = timm.create_model(name.partition(":")[2], num_classes=0, **initial(name))
         expected = torch.stack([by_timm(network, image).flatten() for image in given])
         found = encode(f"{name}/concat", given, load={"seed": 7}).embedding
         torch.testing.assert_close(found, expected, **CLOSE)
@@ -343,3 +348,10 @@ class TestPretrained:
         found = encoder.encode(given, preprocess=False).embedding
         expected = by_timm(sized, given[0]).flatten()[None]
         torch.testing.assert_close(found, expected, **CLOSE)
+
+
+def test_an_untrained_resnet_has_all_its_branches():
+    encoder = zoo.load("untrained:resnet18")
+    scales = [p for n, p in encoder.model.named_parameters() if n.endswith("bn2.weight")]
+    assert len(scales) == 8
+    assert all(bool((scale == 1).all()) for scale in scales)
