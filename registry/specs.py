@@ -40,10 +40,11 @@ class Preprocessing:
         How pixel values become floats, per image and per channel:
         ``"range"`` divides integers by the maximum of their type (255, 65535) and takes floats
         in [0, 1] as they are; ``"percentile"`` maps the percentiles of `percentiles` to 0 and 1
-        and clips; ``"instance"`` subtracts the mean and divides by the standard deviation;
-        ``"none"`` only converts to float. ``"auto"`` is ``"range"`` for 8-bit images and
-        ``"percentile"`` for all others, because a 12-bit camera fills a sixteenth of uint16.
-        A channel without any contrast becomes zeros where its contrast would be divided by.
+        (the extremes, where the two coincide) and clips; ``"instance"`` subtracts the mean and
+        divides by the standard deviation; ``"none"`` only converts to float. ``"auto"`` is
+        ``"range"`` for uint8 and ``"percentile"`` for all others, because a 12-bit camera fills a
+        sixteenth of uint16. A channel without any contrast becomes zeros where its contrast would
+        be divided by.
     percentiles
         The two percentiles, in percent, of ``"percentile"`` scaling.
     resize

@@ -177,6 +177,7 @@ def embed_many(
     failures: list[tuple[str, str]] = []
     rows: list[list[Row]] = [[] for _ in encoders]
     counts: list[int] = []
+    seen: dict[int, tuple[int, tuple[str, ...] | None]] = {}
     with cache if cache is not None else nullcontext():  # keeps what is done, whatever happens
         for items in _chunks(dataset):
             sound: list[tuple[int, Image]] = []
@@ -193,6 +194,7 @@ def embed_many(
                         raise
                     bad[i] = error
             counts += [len(image.pixels) for _, image in sound]
+            seen |= {i: (len(image.pixels), image.stains) for i, image in sound}
             for encoder in encoders:
                 if encoder.equal_channels and len(set(counts)) > 1:
                     raise DataError(
@@ -219,6 +221,7 @@ def embed_many(
         first = f": {failures[0][1]}" if failures else ""
         raise DataError(f"none of the {len(dataset)} images of {dataset.name} could be used{first}")
     metadata = dataset.metadata.iloc[kept].reset_index(drop=True)
+    metadata = _with_channels(metadata, [seen[i] for i in kept])
     return [
         Embeddings(np.stack(parts), metadata, _provenance(dataset, e), tuple(failures))
         for e, parts in zip(encoders, rows, strict=True)
@@ -268,6 +271,19 @@ def _encode_chunk(
                     )
         rows.append(found)
     return rows, refused
+
+
+def _with_channels(
+    metadata: pd.DataFrame, seen: list[tuple[int, tuple[str, ...] | None]]
+) -> pd.DataFrame:
+    """Add the number of channels and the stains of each image, where no column says so already."""
+    added: dict[str, Any] = {}
+    if not {"n_channels", "channel_count"} & set(metadata.columns):
+        added["channel_count"] = [count for count, _ in seen]
+    known = any(stains for _, stains in seen)
+    if known and not {"stains", "channels"} & set(metadata.columns):
+        added["stains"] = ["|".join(stains) if stains else None for _, stains in seen]
+    return metadata.assign(**added)
 
 
 def _chunks(dataset: Dataset) -> Iterable[list[tuple[int, Image | Exception]]]:

@@ -80,7 +80,9 @@ def scale(array: NDArray[Any], preprocessing: Preprocessing, item: str) -> NDArr
     flat = array.reshape(array.shape[0], -1)
     if scaling == "percentile":
         offset, top = np.percentile(flat, preprocessing.percentiles, axis=1)
-        span = top - offset
+        sparse = top == offset  # fewer bright pixels than the percentiles leave out
+        offset = np.where(sparse, flat.min(axis=1), offset)
+        span = np.where(sparse, flat.max(axis=1), top) - offset
     else:
         offset = flat.mean(axis=1, dtype=np.float64)
         span = flat.std(axis=1, dtype=np.float64)

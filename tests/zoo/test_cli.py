@@ -93,11 +93,13 @@ def test_embed_a_folder_of_any_channel_counts(golden, images, tmp_path, suffix):
     assert "3 images, 32 features" in text
     read = pd.read_parquet if suffix == "parquet" else pd.read_csv
     profiles = read(out)
-    assert list(profiles.columns[:3]) == ["Metadata_image", "Metadata_drug", "embedding_0000"]
+    metadata = ["Metadata_image", "Metadata_drug", "Metadata_channel_count"]
+    assert list(profiles.columns[:4]) == [*metadata, "embedding_0000"]
+    assert profiles["Metadata_channel_count"].tolist() == [1, 2, 3]
     direct = zoo.load(f"chadavit:{golden}").encode(
         [zoo.read_image(images / f"{c}.tif").pixels for c in (1, 2, 3)]
     )
-    np.testing.assert_allclose(profiles.iloc[:, 2:], direct.embedding.numpy(), atol=1e-5)
+    np.testing.assert_allclose(profiles.iloc[:, 3:], direct.embedding.numpy(), atol=1e-5)
 
 
 def test_embed_reports_a_bad_file_keeps_the_rest_and_fails(golden, images, tmp_path):
@@ -301,6 +303,47 @@ def test_doctor_looks_at_everything():
     for part in ("torch", "timm", "pyarrow", "cache", "hub", "plugins"):
         assert part in done.stdout
     assert "zoo pull" in done.stdout
+
+
+def test_the_demo_says_in_one_line_what_it_leaves_out(tmp_path, monkeypatch):
+    evaluated = []
+    monkeypatch.setattr("zoo._cli._evaluate", lambda e, *a, **k: evaluated.append((e.name, *a)))
+    monkeypatch.setattr("zoo._cli.is_reachable", lambda: False)
+    text = run("demo", "--out", tmp_path).output
+    assert evaluated == [("chadavit-untrained", "phantom", tmp_path)]
+    assert text.count("\n") == 1
+    assert text.startswith("chadavit-idrcell100k is left out")
+
+
+@pytest.mark.parametrize("device", ["weird", "cuda:99", "mps"])
+def test_a_device_that_is_not_there_is_said(device):
+    with pytest.raises(ValueError, match="not to be had"):
+        zoo.load("constant", device=device)
+
+
+def test_units_in_brackets_are_no_markup(tmp_path):
+    rng = np.random.default_rng(0)
+    rows = []
+    for plate in "ABCDEF":
+        for dose in (0, 1, 2):
+            name = f"{plate}{dose}.tif"
+            pixels = rng.integers(0, 50 + 50 * dose, (1, 32, 32), dtype=np.uint8)
+            tifffile.imwrite(tmp_path / name, pixels, photometric="minisblack")
+            rows.append((name, plate, dose))
+    table = pd.DataFrame(rows, columns=["image", "plate", "dose [/uM]"])
+    table.to_csv(tmp_path / "t.csv", index=False)
+    base = ["evaluate", "pixel-statistics", "-d", tmp_path / "t.csv", "-c", "constant"]
+    own = ["--label", "dose [/uM]", "--group", "plate", "-o", tmp_path / "r"]
+    assert "dose [/uM]" in run(*base, *own).output
+
+
+def test_output_that_cannot_be_written_is_noticed_before_the_work(tmp_path, images):
+    (tmp_path / "folder.csv").mkdir()
+    (tmp_path / "file").write_text("")
+    for out in (tmp_path / "folder.csv", tmp_path / "file" / "x.csv"):
+        result = CliRunner().invoke(main, ["embed", str(images), "-e", "no-such", "-o", str(out)])
+        assert result.exit_code == 1
+        assert "No encoder" not in result.output
 
 
 def test_version_and_help():

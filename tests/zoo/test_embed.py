@@ -274,7 +274,8 @@ def test_the_metadata_keep_their_rows_whatever_their_index():
     metadata = pd.DataFrame({"image": list("abc"), "dose": [5, 6, 7]}, index=[9, 9, 1])
     images = [image(0), zoo.ImageError("bad"), image(2)]
     found = embed(Dataset("d", metadata, dataset(images).read), Means(), on_error="skip")
-    assert found.metadata.to_dict("list") == {"image": ["a", "c"], "dose": [5, 7]}
+    kept = {"image": ["a", "c"], "dose": [5, 7], "channel_count": [1, 3]}
+    assert found.metadata.to_dict("list") == kept
     assert found.metadata.index.tolist() == [0, 1]
 
 
@@ -455,3 +456,15 @@ def test_writing_leaves_the_old_or_the_new_and_nothing_between(tmp_path, monkeyp
         embeddings().write(path)
     assert sorted(p.name for p in tmp_path.iterdir()) == names
     assert (path.read_bytes() if before else None) == content
+
+
+def test_stains_and_channel_counts_come_along_unless_the_table_says_them():
+    pixels = np.ones((2, 20, 20), np.uint8)
+    stained = [Image(pixels, ("DNA", "GFP")), Image(pixels[:1])]
+    found = embed(dataset(stained), Means()).metadata
+    assert found["channel_count"].tolist() == [2, 1]
+    assert found["stains"].iloc[0] == "DNA|GFP"
+    assert pd.isna(found["stains"].iloc[1])
+    table = pd.DataFrame({"image": ["a", "b"], "channels": ["x|y", "x"], "n_channels": [2, 1]})
+    found = embed(Dataset("d", table, dataset(stained).read), Means()).metadata
+    assert list(found.columns) == ["image", "channels", "n_channels"]

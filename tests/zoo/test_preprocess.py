@@ -270,3 +270,12 @@ def test_scale_knows_no_neighbouring_image():
     joined = scale(np.concatenate([first, second]), record, "x")
     assert (joined[:1] == scale(first, record, "x")).all()
     assert (joined[1:] == scale(second, record, "x")).all()
+
+
+def test_a_channel_with_a_few_bright_pixels_keeps_them():
+    sparse = np.zeros((1, 100, 100), dtype=np.uint16)
+    sparse[0, 3, 4] = 900  # 0.01 % of the pixels, so that both percentiles are 0
+    record = zoo.Preprocessing(scaling="percentile", resize=None, crop=None)
+    found = prepare(sparse, record, "image")
+    assert float(found[0, 3, 4]) == 1.0
+    assert float(found.sum()) == 1.0
