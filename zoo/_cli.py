@@ -226,7 +226,7 @@ def embed(
 )
 @click.option("--label", help="Own images: the column of biology.")
 @click.option("--group", help="Own images: the column of the independent unit (plate, patient).")
-@click.option("--batch", help="Own images: the column of nuisance.")
+@click.option("--batch", help="Own images: a nuisance, shown in the map.")
 @click.option("--data", type=click.Path(path_type=Path), help="Folder of the dataset.")
 @click.option(
     "--out",
