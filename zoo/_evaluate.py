@@ -62,12 +62,12 @@ def evaluate(
         Folder of the dataset, where it is not to be found by itself.
     label, group, batch
         For images of one's own: the columns of biology, of the independent unit (plate, well,
-        patient) that folds and bootstrap never split, and of a nuisance, which only
-        colours the map.
+        patient) that folds and bootstrap never split, and of a nuisance, which only colours the
+        map.
     controls
         Names of controls; by default degenerate, statistical, structural and untrained ones. The
-        untrained twin of a trained encoder is added unless `twin_seeds` is 0. All see the images as the encoder
-        does, after the encoder's preprocessing.
+        untrained twin of a trained encoder is added unless `twin_seeds` is 0. All see the images
+        as the encoder does, after the encoder's preprocessing.
     twin_seeds
         Random draws of the twin and of noise; their mean counts.
     seed
