@@ -5,7 +5,7 @@ cytoplasm in the other. Every cell holds the same expected amount of protein wha
 that only the place of the protein, and not its amount, carries the biology.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -81,7 +81,7 @@ def make(spec: zoo.DatasetSpec, dials: Dials | None = None, *, seed: int = 0) ->
         field = _draw_field(dials, plate, share, np.random.default_rng([seed, 3, i]))
         return zoo.Image(field, STAINS, PIXEL_SIZE)
 
-    return zoo.Dataset(spec.name, metadata, read, replace(spec))
+    return zoo.Dataset(spec.name, metadata, read, spec)
 
 
 @dataclass(frozen=True)

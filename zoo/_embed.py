@@ -176,7 +176,6 @@ def embed_many(
     kept: list[int] = []
     failures: list[tuple[str, str]] = []
     rows: list[list[Row]] = [[] for _ in encoders]
-    counts: list[int] = []
     seen: dict[int, tuple[int, tuple[str, ...] | None]] = {}
     with cache if cache is not None else nullcontext():  # keeps what is done, whatever happens
         for items in _chunks(dataset):
@@ -193,8 +192,8 @@ def embed_many(
                     if on_error == "raise":
                         raise
                     bad[i] = error
-            counts += [len(image.pixels) for _, image in sound]
             seen |= {i: (len(image.pixels), image.stains) for i, image in sound}
+            counts = [count for count, _ in seen.values()]
             for encoder in encoders:
                 if encoder.equal_channels and len(set(counts)) > 1:
                     raise DataError(
