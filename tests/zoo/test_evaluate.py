@@ -69,6 +69,7 @@ def test_uneven_designs_have_a_chance_of_their_own():
 def test_permutations_keep_what_the_design_fixes():
     truth, groups = np.array([0, 0, 1, 2, 2, 1]), np.array(list("aaabbb"))
     columns = permute(truth, groups, 20, 0)
+    assert len({tuple(column) for column in columns.T}) > 10  # of 36 there are
     assert columns[:, 0].tolist() == list(range(6))
     for column in columns.T:
         assert sorted(column[:3]) == [0, 1, 2]
