@@ -24,6 +24,7 @@ if __name__ == "kernels":
     sys.modules["kernels"] = _module
     _real.loader.exec_module(_module)
 else:
-    from ._ragged_attention import BACKENDS, RaggedPlan, ragged_attention
+    from ._ragged_attention import BACKENDS, ragged_attention
+    from ._ragged_plan import RaggedPlan
 
     __all__ = ["BACKENDS", "RaggedPlan", "ragged_attention"]

@@ -1,0 +1,242 @@
+"""Ragged attention as an operator of PyTorch: tile sizes, launches, gradients.
+
+In the namespace `microscopy_zoo`: `ragged_attention` and `ragged_attention_backward`.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import triton
+from torch import Tensor
+
+from . import _ragged_attention_triton as kernels
+from ._ragged_plan import TILE
+
+INTERPRETED = bool(triton.knobs.runtime.interpret)
+"""Whether Triton runs kernels on the CPU, slowly, to check them: ``TRITON_INTERPRET=1``."""
+TAIL = 16
+"""Rows of a step at the end of a sequence, where a whole step would be mostly empty."""
+SHARED_MEMORY = 99 * 1024
+"""Bytes of shared memory that GPUs before Hopper must offer to a program."""
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """Sizes of one kernel: rows a program owns, rows of a step, warps, stages of loading.
+
+    `emulated` is the number of eighths of the exponentials that multiply-adds compute.
+    """
+
+    own: int
+    step: int
+    warps: int
+    stages: int
+    emulated: int = 0
+
+
+# By kernel, arithmetic and head size; why these, is in README.md beside this file.
+TILES: dict[tuple[str, str], dict[int, Tiles]] = {
+    ("forward", "half"): {
+        16: Tiles(128, 64, 4, 2),
+        32: Tiles(128, 64, 4, 2),
+        64: Tiles(128, 64, 8, 2),
+        96: Tiles(128, 32, 8, 2),
+    },
+    ("query_gradient", "half"): {
+        16: Tiles(128, 64, 4, 2),
+        32: Tiles(128, 64, 4, 2),
+        64: Tiles(128, 64, 8, 2),
+        96: Tiles(128, 32, 8, 2),
+    },
+    ("key_gradient", "half"): {
+        16: Tiles(128, 64, 4, 2),
+        32: Tiles(128, 64, 8, 2),
+        64: Tiles(128, 64, 8, 2),
+        96: Tiles(64, 32, 4, 2),
+    },
+    ("forward", "tf32"): {
+        16: Tiles(128, 32, 4, 2),
+        32: Tiles(128, 32, 8, 2),
+        64: Tiles(128, 32, 8, 2),
+        96: Tiles(64, 32, 4, 2),
+    },
+    ("query_gradient", "tf32"): {
+        16: Tiles(128, 32, 4, 2),
+        32: Tiles(128, 32, 8, 2),
+        64: Tiles(64, 32, 4, 2),
+        96: Tiles(64, 16, 4, 2),
+    },
+    ("key_gradient", "tf32"): {
+        16: Tiles(128, 32, 4, 2),
+        32: Tiles(128, 32, 8, 2),
+        64: Tiles(64, 16, 4, 2),
+        96: Tiles(32, 16, 4, 1),
+    },
+    ("forward", "ieee"): {
+        16: Tiles(128, 32, 4, 2),
+        32: Tiles(64, 32, 4, 1),
+        64: Tiles(64, 16, 8, 1),
+        96: Tiles(16, 16, 8, 1),
+    },
+    ("query_gradient", "ieee"): {
+        16: Tiles(128, 32, 4, 2),
+        32: Tiles(64, 32, 4, 1),
+        64: Tiles(64, 16, 8, 1),
+        96: Tiles(16, 16, 8, 1),
+    },
+    ("key_gradient", "ieee"): {
+        16: Tiles(128, 32, 4, 2),
+        32: Tiles(64, 32, 4, 1),
+        64: Tiles(64, 16, 8, 1),
+        96: Tiles(16, 16, 8, 1),
+    },
+}
+HEAD_SIZES = tuple(TILES["forward", "half"])
+DTYPES = (torch.bfloat16, torch.float16, torch.float32)
+
+
+def constants(kernel: str, size: int, dtype: torch.dtype, tf32: bool, first: bool) -> Any:
+    """Return the tile sizes and the compile-time constants of a kernel."""
+    arithmetic = "half" if dtype.itemsize == 2 else "tf32" if tf32 else "ieee"
+    tiles = TILES[kernel, arithmetic][size]
+    # The first rows alone: one row of sixteen is used, the fewest that a program can own.
+    own = 16 if first and kernel != "key_gradient" else tiles.own
+    values = {
+        "D": size,
+        "WIDTH": triton.next_power_of_2(size),
+        "OWN": own,
+        "STEP": tiles.step,
+        "TAIL": TAIL,
+        "STAGES": tiles.stages,
+        "FIRST_ONLY": first,
+        "PRECISION": "tf32" if tf32 else "ieee",
+        "UPCAST": INTERPRETED and dtype == torch.bfloat16,
+    }
+    if kernel == "forward":
+        # float16 ends at 2**16 and 2**-24; the anchor is put where neither is near.
+        values["HEADROOM"] = 8.0 if dtype == torch.float16 else 0.0
+        values["SUM_BY_DOT"] = dtype.itemsize == 2 and size <= 32
+        values["EMULATED"] = tiles.emulated
+    return tiles, values
+
+
+def why_not(qkv: Tensor) -> str | None:
+    """Say why the kernels cannot take a tensor, or None if they can."""
+    if qkv.dtype not in DTYPES:
+        return f"it takes bfloat16, float16 and float32, but qkv is {qkv.dtype}"
+    if qkv.shape[-1] not in HEAD_SIZES:
+        sizes = ", ".join(map(str, HEAD_SIZES))
+        return f"it has no tiles for heads of size {qkv.shape[-1]}, only for {sizes}"
+    if INTERPRETED:
+        return None
+    if qkv.device.type != "cuda" or torch.version.hip is not None:
+        return f"it needs an NVIDIA GPU, but qkv is on {qkv.device}"
+    major, minor = torch.cuda.get_device_capability(qkv.device)
+    if major < 8:
+        return f"it needs compute capability 8.0, but {qkv.device} has {major}.{minor}"
+    offered = torch.cuda.get_device_properties(qkv.device).shared_memory_per_block_optin
+    if offered < SHARED_MEMORY:
+        return (
+            f"it needs {SHARED_MEMORY} bytes of shared memory for a program, but {qkv.device} "
+            f"offers {offered}"
+        )
+    return None
+
+
+def _launch(kernel: str, tensors: tuple[Tensor, ...], qkv: Tensor, tiles: Tensor, rows: int,
+            scale: float, tf32: bool, first: bool) -> None:  # fmt: skip
+    if tiles.shape[0] == 0:
+        return
+    sizes, values = constants(kernel, qkv.shape[3], qkv.dtype, tf32, first)
+    heads = qkv.shape[2]
+    function: Any = getattr(kernels, kernel)
+    options: dict[str, object] = {"num_warps": sizes.warps}
+    if not INTERPRETED:
+        wrapped = torch.library.wrap_triton(function)
+        if wrapped is function:  # the compiler's wrapper does not know the option
+            options["enable_fp_fusion"] = True
+        function = wrapped
+    programs = 1 if first and kernel != "key_gradient" else TILE // sizes.own  # for each tile
+    grid = (tiles.shape[0] * heads, programs)
+    function[grid](
+        *tensors, tiles, scale * math.log2(math.e),
+        qkv.stride(0), qkv.stride(1), qkv.stride(2), heads, rows, **values, **options,
+    )  # fmt: skip
+
+
+def _outputs(qkv: Tensor, sequences: int, first_only: bool) -> tuple[Tensor, Tensor]:
+    total, _, heads, size = qkv.shape
+    if first_only:  # an empty sequence has no first row
+        out = qkv.new_zeros((sequences, heads, size))
+        return out, qkv.new_full((heads, sequences), -math.inf, dtype=torch.float32)
+    out = qkv.new_empty((total, heads, size))
+    return out, qkv.new_empty((heads, total), dtype=torch.float32)
+
+
+# The interpreter cannot be traced, so that there the operators are closed boxes.
+_operator: Any = torch.library.custom_op if INTERPRETED else torch.library.triton_op
+
+
+@_operator("microscopy_zoo::ragged_attention", mutates_args=())
+def attend(
+    qkv: Tensor, tiles: Tensor, firsts: Tensor, sequences: int, first_only: bool, scale: float,
+    tf32: bool,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """Return the output and, `(H, rows)`, the base-2 logarithm of the sum of exponentials."""
+    out, lse = _outputs(qkv, sequences, first_only)
+    items = firsts if first_only else tiles
+    _launch("forward", (qkv, out, lse), qkv, items, out.shape[0], scale, tf32, first_only)
+    return out, lse
+
+
+@_operator("microscopy_zoo::ragged_attention_backward", mutates_args=())
+def attend_backward(
+    grad_out: Tensor, grad_lse: Tensor, qkv: Tensor, out: Tensor, lse: Tensor, tiles: Tensor,
+    firsts: Tensor, first_only: bool, scale: float, tf32: bool,
+) -> Tensor:  # fmt: skip
+    """Return the gradient of `qkv`, contiguous."""
+    grad_out, grad_lse = grad_out.contiguous(), grad_lse.contiguous()
+    delta = torch.empty_like(lse)
+    rows = out.shape[0]
+    if first_only:
+        grad = torch.zeros(qkv.shape, dtype=qkv.dtype, device=qkv.device)
+    else:
+        grad = torch.empty(qkv.shape, dtype=qkv.dtype, device=qkv.device)
+    _launch(
+        "query_gradient", (qkv, out, lse, grad_out, grad_lse, delta, grad), qkv,
+        firsts if first_only else tiles, rows, scale, tf32, first_only,
+    )  # fmt: skip
+    _launch(
+        "key_gradient", (qkv, lse, delta, grad_out, grad), qkv,
+        tiles, rows, scale, tf32, first_only,
+    )  # fmt: skip
+    return grad
+
+
+if INTERPRETED:
+
+    @attend.register_fake
+    def _(qkv, tiles, firsts, sequences, first_only, scale, tf32):  # type: ignore[no-untyped-def]
+        return _outputs(qkv, sequences, first_only)
+
+    @attend_backward.register_fake
+    def _(grad_out, grad_lse, qkv, *others):  # type: ignore[no-untyped-def]
+        return torch.empty(qkv.shape, dtype=qkv.dtype, device=qkv.device)
+
+
+def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    qkv, tiles, firsts, _, ctx.first_only, ctx.scale, ctx.tf32 = inputs
+    ctx.save_for_backward(qkv, *output, tiles, firsts)
+
+
+def _backward(ctx: Any, grad_out: Tensor, grad_lse: Tensor) -> tuple[Tensor | None, ...]:
+    qkv, out, lse, tiles, firsts = ctx.saved_tensors
+    grad = attend_backward(
+        grad_out, grad_lse, qkv, out, lse, tiles, firsts, ctx.first_only, ctx.scale, ctx.tf32
+    )
+    return grad, None, None, None, None, None, None
+
+
+attend.register_autograd(_backward, setup_context=_save)

@@ -1,0 +1,196 @@
+"""How a ragged batch is laid out in memory and divided into work."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate, pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+TILE = 128
+"""Rows of a tile: what one program of a kernel owns."""
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """Sequences of one length: adjacent rows from `start`, or the rows listed in `rows`.
+
+    `members` are the sequences' places in the batch.
+    """
+
+    length: int
+    size: int
+    start: int
+    rows: Tensor | None
+    members: Tensor
+
+
+@dataclass(eq=False)
+class RaggedPlan:
+    """How a batch is laid out; made once per batch and shared by all layers.
+
+    Make one with `from_lengths` or `from_cu_seqlens`.
+
+    Parameters
+    ----------
+    lengths
+        Rows of each sequence, in the order of the batch.
+    cu_seqlens
+        Row where each sequence starts, and the end of the last: `(B + 1,)` int32.
+    tiles
+        The work list: one entry for each `TILE` rows of each sequence, longest sequences first.
+        `(W, 4)` int32: sequence, first row of the tile in the sequence, first row of the sequence,
+        rows of the sequence. An entry of zero rows is no work.
+    firsts
+        The entries of `tiles` that begin a sequence, `(B', 4)`.
+    """
+
+    lengths: tuple[int, ...]
+    cu_seqlens: Tensor
+    tiles: Tensor
+    firsts: Tensor
+
+    @classmethod
+    def from_lengths(
+        cls,
+        lengths: Sequence[int],
+        device: torch.device | str = "cpu",
+        *,
+        rows: int | None = None,
+        images: int | None = None,
+    ) -> "RaggedPlan":
+        """Plan sequences of these lengths, in this order.
+
+        Parameters
+        ----------
+        lengths
+            Rows of each sequence; 0 is allowed.
+        device
+            Where the sequences are.
+        rows, images
+            Room for as many rows and sequences as this, so that the tensors of all plans with the
+            same room have the same shapes, as a CUDA graph needs them. What rows are left over form
+            sequences of their own, of at most `TILE` rows, behind those asked for: whatever they
+            hold costs little and reaches no image. Needs both.
+
+        Raises
+        ------
+        ValueError
+            A negative length, 2**31 rows or more, or too little room.
+        """
+        lengths = tuple(int(n) for n in lengths)
+        for length in lengths:
+            if length < 0:
+                raise ValueError(f"a sequence has the length {length}, but none can be negative")
+        if sum(lengths) >= 2**31:
+            raise ValueError(f"the sequences have {sum(lengths)} rows, but 2**31 - 1 is the most")
+        entries = starts = None
+        if rows is not None or images is not None:
+            lengths, entries, starts = _room(lengths, rows, images)
+        return cls(lengths, *_tables(lengths, torch.device(device), entries, starts))
+
+    @classmethod
+    def from_cu_seqlens(cls, cu_seqlens: Tensor, total: int) -> "RaggedPlan":
+        """Plan from cumulative lengths; raises `ValueError` unless they rise from 0 to `total`.
+
+        Reads `cu_seqlens`, so a GPU is waited for.
+        """
+        if cu_seqlens.ndim != 1 or cu_seqlens.numel() < 1:
+            raise ValueError(f"cu_seqlens has the shape {tuple(cu_seqlens.shape)}, not (B + 1,)")
+        if cu_seqlens.dtype != torch.int32:
+            raise TypeError(f"cu_seqlens is {cu_seqlens.dtype}, but must be torch.int32")
+        starts = cu_seqlens.tolist()
+        lengths = [b - a for a, b in pairwise(starts)]
+        if starts[0] != 0 or starts[-1] != total or any(n < 0 for n in lengths):
+            raise ValueError(
+                f"cu_seqlens must rise from 0 to the number of rows, {total}; "
+                f"it begins with {starts[0]}, ends with {starts[-1]}"
+                + (" and decreases in between" if any(n < 0 for n in lengths) else "")
+            )
+        return cls.from_lengths(lengths, cu_seqlens.device)
+
+    @cached_property
+    def total(self) -> int:
+        """Rows of all sequences."""
+        return sum(self.lengths)
+
+    @cached_property
+    def buckets(self) -> tuple[Bucket, ...]:
+        """The non-empty sequences, grouped by length."""
+        device = self.cu_seqlens.device
+        starts = [0, *accumulate(self.lengths)]
+        by_length: dict[int, list[int]] = {}
+        for i, length in enumerate(self.lengths):
+            if length:
+                by_length.setdefault(length, []).append(i)
+        buckets = []
+        for length, members in by_length.items():
+            first_rows = [starts[i] for i in members]
+            rows = None
+            if any(b - a != length for a, b in pairwise(first_rows)):
+                offsets = torch.tensor(first_rows)[:, None] + torch.arange(length)
+                rows = offsets.flatten().to(device)
+            places = torch.tensor(members, device=device)
+            buckets.append(Bucket(length, len(members), first_rows[0], rows, places))
+        return tuple(buckets)
+
+    def copy_(self, other: "RaggedPlan") -> "RaggedPlan":
+        """Take over another plan of the same room, in place, as a captured CUDA graph needs it."""
+        for name in ("cu_seqlens", "tiles", "firsts"):
+            mine, theirs = getattr(self, name), getattr(other, name)
+            if mine.shape != theirs.shape:
+                raise ValueError(
+                    f"the plans differ in room: {name} is {tuple(theirs.shape)}, not "
+                    f"{tuple(mine.shape)}; make both with the same rows= and images="
+                )
+        for name in ("cu_seqlens", "tiles", "firsts"):
+            getattr(self, name).copy_(getattr(other, name), non_blocking=True)
+        self.lengths = other.lengths
+        for name in ("total", "buckets"):
+            self.__dict__.pop(name, None)
+        return self
+
+
+def _room(
+    lengths: tuple[int, ...], rows: int | None, images: int | None
+) -> tuple[tuple[int, ...], int, int]:
+    """Fill up to `rows` rows and `images` sequences; return lengths, work entries, sequences."""
+    if rows is None or images is None:
+        raise ValueError("rows and images are given together or not at all")
+    if sum(lengths) > rows or len(lengths) > images:
+        raise ValueError(
+            f"{len(lengths)} sequences with {sum(lengths)} rows do not fit into "
+            f"images={images} and rows={rows}"
+        )
+    left = rows - sum(lengths)
+    sequences = images + -(-rows // TILE)  # as many as could ever be needed
+    filler = [TILE] * (left // TILE) + ([left % TILE] if left % TILE else [])
+    padded = [*lengths, *[0] * (images - len(lengths)), *filler]
+    padded += [0] * (sequences - len(padded))
+    return tuple(padded), rows // TILE + images + 1, sequences
+
+
+def _tables(
+    lengths: tuple[int, ...], device: torch.device, entries: int | None, starts: int | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return `cu_seqlens`, `tiles` and `firsts`, sent to the device as one."""
+    rows = torch.tensor(lengths, dtype=torch.int64)
+    cu_seqlens = torch.cat([rows.new_zeros(1), rows.cumsum(0)])
+    order = rows.argsort(descending=True, stable=True)
+    order = order[rows[order] > 0]
+    count = (rows[order] + TILE - 1) // TILE
+    sequence = order.repeat_interleave(count)
+    tile = torch.arange(len(sequence)) - (count.cumsum(0) - count).repeat_interleave(count)
+    tiles = torch.stack([sequence, tile * TILE, cu_seqlens[sequence], rows[sequence]], dim=1)
+    firsts = tiles[tile == 0]
+    tiles, firsts = _padded(tiles, entries), _padded(firsts, starts)
+    table = torch.cat([tiles.flatten(), firsts.flatten(), cu_seqlens]).int().to(device)
+    parts = table.split([tiles.numel(), firsts.numel(), cu_seqlens.numel()])
+    return parts[2], parts[0].view(-1, 4), parts[1].view(-1, 4)
+
+
+def _padded(entries: Tensor, size: int | None) -> Tensor:
+    missing = 0 if size is None else size - len(entries)
+    return F.pad(entries, (0, 0, 0, missing))
