@@ -24,7 +24,14 @@ if __name__ == "kernels":
     sys.modules["kernels"] = _module
     _real.loader.exec_module(_module)
 else:
+    from ._channel_attention import ChannelAttention, channel_attention
     from ._ragged_attention import BACKENDS, ragged_attention
     from ._ragged_plan import RaggedPlan
 
-    __all__ = ["BACKENDS", "RaggedPlan", "ragged_attention"]
+    __all__ = [
+        "BACKENDS",
+        "ChannelAttention",
+        "RaggedPlan",
+        "channel_attention",
+        "ragged_attention",
+    ]

@@ -11,7 +11,8 @@ from torch import Tensor
 from ._ragged_plan import Bucket, RaggedPlan
 
 try:
-    from ._ragged_attention_op import attend, why_not
+    from ._ragged_attention_op import attend
+    from ._ragged_attention_op import why_not as why_not
 except ModuleNotFoundError as missing:
     if missing.name != "triton":
         raise

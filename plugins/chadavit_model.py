@@ -5,11 +5,12 @@ D features, H heads.
 """
 
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from zoo.kernels import RaggedPlan, ragged_attention
+from zoo.kernels import RaggedPlan, channel_attention, ragged_attention
 
 import zoo
 
@@ -24,13 +25,17 @@ class Attention(nn.Module):
         self.in_proj_bias = nn.Parameter(torch.zeros(3 * dim))
         self.out_proj = nn.Linear(dim, dim)
 
-    def forward(self, x: Tensor, plan: RaggedPlan, cls_only: bool) -> Tensor:
-        """Mix the rows `(T, D)` of each image; all rows, or the CLS rows `(B, D)`."""
+    def project(self, x: Tensor) -> Tensor:
+        """Turn rows `(T, D)` into queries, keys and values, `(T, 3, H, D / H)`."""
         total, dim = x.shape
         qkv = F.linear(x, self.in_proj_weight, self.in_proj_bias)
-        qkv = qkv.view(total, 3, self.heads, dim // self.heads)
+        return qkv.view(total, 3, self.heads, dim // self.heads)
+
+    def forward(self, x: Tensor, plan: RaggedPlan, cls_only: bool) -> Tensor:
+        """Mix the rows `(T, D)` of each image; all rows, or the CLS rows `(B, D)`."""
+        qkv = self.project(x)
         mixed = ragged_attention(qkv, plan.cu_seqlens, plan=plan, first_only=cls_only)
-        out: Tensor = self.out_proj(mixed.reshape(-1, dim))
+        out: Tensor = self.out_proj(mixed.reshape(-1, x.shape[1]))
         return out
 
 
@@ -128,6 +133,20 @@ class ChAdaViT(nn.Module):
         tuple of Tensor
             `(B, D)` and `(sum of C_i, P, D)` or None, after the final norm.
         """
+        x, plan, patch_rows = self.tokens(planes, counts, places)
+        *body, last = self.blocks[:layer]
+        for block in body:
+            x = block(x, plan)
+        x = self.norm(last(x, plan, cls_only))
+        if cls_only:
+            return x, None
+        n, p = patch_rows.shape
+        return x[plan.cu_seqlens[:-1].long()], x[patch_rows.flatten()].view(n, p, -1)
+
+    def tokens(
+        self, planes: Tensor, counts: Tensor, places: Tensor
+    ) -> tuple[Tensor, RaggedPlan, Tensor]:
+        """Return packed tokens `(T, D)`, their layout, and the rows of each plane `(N, P)`."""
         patches = self.token_learner(planes)  # (N, P, D)
         patches = patches + self.position(planes.shape[1:]) + self.channel_token[0, places]
         n, p, dim = patches.shape
@@ -135,19 +154,39 @@ class ChAdaViT(nn.Module):
         plan = RaggedPlan.from_lengths((1 + counts * p).tolist(), planes.device)
         image = torch.repeat_interleave(torch.arange(len(counts)), counts)
         first = (torch.arange(n) * p + image + 1).to(planes.device)  # one CLS row an image
-        patch_rows = (first[:, None] + torch.arange(p, device=planes.device)).flatten()
-        cls_rows = plan.cu_seqlens[:-1].long()
+        patch_rows = first[:, None] + torch.arange(p, device=planes.device)  # (N, P)
 
         x = patches.new_empty(n * p + len(counts), dim)  # (T, D)
-        x[cls_rows] = (self.cls_token + self.pos_embed[..., 0, :])[0, 0].to(x.dtype)
-        x[patch_rows] = patches.reshape(n * p, dim)
-        *body, last = self.blocks[:layer]
-        for block in body:
+        cls = (self.cls_token + self.pos_embed[..., 0, :])[0, 0]
+        x[plan.cu_seqlens[:-1].long()] = cls.to(x.dtype)
+        x[patch_rows.flatten()] = patches.reshape(n * p, dim)
+        return x, plan, patch_rows
+
+    def attention(
+        self, planes: Tensor, counts: Tensor, places: Tensor
+    ) -> list[tuple[Tensor, Tensor]]:
+        """Return for each image how attention flows in each of the L layers.
+
+        Returns
+        -------
+        list of tuple of Tensor
+            `(L, H, C + 1, C + 1)` from channel to channel, CLS first, and `(L, H, C, P)` from CLS
+            to the patches of each channel.
+        """
+        x, plan, patch_rows = self.tokens(planes, counts, places)
+        cls_rows = plan.cu_seqlens[:-1]
+        starts = torch.cat([cls_rows, patch_rows[:, 0].int()]).sort().values
+        groups = torch.cat([starts, plan.cu_seqlens[-1:]])
+        layers = []
+        blocks: Any = self.blocks
+        for block in blocks:
+            qkv = block.self_attn.project(block.norm1(x))
+            layers.append(channel_attention(qkv, plan.cu_seqlens, groups, plan=plan))
             x = block(x, plan)
-        x = self.norm(last(x, plan, cls_only))
-        if cls_only:
-            return x, None
-        return x[cls_rows], x[patch_rows].view(n, p, dim)
+        mass = [torch.stack(squares) for squares in zip(*(a.mass for a in layers), strict=True)]
+        first = torch.stack([a.first[patch_rows] for a in layers])  # (L, N, P, H)
+        maps = first.permute(0, 3, 1, 2).split(counts.tolist(), dim=2)
+        return list(zip(mass, maps, strict=True))
 
     def position(self, size: torch.Size) -> Tensor:
         """Patch positions for images of this size, `(P, D)`."""
@@ -185,7 +224,7 @@ class ChAdaViT(nn.Module):
 class ChAdaViTEncoder(zoo.Encoder):
     """The network behind the zoo's door."""
 
-    can_give = frozenset({"channels", "tokens", "layer"})
+    can_give = frozenset({"attention", "channels", "tokens", "layer"})
     uses_channel_index = True
     model: ChAdaViT
 
@@ -217,6 +256,13 @@ class ChAdaViTEncoder(zoo.Encoder):
             patches.flatten(0, 1) if tokens else None,
             offsets if tokens else None,
         )
+
+    def forward_attention(self, batch: zoo.ImageBatch) -> list[zoo.Attention]:
+        """Read out the attention between channels, for each image of a batch."""
+        self._check_size(batch.size)
+        rows, columns = (side // self.model.patch_size for side in batch.size)
+        found = self.model.attention(batch.planes, batch.counts, self._places(batch))
+        return [zoo.Attention(mass, maps.unflatten(-1, (rows, columns))) for mass, maps in found]
 
     def _check_size(self, size: tuple[int, int]) -> None:
         patch = self.model.patch_size

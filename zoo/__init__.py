@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from ._cache import cache_folder
     from ._dataset import Dataset
     from ._embed import Embeddings, embed
-    from ._encoder import Encoder, Features
+    from ._encoder import Attention, Encoder, Features
     from ._evaluate import evaluate
     from ._images import ImageBatch
     from ._load import load, load_state
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from ._result import Result
 
 _HOME = {
+    "Attention": "zoo._encoder",
     "Dataset": "zoo._dataset",
     "Embeddings": "zoo._embed",
     "Encoder": "zoo._encoder",
@@ -61,6 +62,7 @@ _HOME = {
 __all__ = [
     "AccessDeniedError",
     "ArchitectureMismatchError",
+    "Attention",
     "DataError",
     "Dataset",
     "DatasetSpec",

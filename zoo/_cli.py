@@ -220,6 +220,76 @@ def embed(
 
 
 @main.command()
+@click.argument("image", type=click.Path(path_type=Path))
+@click.option("--encoder", "-e", default=TRAINED, show_default=True, help="Name of the encoder.")
+@click.option(
+    "--out",
+    "-o",
+    type=click.Path(path_type=Path),
+    default=Path("attention.png"),
+    show_default=True,
+    help="A figure (.png, .svg, .pdf), or all numbers (.csv).",
+)
+@click.option("--layer", type=int, help="One layer, from 1, or from the end: -1. By default all.")
+@click.option("--head", type=int, help="One head, from 1. By default all.")
+@click.option("--weights", type=click.Path(path_type=Path), help="Local safetensors file.")
+@click.option("--seed", type=int, help="For untrained networks.")
+@click.option("--device", help="cpu, cuda, cuda:1; by default a GPU where there is one.")
+def attention(
+    image: Path,
+    encoder: str,
+    out: Path,
+    layer: int | None,
+    head: int | None,
+    weights: Path | None,
+    seed: int | None,
+    device: str | None,
+) -> None:
+    """Draw how the channels of IMAGE attend to each other.
+
+    Each row of the matrix says where the tokens of a channel look; below, where CLS looks. A figure
+    averages layers and heads; a .csv lists each.
+    """
+    from ._attention_figure import FIGURES, TABLES, attention_table, draw_attention
+    from ._encoder import Attention
+    from ._load import load
+    from ._read import read_image
+
+    suffix = out.suffix.lower()
+    if suffix not in FIGURES + TABLES:
+        raise click.ClickException(f"{out} must end in {', '.join(FIGURES + TABLES)}")
+    picture = read_image(image)
+    loaded = load(encoder, device=device, weights=weights, seed=seed)
+    found = loaded.attention([picture.pixels], stains=[picture.stains])[0]
+    layers, heads = found.channels.shape[:2]
+    chosen = {
+        "layer": _choose("layer", layer, layers, encoder),
+        "head": _choose("head", head, heads, encoder),
+    }
+    names = picture.stains or [f"channel {i}" for i in range(len(picture.pixels))]
+    if suffix in TABLES:
+        table = attention_table(found, names)
+        for column, place in chosen.items():
+            table = table if place is None else table[table[column] == place]
+        out.parent.mkdir(parents=True, exist_ok=True)
+        table.to_csv(out, index=False)
+    else:
+        pick = tuple(slice(None) if p is None else slice(p - 1, p) for p in chosen.values())
+        which = ", ".join(
+            f"{column} {place}" if place else f"all {count} {column}s"
+            for (column, place), count in zip(chosen.items(), (layers, heads), strict=True)
+        )
+        draw_attention(
+            Attention(found.channels[pick], found.cls[pick]),
+            loaded.prepare(picture.pixels, str(image)),
+            names,
+            f"{image.name} in {encoder}: attention, {which}",
+            out,
+        )
+    click.echo(f"{out} is written: {encoder} has {layers} layers of {heads} heads.")
+
+
+@main.command()
 @click.argument("encoder")
 @click.option(
     "--dataset", "-d", required=True, help="Name (see 'zoo list'), or a table or folder of images."
@@ -317,6 +387,15 @@ def convert(checkpoint: Path, out: Path) -> None:
 
     names = run(checkpoint, out)
     click.echo(f"{out}: {len(names)} tensors")
+
+
+def _choose(what: str, given: int | None, count: int, encoder: str) -> int | None:
+    """Return a place from 1, or None where none was given."""
+    if given is None:
+        return None
+    if not (1 <= given <= count or -count <= given <= -1):
+        raise click.ClickException(f"{what} is {given}, but {encoder} has the {what}s 1 to {count}")
+    return given if given > 0 else count + 1 + given
 
 
 def _evaluate(encoder: Any, dataset: str, out: Path, **options: Any) -> None:

@@ -47,6 +47,25 @@ class Features:
         return self.embedding.shape[0]
 
 
+@dataclass(frozen=True)
+class Attention:
+    """How attention flows between the channels of one image, in L layers of H heads.
+
+    Parameters
+    ----------
+    channels
+        Attention that the tokens of one channel pay to all tokens of another, averaged over those
+        that pay it: `(L, H, C + 1, C + 1)` float32. Row and column 0 are the CLS token; each row
+        sums to 1.
+    cls
+        Attention that the CLS token pays to each patch of each channel: `(L, H, C, rows, columns)`
+        float32. With what it pays to itself, ``channels[:, :, 0, 0]``, it sums to 1.
+    """
+
+    channels: Tensor
+    cls: Tensor
+
+
 class Encoder(ABC):
     """An encoder of images with any number of channels.
 
@@ -55,7 +74,7 @@ class Encoder(ABC):
     """
 
     can_give: ClassVar[frozenset[str]] = frozenset()
-    """Which of ``"tokens"``, ``"channels"`` and ``"layer"`` this encoder can give on request."""
+    """Which of ``"attention"``, ``"channels"``, ``"layer"`` and ``"tokens"`` can be asked for."""
     equal_channels: bool = False
     """Whether all images must have the same number of channels, as when channels are joined."""
     uses_channel_index: ClassVar[bool] = False
@@ -84,6 +103,10 @@ class Encoder(ABC):
 
         The requests are made only as far as `can_give` allows.
         """
+
+    def forward_attention(self, batch: ImageBatch) -> list[Attention]:
+        """Read out attention for each image of a batch; called if `can_give` says so."""
+        raise NotImplementedError
 
     @property
     def name(self) -> str:
@@ -149,17 +172,8 @@ class Encoder(ABC):
         """
         asked = {"channels": channels, "tokens": tokens, "layer": layer is not None}
         for what in sorted(k for k, wanted in asked.items() if wanted):
-            if what not in self.can_give:
-                raise ValueError(f"{self.name} cannot give {what}: it has none")
-        if channel_index is not None and not self.uses_channel_index:
-            raise ValueError(f"{self.name} has no channel embedding, so channel_index says nothing")
-        arrays, names, places = _take_apart(images, stains, channel_index)
-        prepared = []
-        for i, array in enumerate(arrays):
-            item = f"image {i}"
-            self._check_count(len(array), item, given=places[i] is not None)
-            prepared.append(self.prepare(array, item) if preprocess else _as_prepared(array, item))
-        self._check_equal([len(p) for p in prepared])
+            self._check_gives(what)
+        prepared, names, places = self._prepare_all(images, stains, channel_index, preprocess)
         pieces: list[tuple[list[int], Features]] = []
         for members in self._batches(prepared, batch_planes):
             batch = self._batch(members, prepared, names, places)
@@ -169,6 +183,34 @@ class Encoder(ABC):
             if progress is not None:
                 progress(len(members))
         return _join(pieces, [len(p) for p in prepared])
+
+    def attention(
+        self,
+        images: Images,
+        *,
+        stains: Sequence[Sequence[str] | None] | None = None,
+        channel_index: Sequence[Sequence[int] | None] | None = None,
+        preprocess: bool = True,
+        batch_planes: int | None = None,
+    ) -> list[Attention]:
+        """Read out how attention flows between the channels of each image.
+
+        Parameters and errors are those of `encode`; encoders without attention between channels
+        raise `ValueError`. The matrix over all patches is never formed.
+
+        Returns
+        -------
+        list of Attention
+            In the order of `images`, on the encoder's device.
+        """
+        self._check_gives("attention")
+        prepared, names, places = self._prepare_all(images, stains, channel_index, preprocess)
+        found: dict[int, Attention] = {}
+        for members in self._batches(prepared, batch_planes):
+            batch = self._batch(members, prepared, names, places)
+            with torch.inference_mode():
+                found.update(zip(members, self.forward_attention(batch), strict=True))
+        return [found[i] for i in range(len(prepared))]
 
     def check(self, image: Any, item: str, stains: Sequence[str] | None = None) -> None:
         """Raise `ImageError`, naming `item`, unless this encoder can take the image."""
@@ -194,6 +236,29 @@ class Encoder(ABC):
             "dtype": str(self.dtype).removeprefix("torch."),
             "device": self.device.type,
         }
+
+    def _check_gives(self, what: str) -> None:
+        if what not in self.can_give:
+            raise ValueError(f"{self.name} cannot give {what}: it has none")
+
+    def _prepare_all(
+        self,
+        images: Images,
+        stains: Sequence[Sequence[str] | None] | None,
+        channel_index: Sequence[Sequence[int] | None] | None,
+        preprocess: bool,
+    ) -> tuple[list[Tensor], list[Stains | None], list[Tensor | None]]:
+        """Return prepared planes, stain names and channel places of each image, checked."""
+        if channel_index is not None and not self.uses_channel_index:
+            raise ValueError(f"{self.name} has no channel embedding, so channel_index says nothing")
+        arrays, names, places = _take_apart(images, stains, channel_index)
+        prepared = []
+        for i, array in enumerate(arrays):
+            item = f"image {i}"
+            self._check_count(len(array), item, given=places[i] is not None)
+            prepared.append(self.prepare(array, item) if preprocess else _as_prepared(array, item))
+        self._check_equal([len(p) for p in prepared])
+        return prepared, names, places
 
     def _check_count(self, count: int, item: str, *, given: bool) -> None:
         low, high = self.spec.channels

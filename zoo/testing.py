@@ -62,6 +62,7 @@ def check_encoder(
         _any_order(subject, images, together),
         _dark(subject, channels[0]),
         *(_request(subject, images, what) for what in ("channels", "tokens", "layer")),
+        _attention(subject, images),
     ]
     broken = [f"{c.name}: {c.problem}" for c in checks if c.problem]
     if broken:
@@ -141,6 +142,27 @@ def _request(encoder: Encoder, images: list[NDArray[np.uint8]], what: str) -> Ch
         sound = offsets is not None and tokens is not None and int(offsets[-1]) == len(tokens)
         sound = sound and offsets is not None and len(offsets) == len(images) + 1
         return Check(name, None if sound else "tokens and token_offsets do not fit")
+    return Check(name)
+
+
+def _attention(encoder: Encoder, images: list[NDArray[np.uint8]]) -> Check:
+    name = "attention can be asked for"
+    if "attention" not in encoder.can_give:
+        try:
+            encoder.attention(images[:1])
+        except ValueError:
+            return Check(name, skipped=f"{encoder.name} gives none, and says so")
+        return Check(name, "it is not in can_give, but asking for it is no error")
+    for image, found in zip(images, encoder.attention(images), strict=True):
+        groups = len(image) + 1
+        if found.channels.shape[2:] != (groups, groups) or found.cls.shape[2] != len(image):
+            shapes = f"{tuple(found.channels.shape)} and {tuple(found.cls.shape)}"
+            return Check(name, f"it is {shapes} for an image of {len(image)} channels")
+        to_all = found.channels[:, :, 0, 0] + found.cls.flatten(2).sum(-1)
+        for sums in (found.channels.sum(-1), to_all):
+            worst = float((sums - 1).abs().max())
+            if not worst < 1e-2:  # bfloat16 rounds at 4e-3
+                return Check(name, f"it sums to 1 only within {worst:.1e}")
     return Check(name)
 
 

@@ -15,9 +15,15 @@ def test_every_public_name_can_be_had():
 
 
 def test_the_faces_change_on_purpose_only():
-    assert sorted(zoo.kernels.__all__) == ["BACKENDS", "RaggedPlan", "ragged_attention"]
+    assert sorted(zoo.kernels.__all__) == [
+        "BACKENDS",
+        "ChannelAttention",
+        "RaggedPlan",
+        "channel_attention",
+        "ragged_attention",
+    ]
     assert zoo.__all__ == [
-        *["AccessDeniedError", "ArchitectureMismatchError", "DataError", "Dataset"],
+        *["AccessDeniedError", "ArchitectureMismatchError", "Attention", "DataError", "Dataset"],
         *["DatasetSpec", "Embeddings", "Encoder", "EncoderFamily", "EncoderSpec"],
         *["EvaluationError", "Features", "Image", "ImageBatch", "ImageError", "IntegrityError"],
         *["MissingExtraError", "PluginError", "Preprocessing", "Result", "Task"],

@@ -14,7 +14,7 @@ FIXED = [n for n, s in sorted(registry().encoders.items()) if s.weights is None]
 @pytest.mark.parametrize("name", FIXED)
 def test_every_built_in_encoder_keeps_the_promises(name):
     checks = check_encoder(name)
-    assert len(checks) == 9
+    assert len(checks) == 10
     assert not [c for c in checks if c.problem]
 
 
@@ -45,6 +45,19 @@ class Broken(zoo.Encoder):
                 rows = rows / (batch.planes.amax() > 0)
         return zoo.Features(rows, batch.counts)
 
+    @property
+    def can_give(self):
+        return frozenset({"attention"} if "attention" in (self.fault or "") else ())
+
+    def forward_attention(self, batch):
+        off = 2 if self.fault == "attention sums" else 1
+        found = []
+        for c in batch.counts.tolist():
+            groups = c + (self.fault != "attention shape")
+            even = torch.full((1, 1, groups, groups), off / groups)
+            found.append(zoo.Attention(even, torch.full((1, 1, c, 1, 1), 1 / (c + 1))))
+        return found
+
 
 @pytest.mark.parametrize(
     ("fault", "message"),
@@ -54,6 +67,8 @@ class Broken(zoo.Encoder):
         ("random", "the same images"),
         ("batch", "alone"),
         ("dark", "black images"),
+        ("attention sums", "sums to 1 only within"),
+        ("attention shape", "for an image of 1 channels"),
     ],
 )
 def test_broken_promises_are_listed(fault, message):
@@ -63,5 +78,5 @@ def test_broken_promises_are_listed(fault, message):
 
 def test_a_sound_encoder_passes_and_skips_are_shown():
     checks = check_encoder(Broken(None))
-    assert [c.skipped is not None for c in checks].count(True) == 3
+    assert [c.skipped is not None for c in checks].count(True) == 4
     assert np.all([c.problem is None for c in checks])
