@@ -123,7 +123,7 @@ def ragged_attention(
     elif not torch.compiler.is_compiling() and plan.total != qkv.shape[0]:
         raise ValueError(f"the plan is for {plan.total} rows, but qkv has {qkv.shape[0]}")
     if scale is None:
-        scale = qkv.shape[-1] ** -0.5
+        scale = int(qkv.shape[-1]) ** -0.5  # a plain number, also where shapes are traced
     kind = qkv.device.type
     if qkv.dtype == torch.float32 and torch.is_autocast_enabled(kind):
         qkv = qkv.to(torch.get_autocast_dtype(kind))

@@ -126,7 +126,7 @@ def why_not(qkv: Tensor) -> str | None:
     """Say why the kernels cannot take a tensor, or None if they can."""
     if qkv.dtype not in DTYPES:
         return f"it takes bfloat16, float16 and float32, but qkv is {qkv.dtype}"
-    if qkv.shape[-1] not in HEAD_SIZES:
+    if int(qkv.shape[-1]) not in HEAD_SIZES:
         sizes = ", ".join(map(str, HEAD_SIZES))
         return f"it has no tiles for heads of size {qkv.shape[-1]}, only for {sizes}"
     if INTERPRETED:
@@ -149,7 +149,7 @@ def _launch(kernel: str, tensors: tuple[Tensor, ...], qkv: Tensor, tiles: Tensor
             scale: float, tf32: bool, first: bool) -> None:  # fmt: skip
     if tiles.shape[0] == 0:
         return
-    sizes, values = constants(kernel, qkv.shape[3], qkv.dtype, tf32, first)
+    sizes, values = constants(kernel, int(qkv.shape[3]), qkv.dtype, tf32, first)
     heads = qkv.shape[2]
     function: Any = getattr(kernels, kernel)
     options: dict[str, object] = {"num_warps": sizes.warps}

@@ -5,6 +5,11 @@ image: queries against keys forward and for the gradient of the queries, keys ag
 the gradients of keys and values. Nothing is added atomically and the order of every sum depends on
 the length of the image alone, so results are the same bit for bit from run to run and whatever
 else is in the batch.
+
+Programs are numbered by tile of the work list, then by head, so that those that run together read
+the same rows; a kernel that owns less than a whole tile has several programs for one. Every kernel
+reads its entry of the work list itself: behind a function call PyTorch's compiler would take the
+list for something that is written to.
 """
 
 import triton
@@ -12,22 +17,6 @@ import triton.language as tl
 
 LIMIT = tl.constexpr(2.0**64)
 """Largest row sum of anchored probabilities that is trusted."""
-
-
-@triton.jit
-def _work(tiles, heads, OWN: tl.constexpr):
-    """Return what this program works on: head, image, first row there, where it starts, its rows.
-
-    Heads follow each other, so that programs that run together read the same rows. A kernel that
-    owns less than a whole tile has several programs for one.
-    """
-    head = tl.program_id(0) % heads
-    item = tiles + 4 * (tl.program_id(0) // heads)
-    sequence, first, start, length = (
-        tl.load(item), tl.load(item + 1), tl.load(item + 2), tl.load(item + 3)
-    )  # fmt: skip
-    first += tl.program_id(1) * OWN
-    return head, sequence, first, start, length
 
 
 @triton.jit
@@ -168,9 +157,15 @@ def forward(
     among a few keys, and only if a row sum turns out too large is everything done again with
     running maxima.
     """
-    h, sequence, first, start, length = _work(tiles, heads, OWN)
+    h = tl.program_id(0) % heads
+    item = tiles + 4 * (tl.program_id(0) // heads)
+    sequence, first, start, length = (
+        tl.load(item), tl.load(item + 1), tl.load(item + 2), tl.load(item + 3)
+    )  # fmt: skip
+    first += tl.program_id(1) * OWN
     if first >= length:
         return
+    start = tl.cast(start, tl.int64)
     head = qkv + start * row_stride + tl.cast(h, tl.int64) * head_stride
     own = first + tl.arange(0, OWN)
     queries = length
@@ -245,9 +240,15 @@ def query_gradient(
     `delta` is the row sum of gradient times output (less the gradient of the log-sum-exp): with it
     the gradient of a score is p · (gradient · value - delta).
     """
-    h, sequence, first, start, length = _work(tiles, heads, OWN)
+    h = tl.program_id(0) % heads
+    item = tiles + 4 * (tl.program_id(0) // heads)
+    sequence, first, start, length = (
+        tl.load(item), tl.load(item + 1), tl.load(item + 2), tl.load(item + 3)
+    )  # fmt: skip
+    first += tl.program_id(1) * OWN
     if first >= length:
         return
+    start = tl.cast(start, tl.int64)
     head = qkv + start * row_stride + tl.cast(h, tl.int64) * head_stride
     own = first + tl.arange(0, OWN)
     queries = length
@@ -317,9 +318,15 @@ def key_gradient(
     PRECISION: tl.constexpr, UPCAST: tl.constexpr,
 ):  # fmt: skip
     """Compute `OWN` rows of the gradients of keys and of values, for one head."""
-    h, sequence, first, start, length = _work(tiles, heads, OWN)
+    h = tl.program_id(0) % heads
+    item = tiles + 4 * (tl.program_id(0) // heads)
+    sequence, first, start, length = (
+        tl.load(item), tl.load(item + 1), tl.load(item + 2), tl.load(item + 3)
+    )  # fmt: skip
+    first += tl.program_id(1) * OWN
     if first >= length:
         return
+    start = tl.cast(start, tl.int64)
     head = qkv + start * row_stride + tl.cast(h, tl.int64) * head_stride
     own = first + tl.arange(0, OWN)
     queries = length
