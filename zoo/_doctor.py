@@ -56,6 +56,7 @@ def _torch() -> Iterator[Finding]:
         yield Finding("note", "triton", "not installed: attention goes through PyTorch")
     else:
         yield Finding("ok", "triton", metadata.version("triton"))
+    yield from _kernels()
     try:
         import timm
 
@@ -67,6 +68,30 @@ def _torch() -> Iterator[Finding]:
             f"cannot be imported: {error}",
             "install torch and torchvision together, from the same index",
         )
+
+
+def _kernels() -> Iterator[Finding]:
+    """Run the fused attention once, as an encoder on the GPU would."""
+    import torch
+
+    from zoo.kernels import RaggedPlan, ragged_attention
+
+    if not torch.cuda.is_available():
+        return
+    plan = RaggedPlan.from_lengths([5, 3], "cuda")
+    qkv = torch.ones(8, 3, 1, 16, device="cuda")
+    try:
+        out = ragged_attention(qkv, plan.cu_seqlens, plan=plan, backend="triton")
+        right = bool((out == 1).all())
+    except ValueError as error:
+        yield Finding("note", "attention", f"goes through PyTorch: {error}")
+        return
+    except Exception as error:  # a compiler or a driver may raise anything
+        cause = f"{type(error).__name__}: {error}"
+        yield Finding("broken", "attention", f"the fused kernels fail: {cause}", "update triton")
+        return
+    text = "the fused kernels run" if right else "the fused kernels give wrong numbers"
+    yield Finding("ok" if right else "broken", "attention", text)
 
 
 def _extras() -> Iterator[Finding]:
