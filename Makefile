@@ -53,11 +53,16 @@ wheel: .wheel-venv/.done
 		--force-reinstall --no-deps dist/*.whl
 	@touch $@
 
+# BASE=COMMIT or a table of rows compares with earlier times.
 bench: setup
 	mkdir -p .benchmarks
 	$(BIN)/pytest benchmarks/bench_encode.py --benchmark-json=.benchmarks/encode.json \
 		--benchmark-columns=min,median,rounds --timeout=3000 -q
-	$(BIN)/python benchmarks/encode_table.py .benchmarks/encode.json
+	$(BIN)/python benchmarks/encode_table.py .benchmarks/encode.json $(if $(BASE),--base $(BASE))
+	$(BIN)/pytest benchmarks/bench_ragged_attention.py --benchmark-json=.benchmarks/attention.json \
+		--benchmark-columns=min,median,rounds --timeout=3000 -q; status=$$?; \
+	$(BIN)/python benchmarks/attention_table.py .benchmarks/attention.json \
+		$(if $(BASE),--base $(BASE)) && exit $$status
 
 readme: setup
 	$(BIN)/python -P docs/make_readme.py

@@ -3,13 +3,11 @@
 ``make bench`` runs this and then `encode_table.py`, which prints ratios and keeps the rows.
 """
 
-import os
-import platform
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 import torch
+from machine import processor
 from padded_original import PaddedChAdaViT, fast_path
 from workloads import SIDE, WORKLOADS
 
@@ -62,17 +60,8 @@ def test_encode(benchmark, providers, workload: str, provider: str) -> None:
         images=len(images),
         channels=sum(WORKLOADS[workload]),
         device="cpu",
-        processor=_processor(),
+        processor=processor(),
         threads=torch.get_num_threads(),
         torch=torch.__version__,
     )
     benchmark.pedantic(encode, args=(images,), rounds=ROUNDS[provider], iterations=1)
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-    except OSError:
-        names = []
-    return f"{names[0] if names else platform.processor()}, {os.cpu_count()} cores"

@@ -1,34 +1,23 @@
-"""Turn a run of `bench_encode.py` into rows that are kept and a table of ratios."""
+"""Turn a run of `bench_encode.py` into rows that are kept and a table of ratios.
 
-import csv
-import json
-import re
-import subprocess
-import sys
+``--base FILE_OR_COMMIT`` compares with earlier rows of this machine.
+"""
+
+import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
-HERE = Path(__file__).parent
+import kept_rows
+from kept_rows import Row
+
+KEY = ("workload", "provider")
 FIELDS = (
     *("workload", "provider", "images", "channels", "median_s", "p20_s", "p80_s", "rounds"),
     *("device", "processor", "threads", "torch", "commit"),
 )
 
 
-def rows(run: Path) -> list[dict[str, object]]:
-    """Read the timings of a pytest-benchmark JSON file."""
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=HERE
-    ).stdout.strip()
-    found = []
-    for entry in json.loads(run.read_text())["benchmarks"]:
-        times = sorted(entry["stats"]["data"])
-        spread = {f"p{p}_s": times[round(p / 100 * (len(times) - 1))] for p in (20, 80)}
-        timing = {"median_s": entry["stats"]["median"], "rounds": len(times), **spread}
-        found.append({**entry["extra_info"], **timing, "commit": commit})
-    return found
-
-
-def table(found: list[dict[str, object]]) -> str:
+def table(found: Sequence[Row]) -> str:
     """Write Markdown: images a second of ours, and how many times as fast as each rival."""
     times = {(r["workload"], r["provider"]): float(str(r["median_s"])) for r in found}
     images = {r["workload"]: int(str(r["images"])) for r in found}
@@ -43,14 +32,24 @@ def table(found: list[dict[str, object]]) -> str:
     return "\n".join(lines)
 
 
-if __name__ == "__main__":
-    measured = rows(Path(sys.argv[1]))
-    machine = re.sub(r"[^a-z0-9]+", "-", str(measured[0]["processor"]).lower()).strip("-")
-    target = HERE / "results" / f"encode-{machine}.csv"
-    target.parent.mkdir(exist_ok=True)
-    with target.open("w", newline="") as file:
-        writer = csv.DictWriter(file, FIELDS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(measured)
+def main() -> None:
+    """Keep the rows, print the table, and compare."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("run", type=Path, help="JSON of pytest-benchmark")
+    parser.add_argument("--base", help="compare with this CSV file, or with the rows of a commit")
+    parser.add_argument("--results", type=Path, default=kept_rows.RESULTS, help="folder of rows")
+    arguments = parser.parse_args()
+    measured = kept_rows.of_run(arguments.run)
+    target = kept_rows.path_for("encode", measured[0]["processor"], arguments.results)
+    # Read before it is written: the base may be the file itself.
+    base = kept_rows.of_base(arguments.base, target) if arguments.base else []
+    kept_rows.write(target, FIELDS, measured)
+    if base:
+        print(f"new time / time of {arguments.base}")
+        print("\n".join(kept_rows.comparison(measured, base, KEY)), end="\n\n")
     print(table(measured))
-    print(f"\n{target.relative_to(HERE.parent)} is written: {measured[0]['processor']}.")
+    print(f"\n{target} is written: {measured[0]['processor']}.")
+
+
+if __name__ == "__main__":
+    main()

@@ -80,6 +80,23 @@ def speed() -> str:
     return "\n\n".join(parts)
 
 
+def attention() -> str:
+    """Draw the committed rows of the attention benchmark, one figure for each machine."""
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    from attention_figure import draw
+    from kept_rows import read
+
+    lines = []
+    for path in sorted((ROOT / "benchmarks" / "results").glob("attention-*.csv")):
+        rows = read(path)
+        target = ROOT / "docs" / f"{path.stem}.png"
+        draw(rows, target)
+        lines.append(
+            f"![Speed of attention beside its rivals, {rows[0]['device']}](docs/{target.name})"
+        )
+    return "\n".join(lines)
+
+
 def picture(page: Path) -> None:
     """Photograph the top of the report with headless Chromium."""
     browser = next(
@@ -118,6 +135,7 @@ def main() -> None:
             "demo": demo(Path(folder)),
             "encoders": encoders(),
             "speed": speed(),
+            "attention": attention(),
         }.items():
             text = fill(text, section, content)
         picture(Path(folder, "index.html"))

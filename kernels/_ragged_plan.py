@@ -1,12 +1,12 @@
 """How a ragged batch is laid out in memory and divided into work."""
 
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate, pairwise
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 TILE = 128
@@ -84,8 +84,9 @@ class RaggedPlan:
         for length in lengths:
             if length < 0:
                 raise ValueError(f"a sequence has the length {length}, but none can be negative")
-        if sum(lengths) >= 2**31:
-            raise ValueError(f"the sequences have {sum(lengths)} rows, but 2**31 - 1 is the most")
+        total = max(sum(lengths), rows or 0)
+        if total >= 2**31:
+            raise ValueError(f"the sequences have {total} rows, but 2**31 - 1 is the most")
         entries = starts = None
         if rows is not None or images is not None:
             lengths, entries, starts = _room(lengths, rows, images)
@@ -138,13 +139,15 @@ class RaggedPlan:
 
     def copy_(self, other: "RaggedPlan") -> "RaggedPlan":
         """Take over another plan of the same room, in place, as a captured CUDA graph needs it."""
-        for name in ("cu_seqlens", "tiles", "firsts"):
-            mine, theirs = getattr(self, name), getattr(other, name)
-            if mine.shape != theirs.shape:
-                raise ValueError(
-                    f"the plans differ in room: {name} is {tuple(theirs.shape)}, not "
-                    f"{tuple(mine.shape)}; make both with the same rows= and images="
-                )
+        mine, theirs = (
+            (p.total, *(tuple(t.shape) for t in (p.cu_seqlens, p.tiles, p.firsts)))
+            for p in (self, other)
+        )
+        if mine != theirs:
+            raise ValueError(
+                f"the plans differ in room: rows, cu_seqlens, tiles and firsts are {theirs}, not "
+                f"{mine}; make both with the same rows= and images="
+            )
         for name in ("cu_seqlens", "tiles", "firsts"):
             getattr(self, name).copy_(getattr(other, name), non_blocking=True)
         self.lengths = other.lengths
@@ -176,21 +179,16 @@ def _tables(
     lengths: tuple[int, ...], device: torch.device, entries: int | None, starts: int | None
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return `cu_seqlens`, `tiles` and `firsts`, sent to the device as one."""
-    rows = torch.tensor(lengths, dtype=torch.int64)
-    cu_seqlens = torch.cat([rows.new_zeros(1), rows.cumsum(0)])
-    order = rows.argsort(descending=True, stable=True)
-    order = order[rows[order] > 0]
-    count = (rows[order] + TILE - 1) // TILE
-    sequence = order.repeat_interleave(count)
-    tile = torch.arange(len(sequence)) - (count.cumsum(0) - count).repeat_interleave(count)
-    tiles = torch.stack([sequence, tile * TILE, cu_seqlens[sequence], rows[sequence]], dim=1)
-    firsts = tiles[tile == 0]
-    tiles, firsts = _padded(tiles, entries), _padded(firsts, starts)
-    table = torch.cat([tiles.flatten(), firsts.flatten(), cu_seqlens]).int().to(device)
-    parts = table.split([tiles.numel(), firsts.numel(), cu_seqlens.numel()])
+    starts_at = [0, *accumulate(lengths)]
+    order = sorted((i for i, n in enumerate(lengths) if n), key=lambda i: -lengths[i])
+    # In Python: a thousand entries are too few for threads of PyTorch to wait for each other.
+    tiles: list[int] = []
+    for i in order:
+        for row in range(0, lengths[i], TILE):
+            tiles += (i, row, starts_at[i], lengths[i])
+    firsts = [value for i in order for value in (i, 0, starts_at[i], lengths[i])]
+    tiles += [0] * (4 * (entries or 0) - len(tiles))
+    firsts += [0] * (4 * (starts or 0) - len(firsts))
+    table = torch.frombuffer(array("i", tiles + firsts + starts_at), dtype=torch.int32)
+    parts = table.to(device).split([len(tiles), len(firsts), len(starts_at)])
     return parts[2], parts[0].view(-1, 4), parts[1].view(-1, 4)
-
-
-def _padded(entries: Tensor, size: int | None) -> Tensor:
-    missing = 0 if size is None else size - len(entries)
-    return F.pad(entries, (0, 0, 0, missing))
