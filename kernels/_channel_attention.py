@@ -6,7 +6,7 @@ from itertools import accumulate, pairwise
 import torch
 from torch import Tensor
 
-from ._ragged_attention import QUERIES, ragged_attention, why_not
+from ._ragged_attention import QUERIES, checked_plan, ragged_attention, why_not
 from ._ragged_plan import RaggedPlan
 
 try:
@@ -70,8 +70,7 @@ def channel_attention(
     ValueError, TypeError
         As `ragged_attention` does, and when the groups do not divide the images.
     """
-    if plan is None:
-        plan = RaggedPlan.from_cu_seqlens(cu_seqlens, qkv.shape[0])
+    plan = checked_plan(qkv, cu_seqlens, plan)
     groups = _groups(cu_groups, plan)
     if scale is None:
         scale = qkv.shape[-1] ** -0.5

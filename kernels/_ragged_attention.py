@@ -112,6 +112,22 @@ def ragged_attention(
         When shapes, `cu_seqlens` or the backend's name are off, or ``"triton"`` is asked for and
         cannot be had; the message says why.
     """
+    plan = checked_plan(qkv, cu_seqlens, plan)
+    if scale is None:
+        scale = int(qkv.shape[-1]) ** -0.5  # a plain number, also where shapes are traced
+    kind = qkv.device.type
+    if torch.is_autocast_enabled(kind):
+        if qkv.dtype == torch.float32:
+            qkv = qkv.to(torch.get_autocast_dtype(kind))
+        with torch.autocast(kind, enabled=False):  # lowered once, here, and nowhere inside
+            result = _attend(qkv, plan, scale, first_only, return_lse, tf32, backend)
+    else:
+        result = _attend(qkv, plan, scale, first_only, return_lse, tf32, backend)
+    return result if return_lse else result[0]
+
+
+def checked_plan(qkv: Tensor, cu_seqlens: Tensor, plan: RaggedPlan | None) -> RaggedPlan:
+    """Return the layout of a batch; raises `ValueError` or `TypeError` where anything is off."""
     if qkv.ndim != 4 or qkv.shape[1] != 3:
         raise ValueError(f"qkv has the shape {tuple(qkv.shape)}, but must be (T, 3, H, d)")
     if not qkv.is_floating_point():
@@ -119,29 +135,34 @@ def ragged_attention(
     if cu_seqlens.device != qkv.device:
         raise ValueError(f"cu_seqlens is on {cu_seqlens.device}, qkv on {qkv.device}")
     if plan is None:
-        plan = RaggedPlan.from_cu_seqlens(cu_seqlens, qkv.shape[0])
-    elif not torch.compiler.is_compiling() and plan.total != qkv.shape[0]:
+        return RaggedPlan.from_cu_seqlens(cu_seqlens, qkv.shape[0])
+    if not torch.compiler.is_compiling() and plan.total != qkv.shape[0]:
         raise ValueError(f"the plan is for {plan.total} rows, but qkv has {qkv.shape[0]}")
-    if scale is None:
-        scale = int(qkv.shape[-1]) ** -0.5  # a plain number, also where shapes are traced
-    kind = qkv.device.type
-    if qkv.dtype == torch.float32 and torch.is_autocast_enabled(kind):
-        qkv = qkv.to(torch.get_autocast_dtype(kind))
+    return plan
 
+
+def _attend(
+    qkv: Tensor,
+    plan: RaggedPlan,
+    scale: float,
+    first_only: bool,
+    return_lse: bool,
+    tf32: bool,
+    backend: str | None,
+) -> tuple[Tensor, Tensor]:
+    """Choose the backend."""
     refused = why_not(qkv)
     if backend is None:
         backend = "triton" if refused is None else "sdpa"
     if backend == "triton":
         if refused is not None:
             raise ValueError(f"backend 'triton' cannot be taken: {refused}")
-        result = _triton(qkv, plan, scale, first_only, tf32)
-    elif backend == "sdpa":
-        result = _bucketed_sdpa(qkv, plan, scale, first_only, return_lse)
-    elif backend == "reference":
-        result = _reference(qkv, plan, scale, first_only)
-    else:
-        raise ValueError(f"backend is {backend!r}, but must be one of {', '.join(BACKENDS)}")
-    return result if return_lse else result[0]
+        return _triton(qkv, plan, scale, first_only, tf32)
+    if backend == "sdpa":
+        return _bucketed_sdpa(qkv, plan, scale, first_only, return_lse)
+    if backend == "reference":
+        return _reference(qkv, plan, scale, first_only)
+    raise ValueError(f"backend is {backend!r}, but must be one of {', '.join(BACKENDS)}")
 
 
 def _triton(

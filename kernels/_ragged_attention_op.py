@@ -115,8 +115,6 @@ def constants(kernel: str, size: int, dtype: torch.dtype, tf32: bool, first: boo
         "UPCAST": INTERPRETED and dtype == torch.bfloat16,
     }
     if kernel == "forward":
-        # float16 ends at 2**16 and 2**-24; the anchor is put where neither is near.
-        values["HEADROOM"] = 8.0 if dtype == torch.float16 else 0.0
         values["SUM_BY_DOT"] = dtype.itemsize == 2 and size <= 32
         values["EMULATED"] = tiles.emulated
     return tiles, values

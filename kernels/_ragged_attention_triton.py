@@ -21,11 +21,13 @@ LIMIT = tl.constexpr(2.0**64)
 
 @triton.jit
 def _exp2_by_fma(x):
-    """Return 2**x for x < 128 with a relative error of 7.5e-5, without the exponential unit.
+    """Return 2**x with a relative error of 7.5e-5, without the exponential unit.
 
-    2**round(x) goes into the exponent bits; 2**(x - round(x)) is a minimax cubic on ±1/2.
+    2**round(x) goes into the exponent bits; 2**(x - round(x)) is a minimax cubic on ±1/2. Below
+    -126 it stays at 2**-126; from 128 on, and for NaN, it is too large for any sum to be trusted.
     """
-    x = tl.maximum(x, -126.0)
+    x = tl.maximum(x, -126.0, propagate_nan=tl.PropagateNan.ALL)
+    x = tl.minimum(x, 128.0, propagate_nan=tl.PropagateNan.ALL)
     shifted = x + 12582912.0  # 1.5 · 2**23: the low bits now hold round(x)
     f = x - (shifted - 12582912.0)
     power = 0.05517167 * f + 0.24261112
@@ -134,8 +136,9 @@ def _running_maximum(
         score = tl.dot(q, k.T, zero, input_precision=PRECISION) * scale
         score = tl.where((places < length)[None, :], score, float("-inf"))
         higher = tl.maximum(highest, tl.max(score, 1))
-        shrink = tl.exp2(highest - higher)
-        p = tl.exp2(score - higher[:, None])
+        base = tl.where(higher == float("-inf"), 0.0, higher)  # no finite score so far
+        shrink = tl.exp2(highest - base)
+        p = tl.exp2(score - base[:, None])
         total = total * shrink + tl.sum(p, 1)
         acc = tl.dot(p.to(q.dtype), v, acc * shrink[:, None], input_precision=PRECISION)
         highest = higher
@@ -147,7 +150,7 @@ def forward(
     qkv, out, lse, tiles, scale, row_stride, part_stride, head_stride, heads, out_rows,
     D: tl.constexpr, WIDTH: tl.constexpr, OWN: tl.constexpr, STEP: tl.constexpr,
     TAIL: tl.constexpr, STAGES: tl.constexpr, FIRST_ONLY: tl.constexpr,
-    HEADROOM: tl.constexpr, SUM_BY_DOT: tl.constexpr, EMULATED: tl.constexpr,
+    SUM_BY_DOT: tl.constexpr, EMULATED: tl.constexpr,
     PRECISION: tl.constexpr, UPCAST: tl.constexpr,
 ):  # fmt: skip
     """Compute `OWN` rows of the output and their log-sum-exp, for one head.
@@ -174,7 +177,7 @@ def forward(
     q = _rows(head, own, row_stride, queries, D, WIDTH, True, UPCAST)
 
     full = (length - 1) // STEP * STEP  # at least one key is left for the tail
-    anchor = HEADROOM + _largest_score(
+    anchor = _largest_score(
         q, head + part_stride, full + tl.arange(0, TAIL), row_stride, length, scale,
         D, WIDTH, OWN, TAIL, PRECISION, UPCAST,
     )  # fmt: skip
@@ -193,7 +196,8 @@ def forward(
         )  # fmt: skip
     total = tl.sum(totals, 1) / 16 if SUM_BY_DOT else totals
 
-    trusted = (total < LIMIT) & (tl.sum(tl.abs(acc), 1) < float("inf"))
+    # The key of the anchor alone contributes 1, unless its score is too large for such digits.
+    trusted = (total > 0.5) & (total < LIMIT) & (tl.sum(tl.abs(acc), 1) < float("inf"))
     if tl.sum(trusted.to(tl.int32), 0) < OWN:
         acc, total, anchor = _running_maximum(
             q, head, part_stride, row_stride, length, scale,
