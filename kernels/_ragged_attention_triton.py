@@ -74,6 +74,12 @@ def _rows(
 
 
 @triton.jit
+def _values(head, part_stride):
+    """Return where the values of a head are; twice the stride might need more than 32 bits."""
+    return head + part_stride + part_stride
+
+
+@triton.jit
 def _store_rows(values, base, places, stride, length, D: tl.constexpr, WIDTH: tl.constexpr):
     column = tl.arange(0, WIDTH)
     at = base + places.to(tl.int64)[:, None] * stride + column[None, :]
@@ -95,7 +101,7 @@ def _anchored_step(
     if CHECK:
         score = tl.where((places < length)[None, :], score, float("-inf"))
     p = _exp2(score, STEP, EMULATED)
-    v = _rows(head + 2 * part_stride, places, row_stride, length, D, WIDTH, CHECK, UPCAST)
+    v = _rows(_values(head, part_stride), places, row_stride, length, D, WIDTH, CHECK, UPCAST)
     p_low = p.to(q.dtype)
     acc = tl.dot(p_low, v, acc, input_precision=PRECISION)
     if SUM_BY_DOT:  # sixteen equal columns, from the tensor cores
@@ -131,7 +137,7 @@ def _running_maximum(
     for j in tl.range(0, length, STEP, num_stages=1):
         places = j + tl.arange(0, STEP)
         k = _rows(head + part_stride, places, row_stride, length, D, WIDTH, True, UPCAST)
-        v = _rows(head + 2 * part_stride, places, row_stride, length, D, WIDTH, True, UPCAST)
+        v = _rows(_values(head, part_stride), places, row_stride, length, D, WIDTH, True, UPCAST)
         zero = tl.zeros((OWN, STEP), tl.float32)
         score = tl.dot(q, k.T, zero, input_precision=PRECISION) * scale
         score = tl.where((places < length)[None, :], score, float("-inf"))
@@ -221,7 +227,7 @@ def _query_gradient_step(
     CHECK: tl.constexpr, PRECISION: tl.constexpr, UPCAST: tl.constexpr,
 ):  # fmt: skip
     k = _rows(head + part_stride, places, row_stride, length, D, WIDTH, CHECK, UPCAST)
-    v = _rows(head + 2 * part_stride, places, row_stride, length, D, WIDTH, CHECK, UPCAST)
+    v = _rows(_values(head, part_stride), places, row_stride, length, D, WIDTH, CHECK, UPCAST)
     zero = tl.zeros((OWN, STEP), tl.float32)
     score = tl.fma(tl.dot(q, k.T, zero, input_precision=PRECISION), scale, -lse[:, None])
     if CHECK:
@@ -343,7 +349,7 @@ def key_gradient(
     row = tl.cast(h, tl.int64) * out_rows + at
 
     k = _rows(head + part_stride, own, row_stride, length, D, WIDTH, True, UPCAST)
-    v = _rows(head + 2 * part_stride, own, row_stride, length, D, WIDTH, True, UPCAST)
+    v = _rows(_values(head, part_stride), own, row_stride, length, D, WIDTH, True, UPCAST)
     acc_k = tl.zeros((OWN, WIDTH), tl.float32)
     acc_v = tl.zeros((OWN, WIDTH), tl.float32)
     full = queries // STEP * STEP

@@ -539,18 +539,20 @@ def test_strides_change_no_bit_and_what_lies_between_is_not_touched(view, size):
     assert not interpreted(worker.changes_its_input, strided, lengths, *grads)
 
 
-def far_away(function, distance):
+def far_away(function, *distances):
     try:
-        return interpreted(function, distance)
+        return interpreted(function, *distances)
     except RuntimeError as error:
         if "allocate memory" not in str(error):
             raise
         pytest.skip("this system gives no memory that is not there, even if it is not touched")
 
 
-@pytest.mark.parametrize("row_stride", [2**30, 2**31 + 16])
-def test_rows_may_be_further_apart_than_32_bits_count(row_stride):
-    far, near = far_away(worker.attend_far_away, row_stride)
+@pytest.mark.parametrize(
+    ("row_stride", "part_stride"), [(2**30, 16), (2**31 + 16, 16), (16, 2**30 + 16), (16, 2**31)]
+)
+def test_rows_and_parts_may_be_further_apart_than_32_bits_count(row_stride, part_stride):
+    far, near = far_away(worker.attend_far_away, row_stride, part_stride)
     assert torch.equal(far, near)
 
 

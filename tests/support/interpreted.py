@@ -105,7 +105,7 @@ def differentiate_twice(qkv: Tensor, lengths: list[int]) -> None:
     torch.autograd.grad(grad.sum(), qkv)
 
 
-def attend_far_away(row_stride: int) -> tuple[Tensor, Tensor]:
+def attend_far_away(row_stride: int, part_stride: int) -> tuple[Tensor, Tensor]:
     """Return the output of images of 2 and 1 rows that lie far apart, and of their copy.
 
     Nearly all of the memory in between is never touched, so it is none. There is as much of it in
@@ -114,8 +114,9 @@ def attend_far_away(row_stride: int) -> tuple[Tensor, Tensor]:
     draw = torch.Generator().manual_seed(0)
     near = torch.randn(3, 3, 1, 16, generator=draw).half()
     front = 2**31
-    space = torch.empty(front + 2 * row_stride + near[0].numel(), dtype=near.dtype)
-    far = space.as_strided(near.shape, (row_stride, 16, 16, 1), front)
+    size = front + 2 * (row_stride + part_stride) + near[0].numel()
+    space = torch.empty(size, dtype=near.dtype)
+    far = space.as_strided(near.shape, (row_stride, part_stride, 16, 1), front)
     far.copy_(near)
     return attend(far, [2, 1])[0], attend(near, [2, 1])[0]
 
