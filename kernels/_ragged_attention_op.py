@@ -42,7 +42,7 @@ TILES: dict[tuple[str, str], dict[int, Tiles]] = {
         16: Tiles(128, 64, 4, 2),
         32: Tiles(128, 64, 4, 2),
         64: Tiles(128, 64, 8, 2),
-        96: Tiles(128, 32, 8, 2),
+        96: Tiles(128, 32, 8, 1),
     },
     ("query_gradient", "half"): {
         16: Tiles(128, 64, 4, 2),
@@ -54,25 +54,25 @@ TILES: dict[tuple[str, str], dict[int, Tiles]] = {
         16: Tiles(128, 64, 4, 2),
         32: Tiles(128, 64, 8, 2),
         64: Tiles(128, 64, 8, 2),
-        96: Tiles(64, 32, 4, 2),
+        96: Tiles(64, 32, 4, 1),
     },
     ("forward", "tf32"): {
         16: Tiles(128, 32, 4, 2),
         32: Tiles(128, 32, 8, 2),
         64: Tiles(128, 32, 8, 2),
-        96: Tiles(64, 32, 4, 2),
+        96: Tiles(64, 32, 4, 1),
     },
     ("query_gradient", "tf32"): {
         16: Tiles(128, 32, 4, 2),
         32: Tiles(128, 32, 8, 2),
         64: Tiles(64, 32, 4, 2),
-        96: Tiles(64, 16, 4, 2),
+        96: Tiles(64, 32, 4, 1),
     },
     ("key_gradient", "tf32"): {
         16: Tiles(128, 32, 4, 2),
-        32: Tiles(128, 32, 8, 2),
+        32: Tiles(128, 32, 4, 2),
         64: Tiles(64, 16, 4, 2),
-        96: Tiles(32, 16, 4, 1),
+        96: Tiles(32, 32, 4, 2),
     },
     ("forward", "ieee"): {
         16: Tiles(128, 32, 4, 2),
@@ -87,11 +87,17 @@ TILES: dict[tuple[str, str], dict[int, Tiles]] = {
         96: Tiles(16, 16, 8, 1),
     },
     ("key_gradient", "ieee"): {
-        16: Tiles(128, 32, 4, 2),
-        32: Tiles(64, 32, 4, 1),
+        16: Tiles(128, 16, 4, 2),
+        32: Tiles(64, 16, 4, 2),
         64: Tiles(64, 16, 8, 1),
         96: Tiles(16, 16, 8, 1),
     },
+}
+# One query of an image, where only its first row is wanted: sixteen rows are the fewest possible.
+FIRST_ROW = Tiles(16, 32, 4, 2)
+FIRST_ROW_OF_LARGE_HEADS = {
+    ("tf32", 96): Tiles(16, 16, 4, 2),
+    ("ieee", 96): Tiles(16, 16, 8, 1),
 }
 HEAD_SIZES = tuple(TILES["forward", "half"])
 DTYPES = (torch.bfloat16, torch.float16, torch.float32)
@@ -101,12 +107,12 @@ def constants(kernel: str, size: int, dtype: torch.dtype, tf32: bool, first: boo
     """Return the tile sizes and the compile-time constants of a kernel."""
     arithmetic = "half" if dtype.itemsize == 2 else "tf32" if tf32 else "ieee"
     tiles = TILES[kernel, arithmetic][size]
-    # The first rows alone: one row of sixteen is used, the fewest that a program can own.
-    own = 16 if first and kernel != "key_gradient" else tiles.own
+    if first and kernel != "key_gradient":
+        tiles = FIRST_ROW_OF_LARGE_HEADS.get((arithmetic, size), FIRST_ROW)
     values = {
         "D": size,
         "WIDTH": triton.next_power_of_2(size),
-        "OWN": own,
+        "OWN": tiles.own,
         "STEP": tiles.step,
         "TAIL": TAIL,
         "STAGES": tiles.stages,

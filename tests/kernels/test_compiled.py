@@ -1,0 +1,134 @@
+"""Every shipped configuration, compiled for GPUs that need not be there."""
+
+import itertools
+import platform
+
+import pytest
+
+pytest.importorskip("triton", reason="Triton is for Linux")
+
+from sass import (
+    EXPONENTIALS,
+    SPILLS,
+    TENSOR_CORES,
+    Configuration,
+    compilers,
+    count,
+)
+from zoo.kernels._ragged_attention_op import HEAD_SIZES, SHARED_MEMORY
+
+pytestmark = [
+    pytest.mark.timeout(900),  # the first test waits for the compilers
+    pytest.mark.skipif(
+        platform.machine() != "x86_64", reason="Triton brings the disassemblers for x86-64"
+    ),
+]
+KERNELS = ("forward", "query_gradient", "key_gradient")
+ARITHMETICS = ("bfloat16", "float16", "tf32", "ieee")
+CAPABILITIES = (80, 90, 100)
+# Bytes for one program: of compute capability 8.6 and 8.9, which run what is compiled for 8.0;
+# of 9.0 and 10.0.
+SHARED_MEMORY_LIMITS = {80: SHARED_MEMORY, 90: 232448, 100: 232448}
+REGISTERS_OF_A_PROCESSOR = 65536
+# Instructions for a score in the main loop, by kernel and arithmetic, then head size: on
+# compute capability 8.0, 9.0 and 10.0. About a tenth above what Triton 3.9 compiles to, but for
+# the forward pass at head size 16 on 9.0, where 4.5 is what the exponential unit leaves room for.
+BUDGET = {
+    ("forward", "half"): {
+        16: (4.3, 4.5, 5.2),
+        32: (5.2, 4.5, 5.5),
+        64: (8.8, 7.2, 8.6),
+        96: (15.2, 9.8, 13.0),
+    },
+    ("query_gradient", "half"): {
+        16: (6.7, 6.6, 6.4),
+        32: (8.0, 7.0, 6.8),
+        64: (11.8, 9.5, 10.0),
+        96: (19.0, 17.3, 19.0),
+    },
+    ("key_gradient", "half"): {
+        16: (8.0, 8.0, 8.2),
+        32: (11.0, 10.4, 11.8),
+        64: (14.9, 11.9, 12.9),
+        96: (30.0, 19.0, 24.0),
+    },
+}
+
+
+def configurations(arithmetics, first_only):
+    return [
+        Configuration(kernel, arithmetic, size, capability, first_only)
+        for kernel, arithmetic, size, capability in itertools.product(
+            KERNELS, arithmetics, HEAD_SIZES, CAPABILITIES
+        )
+    ]
+
+
+EVERY = [*configurations(ARITHMETICS, False), *configurations(("bfloat16", "tf32", "ieee"), True)]
+
+
+@pytest.fixture(scope="module")
+def compiled(request, tmp_path_factory):
+    """Compile what the selected tests want, several at a time, and give the code of one."""
+    with compilers(tmp_path_factory.mktemp("triton")) as compile_one:
+        for item in request.session.items:
+            wanted = getattr(item, "callspec", None)
+            if item.path == request.path and wanted and "configuration" in wanted.params:
+                compile_one(wanted.params["configuration"])
+        yield lambda configuration: compile_one(configuration).result()
+
+
+def problems(code, configuration):
+    """Say what forbids to ship a configuration."""
+    found = []
+    spilled = count(code.instructions, SPILLS)
+    if code.stack or spilled:
+        found.append(f"spills: {code.stack} bytes of stack, {spilled} accesses")
+    if code.registers * 32 * code.warps > REGISTERS_OF_A_PROCESSOR:
+        found.append(f"{code.registers} registers in {code.warps} warps")
+    limit = SHARED_MEMORY_LIMITS[configuration.capability]
+    if code.shared_memory > limit:
+        found.append(f"{code.shared_memory} bytes of shared memory, {limit} are there")
+    tensor_cores = count(code.instructions, TENSOR_CORES)
+    if configuration.arithmetic == "ieee" and tensor_cores:
+        found.append("tensor cores, which round float32")
+    if configuration.arithmetic != "ieee" and not tensor_cores:
+        found.append("no tensor cores")
+    return found
+
+
+@pytest.mark.parametrize("configuration", EVERY, ids=str)
+def test_a_shipped_configuration_fits_the_gpu(compiled, configuration):
+    assert not problems(compiled(configuration), configuration)
+
+
+@pytest.mark.parametrize("configuration", configurations(("bfloat16", "float16"), False), ids=str)
+def test_the_main_loop_stays_within_its_budget(compiled, configuration):
+    budget = BUDGET[configuration.kernel, "half"][configuration.size]
+    found = compiled(configuration).instructions_per_score()
+    assert found <= budget[CAPABILITIES.index(configuration.capability)]
+
+
+SPILLING = Configuration(
+    "forward", "ieee", 96, 90, changes=(("OWN", 128), ("STEP", 32), ("STAGES", 2))
+)
+PLAIN = Configuration("forward", "bfloat16", 16, 90)
+GREEDY = Configuration("forward", "bfloat16", 64, 80, changes=(("STAGES", 12),))
+EMULATED = Configuration("forward", "bfloat16", 16, 90, changes=(("EMULATED", 2),))
+ROUNDING = Configuration("forward", "ieee", 16, 90, changes=(("PRECISION", "tf32"),))
+
+
+@pytest.mark.parametrize(
+    ("configuration", "problem"),
+    [(SPILLING, "spills"), (GREEDY, "shared memory"), (ROUNDING, "tensor cores, which round")],
+    ids=["spilling", "greedy", "rounding"],
+)
+def test_what_does_not_fit_is_noticed(compiled, configuration, problem):
+    assert any(problem in p for p in problems(compiled(configuration), configuration))
+
+
+def test_emulation_takes_the_place_of_exponentials_and_costs_instructions(compiled):
+    plain, emulated = compiled(PLAIN), compiled(EMULATED)
+    before, after = (count(code.main_loop(), EXPONENTIALS) for code in (plain, emulated))
+    assert after == before * 6 / 8
+    assert emulated.instructions_per_score() > 4.5 > plain.instructions_per_score()
