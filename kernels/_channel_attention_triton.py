@@ -1,6 +1,7 @@
 """How attention between channels is read out on a GPU: one program for each pair of channels."""
 
 import math
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -72,8 +73,10 @@ def launch(qkv: Tensor, lse: Tensor, pairs: Tensor, mass: Tensor, scale: float) 
     values, warps = constants(qkv.shape[3], qkv.dtype)
     kernel: Any = channel_mass
     options = {} if INTERPRETED else {"enable_fp_fusion": True}
-    kernel[(mass.numel(),)](
-        qkv, base2, pairs, mass, scale * math.log2(math.e),
-        qkv.stride(0), qkv.stride(1), qkv.stride(2), qkv.shape[2], qkv.shape[0],
-        **values, num_warps=warps, **options,
-    )  # fmt: skip
+    # Triton launches on the current GPU, which need not be that of the tensors.
+    with nullcontext() if INTERPRETED else torch.cuda.device(qkv.device):
+        kernel[(mass.numel(),)](
+            qkv, base2, pairs, mass, scale * math.log2(math.e),
+            qkv.stride(0), qkv.stride(1), qkv.stride(2), qkv.shape[2], qkv.shape[0],
+            **values, num_warps=warps, **options,
+        )  # fmt: skip

@@ -4,6 +4,7 @@ In the namespace `microscopy_zoo`: `ragged_attention` and `ragged_attention_back
 """
 
 import math
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -155,19 +156,22 @@ def _launch(kernel: str, tensors: tuple[Tensor, ...], qkv: Tensor, tiles: Tensor
         return
     sizes, values = constants(kernel, int(qkv.shape[3]), qkv.dtype, tf32, first)
     heads = qkv.shape[2]
-    function: Any = getattr(kernels, kernel)
+    plain: Any = getattr(kernels, kernel)
+    function: Any = plain if INTERPRETED else torch.library.wrap_triton(plain)
     options: dict[str, object] = {"num_warps": sizes.warps}
-    if not INTERPRETED:
-        wrapped = torch.library.wrap_triton(function)
-        if wrapped is function:  # the compiler's wrapper does not know the option
-            options["enable_fp_fusion"] = True
-        function = wrapped
+    # Triton launches on the current GPU, which need not be that of the tensors. The compiler's
+    # wrapper takes care of that, and does not know the option.
+    device: Any = nullcontext()
+    if function is plain and not INTERPRETED:
+        device = torch.cuda.device(qkv.device)
+        options["enable_fp_fusion"] = True
     programs = 1 if first and kernel != "key_gradient" else TILE // sizes.own  # for each tile
     grid = (tiles.shape[0] * heads, programs)
-    function[grid](
-        *tensors, tiles, scale * math.log2(math.e),
-        qkv.stride(0), qkv.stride(1), qkv.stride(2), heads, rows, **values, **options,
-    )  # fmt: skip
+    with device:
+        function[grid](
+            *tensors, tiles, scale * math.log2(math.e),
+            qkv.stride(0), qkv.stride(1), qkv.stride(2), heads, rows, **values, **options,
+        )  # fmt: skip
 
 
 def _outputs(qkv: Tensor, sequences: int, first_only: bool) -> tuple[Tensor, Tensor]:

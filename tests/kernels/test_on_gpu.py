@@ -147,6 +147,16 @@ def test_compiled_training_gives_the_gradients_of_eager():
         torch.testing.assert_close(grads[0], grads[1], rtol=2**-6, atol=1e-6)
 
 
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs")
+def test_tensors_need_not_be_on_the_current_gpu():
+    qkv, plan = packed()
+    grad = torch.randn_like(qkv[:, 0])
+    there = RaggedPlan.from_lengths(LENGTHS, "cuda:1")
+    found = ours(qkv.to("cuda:1"), there, grad.to("cuda:1"))
+    for mine, wanted in zip(found, ours(qkv, plan, grad), strict=True):
+        assert torch.equal(mine.cpu(), wanted.cpu())
+
+
 def test_autocast_lowers_float32():
     qkv, plan = packed(dtype=torch.float32)
     with torch.autocast("cuda", dtype=torch.bfloat16):
