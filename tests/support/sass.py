@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 KERNELS = ("forward", "query_gradient", "key_gradient")
+CHANNEL_MASS = "channel_mass"
 ARITHMETICS = {
     "bfloat16": ("bfloat16", False),
     "float16": ("float16", False),
@@ -36,16 +37,25 @@ EXPONENTIALS = r"MUFU\.EX2"
 MAXIMA = r"FMNMX"
 SPILLS = r"LDL|STL"
 
-POINTERS = {"lse": "fp32", "grad_lse": "fp32", "delta": "fp32", "tiles": "i32"}
+POINTERS = {
+    "lse": "fp32",
+    "grad_lse": "fp32",
+    "delta": "fp32",
+    "mass": "fp32",
+    "tiles": "i32",
+    "pairs": "i32",
+}
 """Types of the elements of tensors, where they differ from those of `qkv`."""
 SCALARS = {
     "scale": "fp32",
     "row_stride": "i32",
     "part_stride": "i32",
     "head_stride": "i32",
+    "lse_stride": "i32",
     "heads": "i32",
     "out_rows": "i32",
 }
+STRIDES = ("row_stride", "part_stride", "head_stride")
 SHORT_NAMES = {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32"}
 
 
@@ -143,19 +153,25 @@ def _code(configuration: Configuration) -> Code:
     import triton
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
-    from zoo.kernels import _ragged_attention_triton as kernels
+    from zoo.kernels import _channel_attention_triton, _ragged_attention_triton
     from zoo.kernels._ragged_attention_op import constants
 
-    kernel = getattr(kernels, configuration.kernel)
     dtype, tf32 = ARITHMETICS[configuration.arithmetic]
-    tiles, values = constants(
-        configuration.kernel,
-        configuration.size,
-        getattr(torch, dtype),
-        tf32,
-        configuration.first_only,
-    )
-    values |= {"num_warps": tiles.warps} | dict(configuration.changes)
+    if configuration.kernel == CHANNEL_MASS:
+        kernel = _channel_attention_triton.channel_mass
+        size, kind = configuration.size, getattr(torch, dtype)
+        values, shipped_warps = _channel_attention_triton.constants(size, kind)
+    else:
+        kernel = getattr(_ragged_attention_triton, configuration.kernel)
+        tiles, values = constants(
+            configuration.kernel,
+            configuration.size,
+            getattr(torch, dtype),
+            tf32,
+            configuration.first_only,
+        )
+        shipped_warps = tiles.warps
+    values |= {"num_warps": shipped_warps} | dict(configuration.changes)
     warps = values.pop("num_warps")
     signature = {}
     multiples_of_16 = []
@@ -166,7 +182,7 @@ def _code(configuration: Configuration) -> Code:
             signature[name] = SCALARS[name]
         else:
             signature[name] = "*" + POINTERS.get(name, SHORT_NAMES[dtype])
-        if signature[name].startswith("*") or name.endswith("stride"):
+        if signature[name].startswith("*") or name in STRIDES:
             multiples_of_16.append((place,))
     source = ASTSource(
         kernel,
@@ -180,7 +196,7 @@ def _code(configuration: Configuration) -> Code:
         options={"num_warps": warps, "enable_fp_fusion": True},
     )
     usage, listing = _disassembled(compiled.asm["cubin"])
-    scores = values["OWN"] * values["STEP"] / (32 * warps)
+    scores = values.get("OWN", values["STEP"]) * values["STEP"] / (32 * warps)
     blocks, followers = control_flow(listing)
     return Code(
         registers=int(re.search(r"\bREG:(\d+)", usage)[1]),
