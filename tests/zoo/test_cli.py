@@ -239,7 +239,7 @@ def test_a_third_party_plugin_is_found_and_a_broken_one_set_aside(tmp_path):
     script = "from zoo.testing import check_encoder; print(len(check_encoder('brightness')))"
     code = [sys.executable, "-P", "-c", script]
     done = subprocess.run(code, env={**os.environ, **environ}, capture_output=True, text=True)
-    assert done.stdout == "9\n", done.stderr
+    assert done.stdout == "10\n", done.stderr
     done = in_process("list", **environ, ZOO_PLUGINS_STRICT="1")
     assert done.returncode == 1
     assert "bad_encoders" in done.stderr
