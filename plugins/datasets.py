@@ -34,7 +34,14 @@ def zoo_datasets() -> Iterable[zoo.DatasetSpec]:
             ),
             zoo.Task(kind="knn", target="dose_rank", title="dose level"),
             zoo.Task(kind="probe", target="dose_rank", title="dose level"),
+            zoo.Task(
+                kind="knn", target="compound", title="compound", where={"control": ("sample",)}
+            ),
         ),
+        perturbation="treatment",
+        negative={"control": ("negative",)},
+        domains=("compound",),
+        confounders=("column",),
         notes=(
             "One plate: rows are the independent units, and nothing is said about other plates.",
             "A dose has the same column in all rows of a compound, so position on the plate and "

@@ -18,11 +18,21 @@ from .errors import (
 )
 from .hookspecs import hookimpl
 from .hub import Fetched, check_header, fetch, is_cached, is_reachable, resolve_revision
-from .specs import DatasetSpec, EncoderFamily, EncoderSpec, Preprocessing, Task, Weights
+from .specs import (
+    ControlKind,
+    DatasetSpec,
+    EncoderFamily,
+    EncoderSpec,
+    Preprocessing,
+    Role,
+    Task,
+    Weights,
+)
 
 __all__ = [
     "AccessDeniedError",
     "ArchitectureMismatchError",
+    "ControlKind",
     "DataError",
     "DatasetSpec",
     "EncoderFamily",
@@ -36,6 +46,7 @@ __all__ = [
     "PluginReport",
     "Preprocessing",
     "Registry",
+    "Role",
     "Task",
     "UnknownNameError",
     "Weights",

@@ -27,6 +27,8 @@ BUILTINS = (
     "zoo.plugins.controls",
     "zoo.plugins.timm_models",
     "zoo.plugins.datasets",
+    "zoo.plugins.datasets_images",
+    "zoo.plugins.datasets_profiles",
 )
 STRICT_VARIABLE = "ZOO_PLUGINS_STRICT"
 SELECT_VARIABLE = "ZOO_PLUGINS"

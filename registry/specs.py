@@ -267,6 +267,18 @@ class DatasetSpec:
         What is asked of embeddings.
     channels
         Smallest and largest number of channels.
+    perturbation
+        Column whose equal values are replicates, where that is finer than `label`.
+    negative
+        Which items are negative controls: column → accepted values. Alignment is fitted on them.
+    position
+        Column of the place on the plate, which replicates may have in common for no good reason.
+    domains
+        Columns whose values are left out one at a time, to see how far scores carry.
+    confounders
+        Columns that should not be what an encoder sees: numbers or names.
+    factors
+        Columns of planted factors, numbers in [0, 1], where the truth is known.
     notes
         What a reader of the scores must know, such as built-in confounds.
     licence, citation
@@ -281,6 +293,12 @@ class DatasetSpec:
     tasks: tuple[Task, ...]
     batch: str | None = None
     channels: tuple[int, int] = (1, 1)
+    perturbation: str | None = None
+    negative: Mapping[str, tuple[str | int | float, ...]] = field(default_factory=dict)
+    position: str | None = None
+    domains: tuple[str, ...] = ()
+    confounders: tuple[str, ...] = ()
+    factors: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     licence: str = "not stated"
     citation: str = ""

@@ -33,10 +33,11 @@ if TYPE_CHECKING:
     )
 
     from ._cache import cache_folder
-    from ._dataset import Dataset
+    from ._dataset import Dataset, Precomputed
     from ._embed import Embeddings, embed
     from ._encoder import Attention, Encoder, Features
     from ._evaluate import evaluate
+    from ._findings import Diagnostic, Finding
     from ._images import ImageBatch
     from ._load import load, load_state
     from ._read import Image, read_image
@@ -45,11 +46,14 @@ if TYPE_CHECKING:
 _HOME = {
     "Attention": "zoo._encoder",
     "Dataset": "zoo._dataset",
+    "Diagnostic": "zoo._findings",
     "Embeddings": "zoo._embed",
     "Encoder": "zoo._encoder",
     "Features": "zoo._encoder",
+    "Finding": "zoo._findings",
     "Image": "zoo._read",
     "ImageBatch": "zoo._images",
+    "Precomputed": "zoo._dataset",
     "Result": "zoo._result",
     "cache_folder": "zoo._cache",
     "embed": "zoo._embed",
@@ -66,18 +70,21 @@ __all__ = [
     "DataError",
     "Dataset",
     "DatasetSpec",
+    "Diagnostic",
     "Embeddings",
     "Encoder",
     "EncoderFamily",
     "EncoderSpec",
     "EvaluationError",
     "Features",
+    "Finding",
     "Image",
     "ImageBatch",
     "ImageError",
     "IntegrityError",
     "MissingExtraError",
     "PluginError",
+    "Precomputed",
     "Preprocessing",
     "Result",
     "Task",

@@ -28,11 +28,18 @@ class Image:
         Name of each channel, where known.
     pixel_size
         Micrometres along a pixel's side, where known.
+    mask
+        Number of the object at each pixel, `(H, W)` integers, 0 for background, where objects have
+        been segmented.
+    types
+        Type of each object, `(n,)` integers from 0: ``types[k - 1]`` is that of object k.
     """
 
     pixels: NDArray[Any]
     stains: tuple[str, ...] | None = None
     pixel_size: float | None = None
+    mask: NDArray[Any] | None = None
+    types: NDArray[Any] | None = None
 
 
 def read_image(path: str | Path | Sequence[str | Path]) -> Image:

@@ -3,7 +3,7 @@
 import io
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from zoo.registry import EncoderSpec
 
 from ._dataset import Dataset
 from ._embed import Embeddings
+from ._findings import Diagnostic, findings_table
 from ._verdict import DRAWS, PERMUTATIONS, Estimate, Verdict
 
 if TYPE_CHECKING:
@@ -66,6 +67,10 @@ class Result:
         Of the encoder under test.
     contenders
         Record and provenance (one for each seed) of the encoder and of every control.
+    diagnostics
+        What else was asked, in the order of the report; empty for the suite "scores".
+    absent
+        Controls that could not take part, with the reason.
     """
 
     encoder: str
@@ -73,6 +78,13 @@ class Result:
     rows: tuple[Row, ...]
     embeddings: Embeddings
     contenders: Mapping[str, tuple[EncoderSpec, list[dict[str, Any]]]]
+    diagnostics: tuple[Diagnostic, ...] = ()
+    absent: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def findings(self) -> pd.DataFrame:
+        """Tidy table of all diagnostics: one line for each number."""
+        return findings_table(self.diagnostics)
 
     @property
     def verdicts(self) -> tuple[Verdict, ...]:

@@ -192,7 +192,7 @@ class TestTable:
 
     def test_a_table_without_rows_has_no_images(self, tmp_path):
         (tmp_path / "t.csv").write_text("image,dose\n")
-        with pytest.raises(zoo.DataError, match=r"^t has no images$"):
+        with pytest.raises(zoo.DataError, match=r"^t has no items$"):
             open_source(tmp_path / "t.csv")
 
 
@@ -269,7 +269,7 @@ class TestDataset:
             dataset[3]
 
     def test_nothing_is_no_dataset(self):
-        with pytest.raises(zoo.DataError, match=r"^d has no images$"):
+        with pytest.raises(zoo.DataError, match=r"^d has no items$"):
             Dataset("d", pd.DataFrame({"x": []}), lambda i: None)
 
     @pytest.mark.parametrize("missing", COLUMNS)

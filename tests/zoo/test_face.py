@@ -24,9 +24,17 @@ def test_the_faces_change_on_purpose_only():
     ]
     assert zoo.__all__ == [
         *["AccessDeniedError", "ArchitectureMismatchError", "Attention", "DataError", "Dataset"],
-        *["DatasetSpec", "Embeddings", "Encoder", "EncoderFamily", "EncoderSpec"],
-        *["EvaluationError", "Features", "Image", "ImageBatch", "ImageError", "IntegrityError"],
-        *["MissingExtraError", "PluginError", "Preprocessing", "Result", "Task"],
+        *["DatasetSpec", "Diagnostic", "Embeddings", "Encoder", "EncoderFamily", "EncoderSpec"],
+        *[
+            "EvaluationError",
+            "Features",
+            "Finding",
+            "Image",
+            "ImageBatch",
+            "ImageError",
+            "IntegrityError",
+        ],
+        *["MissingExtraError", "PluginError", "Precomputed", "Preprocessing", "Result", "Task"],
         *["UnknownNameError", "Weights", "WeightsError", "WeightsNotFoundError", "ZooError"],
         *["__version__", "cache_folder", "embed", "evaluate", "fetch", "hookimpl", "load"],
         *["load_state", "near", "read_image", "resolve_revision"],
