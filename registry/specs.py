@@ -157,6 +157,8 @@ class EncoderSpec:
         Name of the untrained encoder of the same architecture, where there is one.
     options
         Plain values for the builder, shown in the record and part of cache keys.
+    columns
+        Names of the embedding's columns, where each means something.
     licence, citation, trained_on
         Terms of the weights, what to cite, names of the training data.
     """
@@ -173,6 +175,7 @@ class EncoderSpec:
     control: ControlKind | None = None
     twin: str | None = None
     options: Mapping[str, str | int | float | bool] = field(default_factory=dict)
+    columns: tuple[str, ...] = ()
     licence: str = "not stated"
     citation: str = ""
     trained_on: tuple[str, ...] = ()

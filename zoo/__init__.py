@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     )
 
     from ._cache import cache_folder
+    from ._compare import Comparison, compare
     from ._dataset import Dataset, Precomputed
     from ._embed import Embeddings, embed
     from ._encoder import Attention, Encoder, Features
@@ -40,11 +41,13 @@ if TYPE_CHECKING:
     from ._findings import Diagnostic, Finding
     from ._images import ImageBatch
     from ._load import load, load_state
+    from ._profiles import read_profiles
     from ._read import Image, read_image
     from ._result import Result
 
 _HOME = {
     "Attention": "zoo._encoder",
+    "Comparison": "zoo._compare",
     "Dataset": "zoo._dataset",
     "Diagnostic": "zoo._findings",
     "Embeddings": "zoo._embed",
@@ -56,17 +59,20 @@ _HOME = {
     "Precomputed": "zoo._dataset",
     "Result": "zoo._result",
     "cache_folder": "zoo._cache",
+    "compare": "zoo._compare",
     "embed": "zoo._embed",
     "evaluate": "zoo._evaluate",
     "load": "zoo._load",
     "load_state": "zoo._load",
     "read_image": "zoo._read",
+    "read_profiles": "zoo._profiles",
 }
 
 __all__ = [
     "AccessDeniedError",
     "ArchitectureMismatchError",
     "Attention",
+    "Comparison",
     "DataError",
     "Dataset",
     "DatasetSpec",
@@ -95,6 +101,7 @@ __all__ = [
     "ZooError",
     "__version__",
     "cache_folder",
+    "compare",
     "embed",
     "evaluate",
     "fetch",
@@ -103,6 +110,7 @@ __all__ = [
     "load_state",
     "near",
     "read_image",
+    "read_profiles",
     "resolve_revision",
 ]
 

@@ -291,8 +291,13 @@ def attention(
 
 @main.command()
 @click.argument("encoder")
+@click.option("--dataset", "-d", help="Name (see 'zoo list'), or a table or folder of images.")
 @click.option(
-    "--dataset", "-d", required=True, help="Name (see 'zoo list'), or a table or folder of images."
+    "--suite",
+    type=click.Choice(["scores", "full"]),
+    default="scores",
+    show_default=True,
+    help="Scores with verdicts, or these with more controls and every diagnostic.",
 )
 @click.option("--label", help="Own images: the column of biology.")
 @click.option("--group", help="Own images: the column of the independent unit (plate, patient).")
@@ -304,7 +309,7 @@ def attention(
     type=click.Path(path_type=Path),
     default=Path("report"),
     show_default=True,
-    help="Folder for index.html and scores.csv.",
+    help="Folder for the report and its tables.",
 )
 @click.option("--control", "-c", "controls", multiple=True, help="Controls in place of the usual.")
 @click.option("--twin-seeds", default=5, show_default=True, help="Seeds of the untrained twin.")
@@ -315,7 +320,7 @@ def evaluate(
     encoder: str,
     device: str | None,
     weights: Path | None,
-    dataset: str,
+    dataset: str | None,
     out: Path,
     no_cache: bool,
     controls: tuple[str, ...],
@@ -326,11 +331,66 @@ def evaluate(
     On images of your own, name the columns of your table:
 
     zoo evaluate ENCODER -d plate.csv --label dose --group plate
+
+    ENCODER may also be a table of embeddings made elsewhere, of the same items as the dataset, or
+    without a dataset:
+
+    zoo evaluate profiles.parquet --label dose --group plate
     """
+    subject = _subject(encoder, device, weights)
+    if dataset is None and not hasattr(subject, "matrix"):
+        raise click.UsageError("name a dataset with --dataset, or give a table of embeddings")
+    _evaluate(subject, dataset, out, controls=list(controls) or None, cache=not no_cache, **options)
+
+
+@main.command()
+@click.argument("first")
+@click.argument("second")
+@click.option(
+    "--dataset", "-d", required=True, help="Name (see 'zoo list'), or a table or folder of images."
+)
+@click.option("--label", help="Own images: the column of biology.")
+@click.option("--group", help="Own images: the column of the independent unit (plate, patient).")
+@click.option("--batch", help="Own images: a nuisance.")
+@click.option("--data", type=click.Path(path_type=Path), help="Folder of the dataset.")
+@click.option("--out", "-o", type=click.Path(path_type=Path), help="Folder for comparison.csv.")
+@click.option("--twin-seeds", default=5, show_default=True, help="Seeds of the untrained twins.")
+@click.option("--device", help="cpu, cuda, cuda:1; by default a GPU where there is one.")
+@click.option("--no-cache", is_flag=True, help="Neither read nor write cached embeddings.")
+def compare(
+    first: str,
+    second: str,
+    dataset: str,
+    out: Path | None,
+    device: str | None,
+    no_cache: bool,
+    **options: Any,
+) -> None:
+    """Compare two encoders on the same items, paired, beside the controls of each."""
+    from ._compare import compare as run
+
+    sides = [_subject(name, device, None) for name in (first, second)]
+    with _progress(f"embedding {dataset}", None) as advance:
+        result = run(*sides, dataset, cache=not no_cache, progress=_ticker(advance), **options)
+    console = _console()
+    click.echo(result.render(width=max(console.width, 80), colour=console.is_terminal))
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        result.to_csv(out / "comparison.csv")
+        click.echo(f"{out / 'comparison.csv'} is written.")
+
+
+def _subject(name: str, device: str | None, weights: Path | None) -> Any:
+    """Load an encoder, read a table of embeddings, or leave it to the dataset to find them."""
     from ._load import load
 
-    loaded = load(encoder, device=device, weights=weights)
-    _evaluate(loaded, dataset, out, controls=list(controls) or None, cache=not no_cache, **options)
+    if Path(name).suffix.lower() in (".csv", ".tsv", ".parquet"):
+        from ._profiles import read_profiles
+
+        return read_profiles(name)
+    if name.startswith("precomputed:"):
+        return name
+    return load(name, device=device, weights=weights)
 
 
 @main.command()
@@ -398,24 +458,21 @@ def _choose(what: str, given: int | None, count: int, encoder: str) -> int | Non
     return given if given > 0 else count + 1 + given
 
 
-def _evaluate(encoder: Any, dataset: str, out: Path, **options: Any) -> None:
+def _evaluate(encoder: Any, dataset: str | None, out: Path, **options: Any) -> None:
     from ._evaluate import evaluate as run
 
     out.mkdir(parents=True, exist_ok=True)  # now, and not after the work
-    with _progress(f"embedding {dataset}", None) as advance:
-        done = 0
-
-        def tick(so_far: int, total: int) -> None:
-            nonlocal done
-            advance(so_far - done, total)
-            done = so_far
-
-        result = run(encoder, dataset, progress=tick, **options)
+    with _progress("embedding", None) as advance:
+        result = run(encoder, dataset, progress=_ticker(advance), **options)
     console = _console()
     click.echo(result.render(width=max(console.width, 80), colour=console.is_terminal))
-    result.to_csv(out / "scores.csv")
-    result.to_html(out / "index.html")
-    click.echo(f"{out / 'index.html'} and {out / 'scores.csv'} are written.")
+    page, *tables = result.write(out)
+    click.echo(f"{page} is written, and beside it {', '.join(t.name for t in tables)}.")
+
+
+def _ticker(show: Callable[..., None]) -> Callable[[str, int, int], None]:
+    """Turn what is done so far into steps of a bar; another task starts the bar anew."""
+    return lambda what, done, total: show(done, total, what)
 
 
 @contextmanager
@@ -438,10 +495,11 @@ def _progress(title: str, total: int | None) -> Iterator[Callable[..., None]]:
     with Progress(*columns, console=_console(stderr=True), transient=True) as bar:
         task = bar.add_task(title, total=total)
 
-        def advance(count: int, out_of: int | None = None) -> None:
-            if out_of is not None:
-                bar.update(task, total=out_of)
-            bar.advance(task, count)
+        def advance(count: int, out_of: int | None = None, what: str | None = None) -> None:
+            if what is None:
+                bar.advance(task, count)
+            else:  # counted from the start of what is being done now
+                bar.update(task, total=out_of, completed=count, description=what)
 
         yield advance
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ._geometry import check_matrix
 from ._metrics import balanced_accuracy, r_squared, standardise
-from ._tasks import ALPHAS, folds
+from ._tasks import ALPHAS, checked, folds
 
 Array = NDArray[Any]
 Splits = Iterable[tuple[Array, Array]]
@@ -78,8 +78,10 @@ def confounder_r_squared(
     Raises
     ------
     ValueError
-        For NaN or infinite numbers, fewer than two groups, splits that separate members of a
-        group, and splits that do not test every item once.
+        For NaN or infinite numbers, fewer than two groups, and splits that do not test every item
+        once.
+    EvaluationError
+        For splits that separate members of a group.
     """
     check_matrix(embedding)
     columns = _columns(confounders, len(embedding))
@@ -115,8 +117,9 @@ def residualise(
     Raises
     ------
     ValueError
-        For NaN or infinite numbers, fewer than two more items to fit on than confounders, and
-        `fit_on` that holds one part of a group only.
+        For NaN or infinite numbers, and fewer than two more items to fit on than confounders.
+    EvaluationError
+        For `fit_on` that holds one part of a group only.
     """
     check_matrix(embedding)
     columns = _columns(confounders, len(embedding))
@@ -124,7 +127,8 @@ def residualise(
     if chosen.dtype != bool or chosen.shape != (len(embedding),):
         raise ValueError(f"fit_on must be {len(embedding)} booleans, one for each item")
     if groups is not None:
-        _check_split(np.flatnonzero(chosen), np.flatnonzero(~chosen), np.asarray(groups))
+        sides = (np.flatnonzero(chosen), np.flatnonzero(~chosen))
+        checked([sides], np.asarray(groups))
     return _subtract(embedding, columns, np.flatnonzero(chosen))
 
 
@@ -163,8 +167,9 @@ def confounding(
     ------
     ValueError
         For NaN or infinite numbers, missing or constant `truth`, fewer than two groups, too few
-        items to fit on, and splits that separate members of a group or do not test every item
-        once.
+        items to fit on, and splits that do not test every item once.
+    EvaluationError
+        For splits that separate members of a group.
     """
     check_matrix(embedding)
     n = len(embedding)
@@ -224,20 +229,11 @@ def _checked(splits: Splits | None, groups: Array, n: int) -> list[tuple[Array, 
         (np.asarray(a), np.asarray(b)) for a, b in (folds(units) if splits is None else splits)
     ]
     tested = np.zeros(n, dtype=int)
-    for train, test in pairs:
-        _check_split(train, test, units)
+    for _, test in checked(pairs, units):
         np.add.at(tested, test, 1)
     if (wrong := int((tested != 1).sum())) > 0:
         raise ValueError(f"the splits must test every item once, but do not for {wrong} of {n}")
     return pairs
-
-
-def _check_split(train: Array, test: Array, groups: Array) -> None:
-    torn = np.intersect1d(groups[train], groups[test])
-    if len(torn):
-        raise ValueError(
-            f"the split separates members of {len(torn)} group(s), the first of them {torn[0]}"
-        )
 
 
 def _subtract(embedding: Array, columns: Array, fit_on: Array) -> Array:

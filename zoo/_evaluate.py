@@ -2,68 +2,67 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Literal
 
-import numpy as np
 from threadpoolctl import threadpool_limits
 
 from zoo.registry import EvaluationError, registry
 
 from ._cache import EmbeddingCache
-from ._dataset import Dataset, open_dataset, open_source
-from ._embed import Embeddings, embed_many
-from ._encoder import Encoder
+from ._contenders import Subject, contend, name_of
+from ._dataset import Dataset, Precomputed, open_dataset, open_source
+from ._embed import Embeddings
+from ._findings import Diagnostic
 from ._labelled import label_dataset
-from ._load import load
-from ._result import Result, Row
-from ._tasks import Question, answer, ask
-from ._verdict import PERMUTATIONS, estimate, judge, resamples
+from ._metric_rows import Metric, metric_row
+from ._result import Result
+from ._scores import score
+from ._study import Study
+from ._tasks import ask
 
-CONTROLS = (
-    "constant",
-    "gaussian",
-    "pixel-statistics",
-    "object-density",
-    "cell-structure",
-    "untrained:resnet18/concat",
-    "untrained:vit_small_patch16_224/concat",
-)
-# For images that differ in their number of channels, where joining channels has no meaning.
-CONTROLS_RAGGED = tuple(
-    {"pixel-statistics": "pixel-statistics-mean"}.get(c, c.replace("/concat", "/mean"))
-    for c in CONTROLS
-)
 TWIN_SEEDS = 5
+Suite = Literal["scores", "full"]
 
 
 def evaluate(
-    encoder: str | Encoder,
-    dataset: str | Path | Dataset,
+    encoder: Subject,
+    dataset: str | Path | Dataset | None = None,
     *,
     data: str | Path | None = None,
     label: str | None = None,
     group: str | None = None,
     batch: str | None = None,
+    suite: Suite = "scores",
+    metrics: Sequence[Metric] = (),
     controls: Sequence[str] | None = None,
     twin_seeds: int = TWIN_SEEDS,
     seed: int = 0,
     cache: bool = True,
-    progress: Callable[[int, int], object] | None = None,
+    progress: Callable[[str, int, int], object] | None = None,
 ) -> Result:
     """Score an encoder beside chance and beside controls, and say what that allows one to say.
 
     Parameters
     ----------
     encoder
-        A name or a loaded encoder.
+        A name, a loaded encoder, embeddings of the dataset's items made elsewhere, or
+        ``"precomputed:NAME"`` for embeddings that come with the dataset.
     dataset
         A name, a `Dataset` with a spec, or a table or folder of one's own images, as `embed` takes
-        it.
+        it. None takes the table of `encoder`'s own metadata, where that is embeddings: without
+        images there are no controls but noise.
     data
         Folder of the dataset, where it is not to be found by itself.
     label, group, batch
         For images of one's own: the columns of biology, of the independent unit (plate, well,
-        patient) that folds and bootstrap never split, and of a nuisance, which only colours the
-        map.
+        patient) that folds and bootstrap never split, and of a nuisance.
+    suite
+        ``"scores"`` for the scores and their verdicts; ``"full"`` adds more controls and every
+        diagnostic.
+    metrics
+        Further scores: functions of `Embeddings` that return a number, higher for better. Their
+        interval resamples influences of leaving a group out, and chance comes from permuting the
+        label within groups.
     controls
         Names of controls; by default degenerate, statistical, structural and untrained ones. The
         untrained twin of a trained encoder is added unless `twin_seeds` is 0. All see the images
@@ -71,11 +70,11 @@ def evaluate(
     twin_seeds
         Random draws of the twin and of noise; their mean counts.
     seed
-        Of the bootstrap.
+        Of the bootstrap and of everything random in the diagnostics.
     cache
         Whether embeddings are kept on disk, by content.
     progress
-        Called with the number of images done and of images in all.
+        Called with what is being done, and how much of it is done of how much in all.
 
     Raises
     ------
@@ -84,106 +83,76 @@ def evaluate(
     ZooError
         When an encoder cannot be loaded or an image not be read; nothing is skipped silently.
     """
+    if suite not in ("scores", "full"):
+        raise ValueError(f"suite is {suite!r}, but must be 'scores' or 'full'")
+    if dataset is None:
+        if not isinstance(encoder, Embeddings):
+            raise ValueError("name a dataset: only embeddings bring a table of their own")
+        dataset = _own_table(encoder, label, group, batch)
+        label = group = batch = None
     opened = _open(dataset, data, label, group, batch)
     spec = opened.spec
     if spec is None:
         raise EvaluationError(f"{opened.name} has no spec that says what is asked of it")
     questions = [ask(task, opened.metadata, spec.group) for task in spec.tasks]
 
-    subject = load(encoder) if isinstance(encoder, str) else encoder
-    if controls is None:
-        controls = CONTROLS if spec.channels[0] == spec.channels[1] else CONTROLS_RAGGED
-    contenders: dict[str, list[Encoder]] = {subject.name: [subject]}
-
-    def load_control(name: str, seed: int | None = None) -> Encoder:
-        return load(
-            name, device=subject.device, seed=seed, preprocessing=subject.spec.preprocessing
-        )
-
-    for name in controls:
-        if name != subject.name:
-            # One draw of noise can score anything: several, averaged, show its level.
-            noise = registry().encoder(name).control == "degenerate"
-            seeds = range(max(twin_seeds, 1)) if noise else [None]
-            contenders[name] = [load_control(name, s) for s in seeds]
-    if subject.spec.twin is not None and twin_seeds > 0:
-        contenders[subject.spec.twin] = [
-            load_control(subject.spec.twin, s) for s in range(twin_seeds)
-        ]
-    if len(contenders) == 1:
-        raise EvaluationError("a score never stands alone: name at least one control")
-
-    flat = [e for members in contenders.values() for e in members]
-    total = len(opened)
     done = 0
 
     def tick(count: int) -> None:
         nonlocal done
         done += count
         if progress is not None:
-            progress(done, total)
+            progress(f"embedding {opened.name}", done, len(opened))
 
-    embedded = embed_many(opened, flat, cache=EmbeddingCache() if cache else None, progress=tick)
-    by_contender: dict[str, list[Embeddings]] = {}
-    position = 0
-    for name, members in contenders.items():
-        by_contender[name] = embedded[position : position + len(members)]
-        position += len(members)
-
+    kept = EmbeddingCache() if cache else None
+    contenders, absent = contend(
+        encoder,
+        opened,
+        controls=controls,
+        full=suite == "full",
+        twin_seeds=twin_seeds,
+        cache=kept,
+        progress=tick,
+    )
+    subject = next(iter(contenders))
     # The matrices are small: threads of the linear algebra would fight torch's for the cores.
     with threadpool_limits(1):
-        rows = _score(questions, by_contender, subject.name, seed)
+        rows = score(questions, contenders, seed)
+        rows += [metric_row(f, spec, contenders, seed) for f in metrics]
+    diagnostics: tuple[Diagnostic, ...] = ()
+    if suite == "full":
+        from ._suite import diagnose  # as heavy as all its questions
+
+        study = Study(opened, spec, tuple(questions), contenders, seed, cache, progress)
+        diagnostics = diagnose(study)
     return Result(
-        encoder=subject.name,
+        encoder=subject,
         dataset=opened,
         rows=tuple(rows),
-        embeddings=by_contender[subject.name][0],
+        embeddings=contenders[subject].embeddings[0],
         contenders={
-            name: (members[0].spec, [e.provenance for e in by_contender[name]])
-            for name, members in contenders.items()
+            name: (c.spec, [e.provenance for e in c.embeddings]) for name, c in contenders.items()
         },
+        diagnostics=diagnostics,
+        absent=absent,
     )
 
 
-def _score(
-    questions: list[Question], by_contender: dict[str, list[Embeddings]], subject: str, seed: int
-) -> list[Row]:
-    """Answer every question with every embedding, and judge the subject's answers."""
-    rows: list[Row] = []
-    for question in questions:
-        draws = resamples(question.groups, seed=seed)
-        n_groups = len(np.unique(question.groups))
-        answers = {
-            name: [
-                answer(
-                    question,
-                    e.matrix[question.items],
-                    permutations=PERMUTATIONS if name == subject else 0,
-                    seed=seed,
-                )
-                for e in members
-            ]
-            for name, members in by_contender.items()
-        }
-        for k, first in enumerate(answers[subject][0]):
-            estimates = {
-                name: estimate([scores[k] for scores in members], draws, question)
-                for name, members in answers.items()
-            }
-            others = {n: e for n, e in estimates.items() if n != subject}
-            rows.append(
-                Row(
-                    task=question.task.title,
-                    metric=first.metric,
-                    chance=float(np.nanmean(first.null)),
-                    estimates=estimates,
-                    verdict=judge(subject, estimates[subject], others, first.null, n_groups),
-                    n_items=len(question.items),
-                    n_groups=n_groups,
-                    left_out=question.left_out,
-                )
-            )
-    return rows
+def _own_table(
+    embeddings: Embeddings, label: str | None, group: str | None, batch: str | None
+) -> Dataset:
+    """Make a dataset without images of embeddings and the metadata that came with them."""
+    if label is None or group is None:
+        raise ValueError(
+            "say with label= and group= (--label, --group) which columns are the biology and the "
+            f"independent unit; there are {', '.join(map(str, embeddings.metadata.columns))}"
+        )
+    name = name_of(embeddings).removeprefix("precomputed:")
+    own = Precomputed("Embeddings made elsewhere", lambda: embeddings.matrix)
+    table = embeddings.metadata.reset_index(drop=True)
+    title = str(embeddings.provenance.get("dataset", name))
+    source = Dataset(title, table, None, None, {name: own})
+    return label_dataset(source, label=label, group=group, batch=batch)
 
 
 def _open(

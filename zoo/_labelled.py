@@ -38,11 +38,14 @@ def label_dataset(dataset: Dataset, *, label: str, group: str, batch: str | None
                 f"{dataset.name} has no column {column!r} for the {option}; "
                 f"it has {', '.join(columns)}.{near(column, columns)}"
             )
-    counts = [len(dataset[i].pixels) for i in range(len(dataset))]
+    counts = [1]
+    if dataset.read is not None:
+        counts = [len(dataset[i].pixels) for i in range(len(dataset))]
+    what = "images" if dataset.read is not None else "embeddings"
     spec = DatasetSpec(
         name="table",
         builder="zoo._dataset:open_source",
-        summary=f"{len(dataset)} images of your own, {label} by {group}",
+        summary=f"{len(dataset)} {what} of your own, {label} by {group}",
         label=label,
         group=group,
         batch=batch,

@@ -4,6 +4,7 @@ import io
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -158,6 +159,32 @@ class Result:
         """Write `table`."""
         self.table.to_csv(path, index=False)
 
+    def write(self, folder: str | Path) -> tuple[Path, ...]:
+        """Write the page and its numbers into a folder, and return the files.
+
+        ``index.html``, ``scores.csv`` and, of the full suite, ``diagnostics.csv``; the tables as
+        Parquet too where pyarrow is installed.
+
+        Raises
+        ------
+        MissingExtraError
+            Without matplotlib and jinja2.
+        """
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        tables = {"scores": self.table}
+        if self.diagnostics:
+            tables["diagnostics"] = self.findings
+        written = [folder / "index.html"]
+        for name, table in tables.items():
+            written.append(folder / f"{name}.csv")
+            table.to_csv(written[-1], index=False)
+            if find_spec("pyarrow") is not None:
+                written.append(folder / f"{name}.parquet")
+                table.to_parquet(written[-1], index=False)
+        self.to_html(written[0])
+        return tuple(written)
+
     def to_html(self, path: str | Path) -> None:
         """Write one self-contained page that opens without a network.
 
@@ -205,6 +232,15 @@ class Result:
             gap = f"{v.gap:+.2f} [{v.low:+.2f}, {v.high:+.2f}]" if v.control else ""
             verdicts.add_row(Text(f"{row.task}, {row.metric}"), said, Text(gap))
         console.print(verdicts)
+        for diagnostic in self.diagnostics:
+            if diagnostic.said or diagnostic.refused:
+                console.print(Text(diagnostic.title, style="bold"))
+            for sentence in diagnostic.said:
+                console.print(Text(f"  {sentence}"))
+            for sentence in diagnostic.refused:
+                console.print(Text(f"  not asked: {sentence}", style="dim"))
+        for name, reason in self.absent.items():
+            console.print(Text(f"left out: {name}: {reason}", style="dim"))
         console.print(Text(self.headline, style="bold"))
         console.print(Text(self.method(), style="dim"))
         return out.getvalue()

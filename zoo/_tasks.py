@@ -5,7 +5,7 @@ given for permuted labels, in the same folds, because pooling the answers of sev
 chance level of its own wherever labels are spread unevenly over groups.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +26,7 @@ from ._metrics import (
 )
 
 Array = NDArray[Any]
+Splits = Sequence[tuple[Array, Array]]
 MAX_FOLDS = 10
 NEIGHBOURS = 5
 ALPHAS = np.logspace(-1, 5, 13)
@@ -117,22 +118,44 @@ def ask(task: Task, metadata: pd.DataFrame, group: str) -> Question:
 
 
 def answer(
-    question: Question, embedding: Array, *, permutations: int = 0, seed: int = 0
+    question: Question,
+    embedding: Array,
+    *,
+    permutations: int = 0,
+    seed: int = 0,
+    splits: Splits | None = None,
 ) -> list[Score]:
-    """Score an embedding, given for the question's items only, `(n, D)`."""
+    """Score an embedding, given for the question's items only, `(n, D)`.
+
+    Parameters
+    ----------
+    question, embedding
+        What is asked, and of what.
+    permutations, seed
+        How often labels are permuted for `Score.null`.
+    splits
+        Positions for training and for testing, by default `folds`; nothing is said of items that
+        are never tested. Retrieval fits nothing and ranks the items of all other groups.
+
+    Raises
+    ------
+    EvaluationError
+        For a split that separates members of a group.
+    """
     truth, groups = question.truth, question.groups
     orders = permute(truth, groups, permutations, seed)
+    pairs = list(folds(groups)) if splits is None else checked(splits, groups)
     match question.task.kind:
         case "dose":
             doses = truth.astype(float)[orders]  # (n, 1 + permutations)
-            shift, base = _ridge(embedding, doses, groups)
+            shift, base = ridge(embedding, doses, pairs)
             return [
                 _score("Spearman ρ", spearman, doses, shift),
                 _score("R²", r_squared, doses, shift + base),
             ]
         case "separation":
             positive = (truth == np.unique(truth)[1])[orders]
-            shift, _ = _ridge(embedding, positive.astype(float), groups)
+            shift, _ = ridge(embedding, positive.astype(float), pairs)
             return [_score("ROC AUC", roc_auc, positive, shift)]
         case "retrieval":
             precision = _retrieve(
@@ -142,7 +165,7 @@ def answer(
             return [Score("mAP", lambda i: _mean(precision[i, 0]), null)]
         case kind:
             codes = np.unique(truth, return_inverse=True)[1][orders]
-            label = (_neighbours if kind == "knn" else _probe)(embedding, codes, groups)
+            label = (neighbour_labels if kind == "knn" else probe_labels)(embedding, codes, pairs)
             name = f"{NEIGHBOURS}-NN" if kind == "knn" else "linear probe"
             return [_score(f"{name} balanced accuracy", balanced_accuracy, codes, label)]
 
@@ -176,10 +199,24 @@ def folds(groups: Array) -> Iterator[tuple[Array, Array]]:
     from sklearn.model_selection import GroupKFold
 
     count = min(len(np.unique(groups)), MAX_FOLDS)
-    for train, test in GroupKFold(count).split(groups, groups=groups):
-        if set(groups[train]) & set(groups[test]):
-            raise EvaluationError("a fold separates members of one group")
-        yield train, test
+    yield from GroupKFold(count).split(groups, groups=groups)
+
+
+def checked(splits: Splits, groups: Array) -> Splits:
+    """Return splits if none separates members of a group.
+
+    Raises
+    ------
+    EvaluationError
+        Naming a group with members on both sides.
+    """
+    for train, test in splits:
+        torn = np.intersect1d(groups[train], groups[test])
+        if len(torn):
+            raise EvaluationError(
+                f"the split separates members of {len(torn)} group(s), the first of them {torn[0]}"
+            )
+    return splits
 
 
 def _score(
@@ -190,7 +227,7 @@ def _score(
     return Score(metric, lambda i: value(truth[i, 0], answers[i, 0]), null)
 
 
-def _ridge(embedding: Array, target: Array, groups: Array) -> tuple[Array, Array]:
+def ridge(embedding: Array, target: Array, splits: Splits) -> tuple[Array, Array]:
     """Out-of-fold ridge regression of every column of `target`, `(n, m)`.
 
     Returns the predictions as shifts from the mean of the training fold, and that mean. Ranks are
@@ -200,7 +237,7 @@ def _ridge(embedding: Array, target: Array, groups: Array) -> tuple[Array, Array
     from sklearn.linear_model import RidgeCV
 
     shift, base = np.zeros(target.shape), np.zeros(target.shape)
-    for train, test in folds(groups):
+    for train, test in splits:
         seen, unseen = standardise(embedding[train], embedding[test])
         mean = target[train].mean(0)
         model = RidgeCV(alphas=ALPHAS, alpha_per_target=True)
@@ -209,7 +246,7 @@ def _ridge(embedding: Array, target: Array, groups: Array) -> tuple[Array, Array
     return shift, base
 
 
-def _probe(embedding: Array, codes: Array, groups: Array) -> Array:
+def probe_labels(embedding: Array, codes: Array, splits: Splits) -> Array:
     """Out-of-fold class of a linear probe, for every column of `codes`.
 
     Ridge regression on class indicators, then the class whose mean fitted value is nearest
@@ -221,7 +258,7 @@ def _probe(embedding: Array, codes: Array, groups: Array) -> Array:
     classes = np.unique(codes)
     m, k = codes.shape[1], len(classes)
     label = np.zeros(codes.shape, dtype=codes.dtype)
-    for train, test in folds(groups):
+    for train, test in splits:
         seen, unseen = standardise(embedding[train], embedding[test])
         belongs = (codes[train][:, :, None] == classes).astype(float)  # (t, m, k)
         model = RidgeCV(alphas=ALPHAS, alpha_per_target=True)
@@ -235,15 +272,17 @@ def _probe(embedding: Array, codes: Array, groups: Array) -> Array:
     return label
 
 
-def _neighbours(embedding: Array, codes: Array, groups: Array) -> Array:
+def neighbour_labels(
+    embedding: Array, codes: Array, splits: Splits, count: int = NEIGHBOURS
+) -> Array:
     """Out-of-fold class by the votes of the nearest by cosine, each weighed by its rarity."""
     from sklearn.neighbors import NearestNeighbors
 
     classes = np.unique(codes)
     label = np.zeros(codes.shape, dtype=codes.dtype)
-    for train, test in folds(groups):
+    for train, test in splits:
         seen, unseen = standardise(embedding[train], embedding[test])
-        model = NearestNeighbors(n_neighbors=min(NEIGHBOURS, len(train)), metric="cosine")
+        model = NearestNeighbors(n_neighbors=min(count, len(train)), metric="cosine")
         near = model.fit(seen).kneighbors(unseen, return_distance=False)  # (t, k)
         share = (codes[train][:, :, None] == classes).mean(axis=0)  # (m, classes)
         votes = (codes[train][near][..., None] == classes).sum(axis=1)  # (t, m, classes)

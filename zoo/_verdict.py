@@ -71,9 +71,13 @@ def resamples(groups: NDArray[Any], *, seed: int = 0) -> list[NDArray[np.intp]]:
     """Positions drawn by resampling whole groups with replacement, `DRAWS` times."""
     names, codes = np.unique(groups, return_inverse=True)
     members = [np.flatnonzero(codes == g) for g in range(len(names))]
-    rng = np.random.default_rng(seed)
-    picks = rng.integers(len(names), size=(DRAWS, len(names)))
+    picks = pick_groups(len(names), seed=seed)
     return [np.concatenate([members[g] for g in pick]) for pick in picks]
+
+
+def pick_groups(groups: int, *, seed: int = 0) -> NDArray[np.int64]:
+    """Draw as many groups as there are, with replacement: `(DRAWS, groups)`."""
+    return np.random.default_rng(seed).integers(groups, size=(DRAWS, groups))
 
 
 def estimate(scores: list[Score], draws: list[NDArray[np.intp]], question: Question) -> Estimate:

@@ -7,7 +7,7 @@ from sklearn.metrics import r2_score
 from sklearn.model_selection import GroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from zoo.registry import Task
+from zoo.registry import EvaluationError, Task
 
 from zoo._confounds import confounder_r_squared, confounding, residualise
 from zoo._tasks import ALPHAS, Question, answer
@@ -185,11 +185,11 @@ def test_a_split_that_separates_a_group_is_refused():
     torn = [(np.flatnonzero(half), np.flatnonzero(~half))]
     torn += [(test, train) for train, test in torn]
     message = r"separates members of 1 group\(s\), the first of them 1"
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(EvaluationError, match=message):
         confounding(embedding, truth, confounders, GROUPS, kind="regression", splits=torn)
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(EvaluationError, match=message):
         confounder_r_squared(embedding, confounders, GROUPS, splits=torn)
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(EvaluationError, match=message):
         residualise(embedding, confounders, half, groups=GROUPS)
     whole = [(np.flatnonzero(GROUPS < 4), np.flatnonzero(GROUPS >= 4))]
     with pytest.raises(ValueError, match="every item once, but do not for 80 of 160"):

@@ -7,10 +7,10 @@ from zoo.plugins.phantom import Dials, make
 from zoo.registry import DatasetSpec, EncoderSpec, Task, registry
 
 import zoo
+from zoo._contenders import CONTROLS, default_controls
 from zoo._dataset import Dataset
-from zoo._evaluate import CONTROLS, CONTROLS_RAGGED
 from zoo._read import Image
-from zoo._tasks import _neighbours, _probe, _ridge, answer, ask, folds, permute
+from zoo._tasks import answer, ask, folds, neighbour_labels, permute, probe_labels, ridge
 from zoo._verdict import estimate, judge, resamples
 
 SMALL = Dials(plates=4, doses=3, replicates=2, cells=8)
@@ -89,13 +89,13 @@ def test_folds_never_split_a_group():
     assert sorted(tested) == list(range(200))
 
 
-@pytest.mark.parametrize("fit", [_probe, _neighbours, lambda *a: _ridge(*a)[0]])
+@pytest.mark.parametrize("fit", [probe_labels, neighbour_labels, lambda *a: ridge(*a)[0]])
 def test_labels_of_the_held_out_group_do_not_reach_its_own_answers(fit):
     groups, codes = np.repeat(np.arange(5), 4), np.tile(np.arange(4), 5)[:, None]
     matrix = np.random.default_rng(0).normal(size=(20, 6))
     other = codes.copy()
     other[:4] = other[:4][::-1]
-    before, after = fit(matrix, codes, groups), fit(matrix, other, groups)
+    before, after = (fit(matrix, c, list(folds(groups))) for c in (codes, other))
     np.testing.assert_array_equal(before[:4], after[:4])
     assert (before[4:] != after[4:]).any()
 
@@ -270,9 +270,12 @@ def test_controls_see_what_the_encoder_sees(golden, phantom_spec):
 
 
 def test_usual_controls_exist_and_fit_their_images():
-    for name in {*CONTROLS, *CONTROLS_RAGGED}:
+    images = {"metadata": table(), "read": lambda i: Image(np.zeros((1, 40, 40), np.uint8))}
+    ragged = default_controls(Dataset("d", spec=spec(channels=(1, 3)), **images), full=False)
+    assert default_controls(Dataset("d", spec=spec(), **images), full=False) == CONTROLS
+    for name in {*CONTROLS, *ragged}:
         assert registry().encoder(name).role == "control"
-    assert not any("concat" in name for name in CONTROLS_RAGGED)
+    assert not any("concat" in name for name in ragged)
 
 
 def test_ragged_datasets_get_controls_that_take_them():
@@ -323,3 +326,93 @@ def test_the_real_plate(real_data):
     for control in ("constant", "gaussian"):
         # 88 items in 8 rows: a score of noise stays within two standard errors of 0.11.
         assert abs(rows["dose", "Spearman ρ"].estimates[control].value) < 0.35
+
+
+def silhouette(embeddings):
+    from sklearn.metrics import silhouette_score
+
+    return silhouette_score(embeddings.matrix, embeddings.metadata["dose"])
+
+
+def test_anybodys_function_is_a_score_with_chance_interval_and_verdict():
+    metadata = table(rows=8)
+    rng = np.random.default_rng(0)
+    seen = np.eye(4)[metadata["dose"]] * 3 + rng.normal(size=(32, 4))
+    profiles = zoo.Embeddings(seen.astype("f4"), metadata, {"encoder": "mine"})
+    result = zoo.evaluate(profiles, label="dose", group="row", metrics=[silhouette])
+    row = result.rows[-1]
+    assert (row.task, row.metric) == ("metric", "silhouette")
+    mine = row.estimates["mine"]
+    assert mine.value == pytest.approx(silhouette(profiles))
+    assert mine.low < mine.value < mine.high
+    assert row.chance < 0.1 < mine.low
+    assert row.verdict.outcome == "beats all controls"
+    blind = zoo.Embeddings(rng.normal(size=(32, 4)).astype("f4"), metadata, {"encoder": "blind"})
+    row = zoo.evaluate(blind, label="dose", group="row", metrics=[silhouette]).rows[-1]
+    assert row.verdict.outcome != "beats all controls"
+
+
+def test_a_metric_that_fails_is_named():
+    metadata = table(rows=8)
+    matrix = np.random.default_rng(0).normal(size=(32, 4)).astype("f4")
+    profiles = zoo.Embeddings(matrix, metadata, {"encoder": "mine"})
+
+    def broken(embeddings):
+        raise KeyError("no such column")
+
+    def undefined(embeddings):
+        return np.nan
+
+    for metric, message in ((broken, "broken failed"), (undefined, "undefined gave nan")):
+        with pytest.raises(zoo.EvaluationError, match=message):
+            zoo.evaluate(profiles, label="dose", group="row", metrics=[metric])
+
+
+def test_embeddings_made_elsewhere_must_be_of_the_same_items(phantom_spec):
+    plate = make(phantom_spec, SMALL)
+    matrix = np.random.default_rng(0).normal(size=(len(plate), 4)).astype("f4")
+    good = zoo.Embeddings(matrix, plate.metadata, {"encoder": "mine"})
+    controls = {"controls": ["gaussian"], "cache": False}
+    assert zoo.evaluate(good, plate, **controls).encoder == "mine"
+    swapped = zoo.Embeddings(matrix, plate.metadata.iloc[::-1], {"encoder": "mine"})
+    with pytest.raises(zoo.EvaluationError, match="differ in the column 'image'"):
+        zoo.evaluate(swapped, plate, **controls)
+    short = zoo.Embeddings(matrix[1:], plate.metadata.iloc[1:], {"encoder": "mine"})
+    with pytest.raises(zoo.EvaluationError, match=r"has 23 rows, but phantom 24"):
+        zoo.evaluate(short, plate, **controls)
+    matrix[3, 1] = np.nan
+    with pytest.raises(zoo.EvaluationError, match="NaN or infinite numbers in 1 of 24 rows"):
+        zoo.evaluate(good, plate, **controls)
+
+
+def test_embeddings_that_come_with_a_dataset_stand_beside_their_own_controls():
+    metadata = table(rows=8)
+    rng = np.random.default_rng(0)
+    count = (metadata["dose"].to_numpy()[:, None] + rng.normal(size=(32, 1))).astype("f4")
+    profiles = {
+        "deep": zoo.Precomputed("deep", lambda: rng.normal(size=(32, 6)).astype("f4")),
+        "count": zoo.Precomputed("cells", lambda: count, "control", "structural"),
+    }
+    plates = Dataset("plates", metadata, None, spec(), profiles)
+    result = zoo.evaluate("precomputed:deep", plates)
+    assert list(result.contenders) == [
+        "precomputed:deep",
+        "constant",
+        "gaussian",
+        "precomputed:count",
+    ]
+    assert result.rows[0].verdict.outcome != "beats all controls"
+    with pytest.raises(zoo.UnknownNameError, match="it has deep, count"):
+        zoo.evaluate("precomputed:depe", plates)
+    with pytest.raises(zoo.EvaluationError, match="has no images for"):
+        zoo.evaluate(oracle(), plates)
+    with pytest.raises(zoo.EvaluationError, match="pixel-statistics cannot be a control"):
+        zoo.evaluate("precomputed:deep", plates, controls=["pixel-statistics"])
+
+
+def test_a_split_that_separates_a_group_is_refused():
+    question = ask(TASKS["dose"], table(), "row")
+    matrix = np.random.default_rng(0).normal(size=(24, 3))
+    torn = [(np.arange(2, 24), np.arange(2))]  # row A has items on both sides
+    with pytest.raises(zoo.EvaluationError, match=r"separates members of 1 group\(s\).* A$"):
+        answer(question, matrix, splits=torn)

@@ -23,8 +23,16 @@ def test_the_faces_change_on_purpose_only():
         "ragged_attention",
     ]
     assert zoo.__all__ == [
-        *["AccessDeniedError", "ArchitectureMismatchError", "Attention", "DataError", "Dataset"],
-        *["DatasetSpec", "Diagnostic", "Embeddings", "Encoder", "EncoderFamily", "EncoderSpec"],
+        *["AccessDeniedError", "ArchitectureMismatchError", "Attention", "Comparison", "DataError"],
+        *[
+            "Dataset",
+            "DatasetSpec",
+            "Diagnostic",
+            "Embeddings",
+            "Encoder",
+            "EncoderFamily",
+            "EncoderSpec",
+        ],
         *[
             "EvaluationError",
             "Features",
@@ -36,8 +44,17 @@ def test_the_faces_change_on_purpose_only():
         ],
         *["MissingExtraError", "PluginError", "Precomputed", "Preprocessing", "Result", "Task"],
         *["UnknownNameError", "Weights", "WeightsError", "WeightsNotFoundError", "ZooError"],
-        *["__version__", "cache_folder", "embed", "evaluate", "fetch", "hookimpl", "load"],
-        *["load_state", "near", "read_image", "resolve_revision"],
+        *[
+            "__version__",
+            "cache_folder",
+            "compare",
+            "embed",
+            "evaluate",
+            "fetch",
+            "hookimpl",
+            "load",
+        ],
+        *["load_state", "near", "read_image", "read_profiles", "resolve_revision"],
     ]
 
 

@@ -1,0 +1,189 @@
+"""Two encoders on the same items: the paired gap between them, beside the controls of each."""
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+
+from zoo.registry import EvaluationError
+
+from ._contenders import Subject
+from ._dataset import Dataset
+from ._evaluate import evaluate
+from ._result import Result
+from ._verdict import MIN_GROUPS, interval
+
+Winner = Literal["first", "second", "neither", "no verdict"]
+
+
+@dataclass(frozen=True)
+class Gap:
+    """The paired difference of two encoders in one score.
+
+    Parameters
+    ----------
+    task, metric
+        What was asked and how it is counted.
+    gap, low, high
+        First minus second, with its 95 % interval over groups.
+    winner
+        Who is ahead; neither where the interval holds 0.
+    words
+        That as a phrase, with what each is worth beside its controls.
+    """
+
+    task: str
+    metric: str
+    gap: float
+    low: float
+    high: float
+    winner: Winner
+    words: str
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What `zoo.compare` returns; print it, or write its `table`.
+
+    Parameters
+    ----------
+    first, second
+        The evaluation of each, with its own controls.
+    gaps
+        One for each score.
+    """
+
+    first: Result
+    second: Result
+    gaps: tuple[Gap, ...]
+
+    @property
+    def headline(self) -> str:
+        """Everything in one sentence."""
+        a, b, total = self.first.encoder, self.second.encoder, len(self.gaps)
+        ahead = [sum(g.winner == side for g in self.gaps) for side in ("first", "second")]
+        worth = [
+            sum(v.outcome == "beats all controls" for v in r.verdicts)
+            for r in (self.first, self.second)
+        ]
+        return (
+            f"{a} is ahead of {b} in {ahead[0]} of {total} scores and behind in {ahead[1]}; "
+            f"{a} beats all its controls in {worth[0]}, {b} in {worth[1]}."
+        )
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """Tidy gaps: one line for each score."""
+        names = {"first": self.first.encoder, "second": self.second.encoder}
+        lines: list[dict[str, Any]] = []
+        for gap, a, b in zip(self.gaps, self.first.rows, self.second.rows, strict=True):
+            lines.append(
+                {
+                    **names,
+                    "dataset": self.first.dataset.name,
+                    "task": gap.task,
+                    "metric": gap.metric,
+                    "score_first": a.estimates[names["first"]].value,
+                    "score_second": b.estimates[names["second"]].value,
+                    "gap": gap.gap,
+                    "gap_low": gap.low,
+                    "gap_high": gap.high,
+                    "ahead": names.get(gap.winner, gap.winner),
+                    "verdict_first": a.verdict.words,
+                    "verdict_second": b.verdict.words,
+                    "chance": a.chance,
+                    "n_items": a.n_items,
+                    "n_groups": a.n_groups,
+                }
+            )
+        return pd.DataFrame(lines)
+
+    def to_csv(self, path: str | Path) -> None:
+        """Write `table`."""
+        self.table.to_csv(path, index=False)
+
+    def render(self, *, width: int = 120, colour: bool = False) -> str:
+        """Return the gaps as text of a width in characters."""
+        from rich import box
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+
+        out = io.StringIO()
+        console = Console(
+            file=out, width=width, force_terminal=colour, no_color=not colour, highlight=False
+        )
+        a, b = self.first.encoder, self.second.encoder
+        table = Table(
+            title=Text(f"{a} and {b} on {self.first.dataset.name}"),
+            title_style="bold",
+            title_justify="left",
+            box=box.SIMPLE_HEAD,
+            pad_edge=False,
+        )
+        for heading in ("score", a, b, f"{a} minus {b}", "what may be said"):
+            table.add_column(Text(heading), overflow="fold")
+        for gap, x, y in zip(self.gaps, self.first.rows, self.second.rows, strict=True):
+            style = {"first": "green", "second": "yellow"}.get(gap.winner)
+            table.add_row(
+                Text(f"{gap.task}, {gap.metric}"),
+                f"{x.estimates[a].value:.2f}",
+                f"{y.estimates[b].value:.2f}",
+                f"{gap.gap:+.2f} [{gap.low:+.2f}, {gap.high:+.2f}]",
+                Text(gap.words, style=style or ""),
+            )
+        console.print(table)
+        console.print(Text(self.headline, style="bold"))
+        console.print(Text(self.first.method(), style="dim"))
+        return out.getvalue()
+
+    def __str__(self) -> str:
+        return self.render()
+
+
+def compare(
+    first: Subject, second: Subject, dataset: str | Path | Dataset, **options: Any
+) -> Comparison:
+    """Evaluate two encoders on the same items and compare them, paired over groups.
+
+    Being ahead of each other says nothing of either: each stands beside its own controls, which
+    see the images as it does.
+
+    Parameters
+    ----------
+    first, second
+        As `evaluate` takes them.
+    dataset
+        As `evaluate` takes it.
+    options
+        Those of `evaluate`, for both.
+
+    Raises
+    ------
+    EvaluationError
+        When both have one name, or a task cannot be asked.
+    """
+    results = [evaluate(subject, dataset, **options) for subject in (first, second)]
+    a, b = results
+    if a.encoder == b.encoder:
+        raise EvaluationError(f"both are called {a.encoder}: there is nothing to compare")
+    gaps = []
+    for x, y in zip(a.rows, b.rows, strict=True):
+        mine, theirs = x.estimates[a.encoder], y.estimates[b.encoder]
+        gap = mine.value - theirs.value
+        # Both were drawn with the same resamples of the same groups, so draws pair up.
+        low, high = interval(gap, mine.draws - theirs.draws, x.n_groups)
+        winner: Winner = "neither"
+        if x.n_groups < MIN_GROUPS or not low <= high:
+            winner, words = "no verdict", f"no verdict: {x.n_groups} groups are too few"
+        elif low > 0:
+            winner, words = "first", f"{a.encoder} is ahead"
+        elif high < 0:
+            winner, words = "second", f"{b.encoder} is ahead"
+        else:
+            words = "no difference that the groups would support"
+        worth = f"{a.encoder}: {x.verdict.words}\n{b.encoder}: {y.verdict.words}"
+        gaps.append(Gap(x.task, x.metric, gap, low, high, winner, f"{words}\n{worth}"))
+    return Comparison(a, b, tuple(gaps))

@@ -1,0 +1,52 @@
+"""Answer every question with every embedding, and judge the answers of one."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from ._contenders import Contender
+from ._result import Row
+from ._tasks import Question, answer
+from ._verdict import PERMUTATIONS, estimate, judge, resamples
+
+
+def score(
+    questions: Sequence[Question], contenders: Mapping[str, Contender], seed: int
+) -> list[Row]:
+    """Answer every question with every embedding, and judge the first contender's answers."""
+    subject = next(iter(contenders))
+    rows: list[Row] = []
+    for question in questions:
+        draws = resamples(question.groups, seed=seed)
+        n_groups = len(np.unique(question.groups))
+        answers = {
+            name: [
+                answer(
+                    question,
+                    e.matrix[question.items],
+                    permutations=PERMUTATIONS if name == subject else 0,
+                    seed=seed,
+                )
+                for e in contender.embeddings
+            ]
+            for name, contender in contenders.items()
+        }
+        for k, first in enumerate(answers[subject][0]):
+            estimates = {
+                name: estimate([scores[k] for scores in members], draws, question)
+                for name, members in answers.items()
+            }
+            others = {n: e for n, e in estimates.items() if n != subject}
+            rows.append(
+                Row(
+                    task=question.task.title,
+                    metric=first.metric,
+                    chance=float(np.nanmean(first.null)),
+                    estimates=estimates,
+                    verdict=judge(subject, estimates[subject], others, first.null, n_groups),
+                    n_items=len(question.items),
+                    n_groups=n_groups,
+                    left_out=question.left_out,
+                )
+            )
+    return rows
