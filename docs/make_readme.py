@@ -1,6 +1,6 @@
 """Remake what README.md shows: the example, the demo's table, the list of encoders, the picture.
 
-``--check`` changes nothing and fails when the list of encoders is out of date.
+``--check`` changes nothing and fails when the lists of encoders and datasets are out of date.
 """
 
 import contextlib
@@ -50,6 +50,17 @@ def encoders() -> str:
         lines.append(f"| `{spec.name}` | {role} | {channels} | {spec.summary} |")
     for family in found.families.values():
         lines.append(f"| `{family.scheme}:…` | family | | {family.summary} |")
+    return "\n".join(lines)
+
+
+def datasets() -> str:
+    """Make the table of datasets from the registry, built-ins only."""
+    from zoo.registry import discover
+
+    found = discover(environ={"ZOO_PLUGINS": ""})
+    lines = ["| name | what it is | terms |", "|---|---|---|"]
+    for spec in sorted(found.datasets.values(), key=lambda s: s.name):
+        lines.append(f"| `{spec.name}` | {spec.summary} | {spec.licence} |")
     return "\n".join(lines)
 
 
@@ -123,17 +134,19 @@ def fill(text: str, section: str, content: str) -> str:
 
 
 def main() -> None:
-    """Fill all sections, or check the one that follows from the code alone."""
+    """Fill all sections, or check those that follow from the code alone."""
     text = README.read_text()
+    listed = {"encoders": encoders(), "datasets": datasets()}
     if "--check" in sys.argv:
-        if fill(text, "encoders", encoders()) != text:
-            raise SystemExit("the table of encoders is out of date: run 'make readme'")
+        for section, content in listed.items():
+            if fill(text, section, content) != text:
+                raise SystemExit(f"the table of {section} is out of date: run 'make readme'")
         return
     with tempfile.TemporaryDirectory() as folder:
         for section, content in {
             "example": example(),
             "demo": demo(Path(folder)),
-            "encoders": encoders(),
+            **listed,
             "speed": speed(),
             "attention": attention(),
         }.items():

@@ -62,7 +62,7 @@ def metric_row(
         verdict=judge(subject, estimates[subject], others, null, len(units)),
         n_items=len(known),
         n_groups=len(units),
-        left_out=(),
+        permutations=SHUFFLES,
     )
 
 

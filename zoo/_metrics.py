@@ -56,7 +56,9 @@ def standardise(seen: Array, unseen: Array) -> tuple[Array, Array]:
     return (seen - centre) * gain, (unseen - centre) * gain
 
 
-def rank_other_groups(embedding: Array, groups: Array) -> Iterator[tuple[int, Array]]:
+def rank_other_groups(
+    embedding: Array, groups: Array, queries: Array | None = None
+) -> Iterator[tuple[int, Array]]:
     """Yield each item with the items of all other groups, nearest first by cosine.
 
     Items of the query's own group are left out altogether, so that a shortcut shared within a
@@ -69,13 +71,16 @@ def rank_other_groups(embedding: Array, groups: Array) -> Iterator[tuple[int, Ar
         `(n, D)`.
     groups
         `(n,)`.
+    queries
+        Which items to yield, `(n,)` booleans; by default all.
     """
     shuffle = np.random.default_rng(0).permutation(len(groups))
     for group in np.unique(groups):
-        inside = np.flatnonzero(groups == group)
-        others = shuffle[groups[shuffle] != group]
-        candidates, queries = standardise(embedding[others], embedding[inside])
-        similarity = _unit(queries) @ _unit(candidates).T
+        own = groups == group
+        inside = np.flatnonzero(own if queries is None else own & queries)
+        others = shuffle[~own[shuffle]]
+        candidates, asking = standardise(embedding[others], embedding[inside])
+        similarity = _unit(asking) @ _unit(candidates).T
         for i, row in zip(inside, similarity, strict=True):
             yield int(i), others[np.argsort(-row, kind="stable")]
 

@@ -15,7 +15,7 @@ from zoo.registry import EncoderSpec
 from ._dataset import Dataset
 from ._embed import Embeddings
 from ._findings import Diagnostic, findings_table
-from ._verdict import DRAWS, PERMUTATIONS, Estimate, Verdict
+from ._verdict import DRAWS, Estimate, Verdict
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -38,6 +38,8 @@ class Row:
         What may be said.
     n_items, n_groups
         Items scored and independent groups among them.
+    permutations
+        Of the labels, whose mean score is `chance`.
     left_out
         Items that could not take part, in words.
     """
@@ -49,6 +51,7 @@ class Row:
     verdict: Verdict
     n_items: int
     n_groups: int
+    permutations: int = 0
     left_out: tuple[str, ...] = ()
 
 
@@ -127,6 +130,7 @@ class Result:
                         "chance": row.chance,
                         "n_items": row.n_items,
                         "n_groups": row.n_groups,
+                        "permutations": row.permutations,
                         "seeds": len(provenance),
                         "outcome": row.verdict.outcome if own else None,
                         "against": row.verdict.control if own else None,
@@ -146,9 +150,11 @@ class Result:
         """Say in two sentences how the numbers were made."""
         spec = self.dataset.spec
         group = spec.group if spec else "group"
+        counts = sorted({row.permutations for row in self.rows})
+        times = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
         return (
             f"Whatever is fitted is fitted on training folds that never split a {group}. Chance is "
-            f"the mean score for {PERMUTATIONS} permutations of the labels in the same folds. "
+            f"the mean score for {times} permutations of the labels in the same folds. "
             f"Intervals are 95 % bootstraps over {group}s, widened for few of them, {DRAWS} "
             "resamples of the held-out answers, the same for all; they do not cover another choice "
             "of training data. An encoder beats all controls only if its paired gap to each lies "

@@ -7,7 +7,7 @@ import numpy as np
 from ._contenders import Contender
 from ._result import Row
 from ._tasks import Question, answer
-from ._verdict import PERMUTATIONS, estimate, judge, resamples
+from ._verdict import estimate, judge, permutations_for, resamples
 
 
 def score(
@@ -19,12 +19,13 @@ def score(
     for question in questions:
         draws = resamples(question.groups, seed=seed)
         n_groups = len(np.unique(question.groups))
+        permutations = permutations_for(question)
         answers = {
             name: [
                 answer(
                     question,
                     e.matrix[question.items],
-                    permutations=PERMUTATIONS if name == subject else 0,
+                    permutations=permutations if name == subject else 0,
                     seed=seed,
                 )
                 for e in contender.embeddings
@@ -46,7 +47,8 @@ def score(
                     verdict=judge(subject, estimates[subject], others, first.null, n_groups),
                     n_items=len(question.items),
                     n_groups=n_groups,
-                    left_out=question.left_out,
+                    permutations=len(first.null),
+                    left_out=(*question.left_out, *([first.note] if first.note else [])),
                 )
             )
     return rows

@@ -30,6 +30,9 @@ Splits = Sequence[tuple[Array, Array]]
 MAX_FOLDS = 10
 NEIGHBOURS = 5
 ALPHAS = np.logspace(-1, 5, 13)
+# Numbers that one step may hold at once, and comparisons that a retrieval may make.
+ENTRIES = 2**25
+COMPARISONS = 2**30
 
 
 @dataclass(frozen=True)
@@ -67,11 +70,14 @@ class Score:
         Maps positions among the question's items, with repeats, to the score.
     null
         The score of the same embedding for permuted labels, `(permutations,)`.
+    note
+        What was left out to keep the work within bounds.
     """
 
     metric: str
     of: Callable[[Array], float]
     null: NDArray[np.float64]
+    note: str = ""
 
 
 def ask(task: Task, metadata: pd.DataFrame, group: str) -> Question:
@@ -158,11 +164,10 @@ def answer(
             shift, _ = ridge(embedding, positive.astype(float), pairs)
             return [_score("ROC AUC", roc_auc, positive, shift)]
         case "retrieval":
-            precision = _retrieve(
-                embedding, np.unique(truth, return_inverse=True)[1][orders], groups
-            )
+            labels = np.unique(truth, return_inverse=True)[1][orders]
+            precision, note = _retrieve(embedding, labels, groups, seed)
             null = np.array([_mean(column) for column in precision.T[1:]])
-            return [Score("mAP", lambda i: _mean(precision[i, 0]), null)]
+            return [Score("mAP", lambda i: _mean(precision[i, 0]), null, note)]
         case kind:
             codes = np.unique(truth, return_inverse=True)[1][orders]
             label = (neighbour_labels if kind == "knn" else probe_labels)(embedding, codes, pairs)
@@ -256,19 +261,19 @@ def probe_labels(embedding: Array, codes: Array, splits: Splits) -> Array:
     from sklearn.linear_model import RidgeCV
 
     classes = np.unique(codes)
-    m, k = codes.shape[1], len(classes)
     label = np.zeros(codes.shape, dtype=codes.dtype)
     for train, test in splits:
         seen, unseen = standardise(embedding[train], embedding[test])
-        belongs = (codes[train][:, :, None] == classes).astype(float)  # (t, m, k)
-        model = RidgeCV(alphas=ALPHAS, alpha_per_target=True)
-        model.fit(seen, belongs.reshape(len(train), -1))
-        fitted = model.predict(seen).reshape(-1, m, k)
-        members = belongs.sum(0)  # (m, k)
-        centres = np.einsum("tmc,tmk->mck", belongs, fitted) / np.maximum(members, 1)[:, :, None]
-        asked = model.predict(unseen).reshape(-1, m, 1, k)
-        distance = ((asked - centres) ** 2).sum(-1)  # (u, m, k)
-        label[test] = classes[np.where(members > 0, distance, np.inf).argmin(-1)]
+        for columns in _few_columns(codes, len(classes)):
+            belongs = (codes[train, columns][:, :, None] == classes).astype(float)  # (t, m, k)
+            model = RidgeCV(alphas=ALPHAS, alpha_per_target=True)
+            model.fit(seen, belongs.reshape(len(train), -1))
+            fitted = model.predict(seen).reshape(belongs.shape)
+            members = belongs.sum(0)  # (m, k)
+            centres = np.einsum("tmc,tmk->mck", belongs, fitted) / np.maximum(members, 1)[..., None]
+            asked = model.predict(unseen).reshape(len(test), -1, 1, len(classes))
+            distance = ((asked - centres) ** 2).sum(-1)  # (u, m, k)
+            label[test, columns] = classes[np.where(members > 0, distance, np.inf).argmin(-1)]
     return label
 
 
@@ -284,18 +289,37 @@ def neighbour_labels(
         seen, unseen = standardise(embedding[train], embedding[test])
         model = NearestNeighbors(n_neighbors=min(count, len(train)), metric="cosine")
         near = model.fit(seen).kneighbors(unseen, return_distance=False)  # (t, k)
-        share = (codes[train][:, :, None] == classes).mean(axis=0)  # (m, classes)
-        votes = (codes[train][near][..., None] == classes).sum(axis=1)  # (t, m, classes)
-        label[test] = classes[(votes / np.maximum(share, 1e-12)).argmax(axis=2)]
+        for columns in _few_columns(codes, len(classes)):
+            known = codes[train, columns]
+            share = (known[:, :, None] == classes).mean(axis=0)  # (m, classes)
+            votes = (known[near][..., None] == classes).sum(axis=1)  # (t, m, classes)
+            label[test, columns] = classes[(votes / np.maximum(share, 1e-12)).argmax(axis=2)]
     return label
 
 
-def _retrieve(embedding: Array, codes: Array, groups: Array) -> Array:
-    """Average precision of each item for each column of labels, `(n, m)`."""
+def _retrieve(embedding: Array, codes: Array, groups: Array, seed: int) -> tuple[Array, str]:
+    """Average precision of each item for each column of labels, `(n, m)`, NaN where not asked.
+
+    Every item is ranked against all others as long as `COMPARISONS` allow; of more, a random part
+    asks, which the note says.
+    """
+    n = len(codes)
+    asked = max(1, min(n, COMPARISONS // (n * codes.shape[1])))
+    queries, note = np.ones(n, dtype=bool), ""
+    if asked < n:
+        queries = np.isin(np.arange(n), np.random.default_rng(seed).choice(n, asked, replace=False))
+        note = f"{n - asked} of {n} items as queries; a random {asked} were asked"
     precision = np.full(codes.shape, np.nan)
-    for i, ranked in rank_other_groups(embedding, groups):
+    for i, ranked in rank_other_groups(embedding, groups, queries):
         precision[i] = precision_of_rankings(codes[ranked] == codes[i])
-    return precision
+    return precision, note
+
+
+def _few_columns(codes: Array, each: int) -> Iterator[slice]:
+    """Blocks of columns that keep `each` numbers for every entry within `ENTRIES`."""
+    step = max(1, ENTRIES // max(1, len(codes) * each))
+    for start in range(0, codes.shape[1], step):
+        yield slice(start, start + step)
 
 
 def _mean(values: Array) -> float:

@@ -13,6 +13,8 @@ from ._tasks import Question, Score
 
 DRAWS = 1000
 PERMUTATIONS = 199
+FEWEST_PERMUTATIONS = 19
+WORK = 2_000_000  # entries that are permuted in all
 # With fewer, two equally good encoders are told apart far more often than an interval says.
 MIN_GROUPS = 6
 
@@ -78,6 +80,17 @@ def resamples(groups: NDArray[Any], *, seed: int = 0) -> list[NDArray[np.intp]]:
 def pick_groups(groups: int, *, seed: int = 0) -> NDArray[np.int64]:
     """Draw as many groups as there are, with replacement: `(DRAWS, groups)`."""
     return np.random.default_rng(seed).integers(groups, size=(DRAWS, groups))
+
+
+def permutations_for(question: Question) -> int:
+    """How often labels are permuted: less often for many items and classes, whose chance is narrow.
+
+    The work of probes and neighbours grows with items times classes.
+    """
+    work = len(question.items)
+    if question.task.kind in ("knn", "probe"):
+        work *= len(np.unique(question.truth))
+    return int(np.clip(WORK // work, FEWEST_PERMUTATIONS, PERMUTATIONS))
 
 
 def estimate(scores: list[Score], draws: list[NDArray[np.intp]], question: Question) -> Estimate:

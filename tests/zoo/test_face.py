@@ -7,6 +7,16 @@ import zoo.registry
 import zoo
 
 
+FACE = """
+AccessDeniedError ArchitectureMismatchError Attention Comparison DataError Dataset
+DatasetSpec Diagnostic Embeddings Encoder EncoderFamily EncoderSpec EvaluationError
+Features Finding Image ImageBatch ImageError IntegrityError MissingExtraError
+PluginError Precomputed Preprocessing Result Task UnknownNameError Weights WeightsError
+WeightsNotFoundError ZooError __version__ cache_folder compare embed evaluate fetch
+hookimpl load load_state near read_image read_profiles resolve_revision
+"""
+
+
 def test_every_public_name_can_be_had():
     for module in (zoo, zoo.kernels, zoo.registry):
         for name in module.__all__:
@@ -22,40 +32,7 @@ def test_the_faces_change_on_purpose_only():
         "channel_attention",
         "ragged_attention",
     ]
-    assert zoo.__all__ == [
-        *["AccessDeniedError", "ArchitectureMismatchError", "Attention", "Comparison", "DataError"],
-        *[
-            "Dataset",
-            "DatasetSpec",
-            "Diagnostic",
-            "Embeddings",
-            "Encoder",
-            "EncoderFamily",
-            "EncoderSpec",
-        ],
-        *[
-            "EvaluationError",
-            "Features",
-            "Finding",
-            "Image",
-            "ImageBatch",
-            "ImageError",
-            "IntegrityError",
-        ],
-        *["MissingExtraError", "PluginError", "Precomputed", "Preprocessing", "Result", "Task"],
-        *["UnknownNameError", "Weights", "WeightsError", "WeightsNotFoundError", "ZooError"],
-        *[
-            "__version__",
-            "cache_folder",
-            "compare",
-            "embed",
-            "evaluate",
-            "fetch",
-            "hookimpl",
-            "load",
-        ],
-        *["load_state", "near", "read_image", "read_profiles", "resolve_revision"],
-    ]
+    assert zoo.__all__ == FACE.split()
 
 
 def test_an_unknown_name_is_an_attribute_error():
