@@ -6,18 +6,14 @@ so that the official archive and a folder with a ``labels.csv`` give the same ta
 
 import hashlib
 import re
-import shutil
-import tempfile
-import urllib.request
-import zipfile
-import zlib
-from http.client import HTTPException
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 import zoo
+
+from .archive import fetch_archive
 
 URL = "https://data.broadinstitute.org/bbbc/BBBC013/BBBC013_v1_images_bmp.zip"
 STAINS = ("FKHR-GFP", "DNA")
@@ -42,9 +38,7 @@ def open_plate(spec: zoo.DatasetSpec, *, path: Path | None = None) -> zoo.Datase
     IntegrityError
         When downloaded pixels are not those of the plate.
     """
-    folder = path if path is not None else zoo.cache_folder() / "datasets" / "bbbc013"
-    if path is None and not folder.is_dir():
-        _download(folder)
+    folder = path if path is not None else fetch_archive("bbbc013", URL, check=_check)
     if not folder.is_dir():
         raise zoo.DataError(f"{folder} is no folder")
     files = _find(folder)
@@ -102,39 +96,14 @@ def _read(paths: list[Path]) -> zoo.Image:
     return zoo.Image(image.pixels, STAINS)
 
 
-def _download(folder: Path) -> None:
-    """Fetch the official archive into the cache; nothing stays unless its pixels are right."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
-        archive = Path(scratch, "archive.zip")
-        try:
-            with urllib.request.urlopen(URL, timeout=10) as answer, archive.open("wb") as file:
-                shutil.copyfileobj(answer, file)
-        except (OSError, HTTPException) as error:
-            raise zoo.DataError(
-                f"BBBC013 is not on this machine and {URL} cannot be fetched "
-                f"({str(error).strip()}): download and unpack it elsewhere and give the folder "
-                "with --data (path=)"
-            ) from error
-        unpacked = Path(scratch, "plate")
-        try:
-            with zipfile.ZipFile(archive) as content:
-                content.extractall(unpacked)
-        except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as error:
-            raise zoo.IntegrityError(f"{URL} gave no sound zip archive ({error})") from error
-        try:
-            found = pixels_sha256(unpacked)
-        except zoo.ZooError as error:
-            raise zoo.IntegrityError(
-                f"{URL} gave something else than the plate: {error}"
-            ) from error
-        if found != PIXELS_SHA256:
-            raise zoo.IntegrityError(
-                f"the pixels from {URL} have the sha256 {found} instead of {PIXELS_SHA256}; "
-                "to use them all the same, unpack the archive and give the folder with --data"
-            )
-        if not folder.is_dir():  # unless somebody else has been faster
-            unpacked.rename(folder)
+def _check(unpacked: Path) -> None:
+    """Refuse other pixels than those of the plate."""
+    found = pixels_sha256(unpacked)
+    if found != PIXELS_SHA256:
+        raise zoo.IntegrityError(
+            f"the pixels from {URL} have the sha256 {found} instead of {PIXELS_SHA256}; "
+            "to use them all the same, unpack the archive and give the folder with --data"
+        )
 
 
 def pixels_sha256(folder: Path) -> str:

@@ -27,10 +27,15 @@ def cache_folder() -> Path:
 
 
 def image_hash(image: Image) -> str:
-    """Return the sha256 of pixels, shape, type and stains."""
+    """Return the sha256 of pixels, shape, type and stains, and of objects where they are given."""
     pixels = np.ascontiguousarray(image.pixels)
     digest = hashlib.sha256(f"{pixels.dtype.str}{pixels.shape}{image.stains}".encode())
     digest.update(pixels.data)
+    for name, numbers in (("mask", image.mask), ("types", image.types)):
+        if numbers is not None:  # by value: the type of these integers says nothing
+            same = np.ascontiguousarray(numbers, dtype="<i8")
+            digest.update(f"{name}{same.shape}".encode())
+            digest.update(same.data)
     return digest.hexdigest()
 
 
@@ -108,11 +113,17 @@ class EmbeddingCache:
             **encoder.provenance(),
             "preprocessing": repr(encoder.spec.preprocessing),
             "channels": count,
-            "code": _code_fingerprint(type(encoder).__module__),
+            "code": [_code_fingerprint(module) for module in _modules(encoder)],
             "state": self._states[encoder],
         }
         text = json.dumps(record, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _modules(encoder: Encoder) -> list[str]:
+    """Name the modules of an encoder and of those it is made of, as a wrapper is."""
+    parts = [part for part in vars(encoder).values() if isinstance(part, Encoder)]
+    return [type(encoder).__module__, *(name for part in parts for name in _modules(part))]
 
 
 def _state_fingerprint(encoder: Encoder) -> str | None:
@@ -132,7 +143,9 @@ def _code_fingerprint(module: str) -> str:
     digest = hashlib.sha256()
     for library in ("torch", "timm", "numpy", "scipy", "scikit-image"):
         digest.update(f"{library} {version(library)}".encode())
-    files = [Path(__file__).with_name(f"{name}.py") for name in ("_encoder", "_preprocess")]
+    files = [
+        Path(__file__).with_name(f"{name}.py") for name in ("_encoder", "_images", "_preprocess")
+    ]
     for name in ("zoo.kernels", module):
         home = import_module(name).__file__
         if home is not None:

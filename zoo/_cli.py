@@ -384,7 +384,7 @@ def _subject(name: str, device: str | None, weights: Path | None) -> Any:
     """Load an encoder, read a table of embeddings, or leave it to the dataset to find them."""
     from ._load import load
 
-    if Path(name).suffix.lower() in (".csv", ".tsv", ".parquet"):
+    if name.lower().removesuffix(".gz").endswith((".csv", ".tsv", ".parquet")):
         from ._profiles import read_profiles
 
         return read_profiles(name)

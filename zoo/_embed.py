@@ -186,7 +186,13 @@ def embed_many(
                     if isinstance(image, Exception):
                         raise image
                     for encoder in encoders:
-                        encoder.check(image.pixels, _item_name(dataset, i), image.stains)
+                        encoder.check(
+                            image.pixels,
+                            _item_name(dataset, i),
+                            image.stains,
+                            mask=image.mask,
+                            types=image.types,
+                        )
                     sound.append((i, image))
                 except ZooError as error:
                     if on_error == "raise":
@@ -235,7 +241,7 @@ def _encode_chunk(
 ) -> tuple[list[list[Row | None]], dict[int, ZooError]]:
     """Return the rows by encoder and, by position, why an image has none from one of them."""
     hashes = [image_hash(image) for image in images] if cache is not None else []
-    prepared: dict[tuple[Preprocessing, int], Tensor] = {}
+    prepared: dict[tuple[Preprocessing, int], tuple[Tensor, Tensor | None]] = {}
     refused: dict[int, ZooError] = {}
     rows: list[list[Row | None]] = []
     for encoder in encoders:
@@ -249,14 +255,20 @@ def _encode_chunk(
             key = (encoder.spec.preprocessing, i)
             try:
                 if key not in prepared:
-                    prepared[key] = encoder.prepare(images[i].pixels, names[i])
+                    planes, mask = encoder.prepare(images[i].pixels, names[i]), images[i].mask
+                    if mask is not None:
+                        mask = encoder.prepare_mask(mask, names[i])
+                    prepared[key] = planes, mask
                 missing.append(i)
             except ZooError as error:
                 refused[i] = error
         if missing:
+            ready = [prepared[encoder.spec.preprocessing, i] for i in missing]
             features = encoder.encode(
-                [prepared[encoder.spec.preprocessing, i] for i in missing],
+                [planes for planes, _ in ready],
                 stains=[images[i].stains for i in missing],
+                masks=[mask for _, mask in ready],
+                types=[images[i].types for i in missing],
                 preprocess=False,
             )
             for i, row in zip(missing, features.embedding.cpu().numpy(), strict=True):

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from zoo.registry import EncoderSpec, ImageError, Preprocessing
 
-from ._images import ImageBatch, Stains, check_image, check_stains
-from ._preprocess import check_size, prepare
+from ._images import ImageBatch, Objects, Stains, check_image, check_objects, check_stains
+from ._preprocess import check_size, prepare, prepare_mask
 
 Images = Sequence[Any] | NDArray[Any] | Tensor | ImageBatch
 
@@ -73,7 +73,7 @@ class Encoder(ABC):
     `torch.nn.Module`), so that `to` finds them.
     """
 
-    can_give: ClassVar[frozenset[str]] = frozenset()
+    can_give: frozenset[str] = frozenset()
     """Which of ``"attention"``, ``"channels"``, ``"layer"`` and ``"tokens"`` can be asked for."""
     equal_channels: bool = False
     """Whether all images must have the same number of channels, as when channels are joined."""
@@ -126,6 +126,8 @@ class Encoder(ABC):
         *,
         stains: Sequence[Sequence[str] | None] | None = None,
         channel_index: Sequence[Sequence[int] | None] | None = None,
+        masks: Sequence[Any] | None = None,
+        types: Sequence[Any] | None = None,
         preprocess: bool = True,
         channels: bool = False,
         tokens: bool = False,
@@ -145,6 +147,9 @@ class Encoder(ABC):
         channel_index
             Place of each image's channels in the encoder's channel embedding; needed beyond as
             many channels as the encoder has places for. By default 0, 1, 2, …
+        masks, types
+            `zoo.Image.mask` and `zoo.Image.types` of each image, or None. Masks are resized and
+            cropped as their images are. Networks take no notice of them.
         preprocess
             Whether images are prepared as ``spec.preprocessing`` says. If not, they must be
             floating already and are taken as they are, at any size that the encoder accepts.
@@ -166,17 +171,20 @@ class Encoder(ABC):
         Raises
         ------
         ImageError
-            Naming the item: NaN, wrong shape or dtype, too small, too many channels.
+            Naming the item: NaN, wrong shape or dtype, too small, too many channels, a mask or
+            types that do not fit.
         ValueError
             When something is asked for that this encoder cannot give.
         """
         asked = {"channels": channels, "tokens": tokens, "layer": layer is not None}
         for what in sorted(k for k, wanted in asked.items() if wanted):
             self._check_gives(what)
-        prepared, names, places = self._prepare_all(images, stains, channel_index, preprocess)
+        prepared, names, places, objects = self._prepare_all(
+            images, stains, channel_index, preprocess, masks, types
+        )
         pieces: list[tuple[list[int], Features]] = []
         for members in self._batches(prepared, batch_planes):
-            batch = self._batch(members, prepared, names, places)
+            batch = self._batch(members, prepared, names, places, objects)
             with torch.inference_mode():
                 features = self.forward(batch, channels=channels, tokens=tokens, layer=layer)
             pieces.append((members, features))
@@ -204,24 +212,48 @@ class Encoder(ABC):
             In the order of `images`, on the encoder's device.
         """
         self._check_gives("attention")
-        prepared, names, places = self._prepare_all(images, stains, channel_index, preprocess)
+        prepared, names, places, objects = self._prepare_all(
+            images, stains, channel_index, preprocess
+        )
         found: dict[int, Attention] = {}
         for members in self._batches(prepared, batch_planes):
-            batch = self._batch(members, prepared, names, places)
+            batch = self._batch(members, prepared, names, places, objects)
             with torch.inference_mode():
                 found.update(zip(members, self.forward_attention(batch), strict=True))
         return [found[i] for i in range(len(prepared))]
 
-    def check(self, image: Any, item: str, stains: Sequence[str] | None = None) -> None:
+    def check(
+        self,
+        image: Any,
+        item: str,
+        stains: Sequence[str] | None = None,
+        *,
+        mask: Any = None,
+        types: Any = None,
+    ) -> None:
         """Raise `ImageError`, naming `item`, unless this encoder can take the image."""
         array = check_image(image, item)
         check_stains(stains, len(array), item)
         self._check_count(len(array), item, given=False)
         check_size(array, self.spec.preprocessing, item)
+        found = check_objects(mask, types, (array.shape[1], array.shape[2]), item)
+        self.check_objects(*found, item)
+
+    def check_objects(
+        self, mask: NDArray[Any] | None, types: NDArray[np.int64] | None, item: str
+    ) -> None:
+        """Raise `ImageError`, naming `item`, unless these objects will do; any or none, by default.
+
+        Asked for each image once mask and types are known to be sound.
+        """
 
     def prepare(self, image: NDArray[Any] | Tensor, item: str) -> Tensor:
         """Apply the record's preprocessing to one checked image; `item` names it in messages."""
         return prepare(image, self.spec.preprocessing, item)
+
+    def prepare_mask(self, mask: NDArray[Any] | Tensor, item: str) -> Tensor:
+        """Do to a checked mask what `prepare` does to where pixels lie; `(h, w)` int64."""
+        return prepare_mask(mask, self.spec.preprocessing, item)
 
     def provenance(self) -> dict[str, Any]:
         """Everything that decides the embedding, as plain values."""
@@ -247,18 +279,27 @@ class Encoder(ABC):
         stains: Sequence[Sequence[str] | None] | None,
         channel_index: Sequence[Sequence[int] | None] | None,
         preprocess: bool,
-    ) -> tuple[list[Tensor], list[Stains | None], list[Tensor | None]]:
-        """Return prepared planes, stain names and channel places of each image, checked."""
+        masks: Sequence[Any] | None = None,
+        types: Sequence[Any] | None = None,
+    ) -> tuple[list[Tensor], list[Stains | None], list[Tensor | None], list[Objects]]:
+        """Return planes as prepared, stain names, places of channels, and objects, checked."""
         if channel_index is not None and not self.uses_channel_index:
             raise ValueError(f"{self.name} has no channel embedding, so channel_index says nothing")
         arrays, names, places = _take_apart(images, stains, channel_index)
+        marks = _marks(images, masks, types, len(arrays))
         prepared = []
+        objects: list[Objects] = []
         for i, array in enumerate(arrays):
             item = f"image {i}"
+            mask, kinds = check_objects(*marks[i], (array.shape[1], array.shape[2]), item)
+            self.check_objects(mask, kinds, item)
             self._check_count(len(array), item, given=places[i] is not None)
             prepared.append(self.prepare(array, item) if preprocess else _as_prepared(array, item))
+            if mask is not None and preprocess:
+                mask = self.prepare_mask(mask, item).numpy()
+            objects.append((mask, kinds))
         self._check_equal([len(p) for p in prepared])
-        return prepared, names, places
+        return prepared, names, places, objects
 
     def _check_count(self, count: int, item: str, *, given: bool) -> None:
         low, high = self.spec.channels
@@ -307,6 +348,7 @@ class Encoder(ABC):
         prepared: list[Tensor],
         names: list[Stains | None],
         places: list[Tensor | None],
+        objects: list[Objects],
     ) -> ImageBatch:
         index = None
         if any(places[i] is not None for i in members):
@@ -322,6 +364,7 @@ class Encoder(ABC):
             torch.tensor([len(prepared[i]) for i in members]),
             tuple(names[i] for i in members),
             index,
+            *_packed([objects[i] for i in members]),
         )
 
     def with_preprocessing(self, preprocessing: Preprocessing) -> "Encoder":
@@ -365,6 +408,37 @@ def _take_apart(
                 raise ValueError(f"channel_index of image {i} holds {place}, not whole numbers")
             places[i] = torch.as_tensor(np.asarray(place), dtype=torch.int64)
     return arrays, names, places
+
+
+def _marks(
+    images: Images, masks: Sequence[Any] | None, types: Sequence[Any] | None, count: int
+) -> list[tuple[Any, Any]]:
+    """Return mask and types of each image as they were given."""
+    if isinstance(images, ImageBatch):
+        if masks is not None or types is not None:
+            raise ValueError("an ImageBatch carries its own masks and types")
+        masks, types = images.masks or None, images.types or None
+    for what, values in (("masks", masks), ("types", types)):
+        if values is not None and len(values) != count:
+            raise ValueError(f"{what} has {len(values)} entries for {count} images")
+    return [
+        (None if masks is None else masks[i], None if types is None else types[i])
+        for i in range(count)
+    ]
+
+
+def _packed(
+    objects: list[Objects],
+) -> tuple[tuple[Tensor | None, ...], tuple[NDArray[np.int64] | None, ...]]:
+    """Return masks and types as a batch takes them: nothing where no image has any."""
+    masks = tuple(
+        None if m is None else torch.from_numpy(np.ascontiguousarray(m, dtype=np.int64))
+        for m, _ in objects
+    )
+    types = tuple(t for _, t in objects)
+    given = any(m is not None for m in masks)
+    typed = any(t is not None for t in types)
+    return (masks if given else ()), (types if typed else ())
 
 
 def _as_prepared(array: Any, item: str) -> Tensor:

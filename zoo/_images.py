@@ -12,6 +12,7 @@ from torch import Tensor
 from zoo.registry import ImageError
 
 Stains = tuple[str, ...]
+Objects = tuple[NDArray[Any] | None, NDArray[np.int64] | None]  # mask and types of one image
 _NUMPY_FLOATS = (torch.float16, torch.float32, torch.float64)
 
 
@@ -30,6 +31,12 @@ class ImageBatch:
     channel_index
         Place of each plane in the encoder's channel embedding, `(sum of C_i,)`, int64, on the CPU;
         by default the place in its image, 0 … C_i - 1.
+    masks
+        Number of the object at each pixel, `(H, W)` int64 on the CPU, 0 for background, or None for
+        images without; empty where no image has one.
+    types
+        Type of each object, `(n,)` int64 from 0, ``types[k - 1]`` of object k, or None; empty where
+        no image has them. Objects that a crop has cut away keep their entry.
 
     Raises
     ------
@@ -41,6 +48,8 @@ class ImageBatch:
     counts: Tensor
     stains: tuple[Stains | None, ...] = ()
     channel_index: Tensor | None = None
+    masks: tuple[Tensor | None, ...] = ()
+    types: tuple[NDArray[np.int64] | None, ...] = ()
 
     def __post_init__(self) -> None:
         if self.planes.ndim != 3:
@@ -69,6 +78,20 @@ class ImageBatch:
             raise ImageError("channel_index needs one entry for each plane")
         if index is not None and (index.dtype != torch.int64 or index.is_cuda):
             raise ImageError("channel_index must be an int64 tensor on the CPU")
+        if self.masks or self.types:
+            self._check_objects()
+
+    def _check_objects(self) -> None:
+        for what, entries in (("masks", self.masks), ("types", self.types)):
+            if entries and len(entries) != len(self):
+                raise ImageError(f"there are {len(self)} images, but {what} of {len(entries)}")
+        masks = self.masks or (None,) * len(self)
+        for i, (mask, types) in enumerate(
+            zip(masks, self.types or (None,) * len(self), strict=True)
+        ):
+            if mask is not None and (mask.dtype != torch.int64 or mask.is_cuda):
+                raise ImageError(f"the mask of image {i} must be an int64 tensor on the CPU")
+            check_objects(mask, types, self.size, f"image {i}")
 
     def __len__(self) -> int:
         return self.counts.numel()
@@ -144,3 +167,62 @@ def check_stains(stains: Sequence[str] | None, count: int, item: str) -> Stains 
     if isinstance(stains, str) or len(stains) != count:
         raise ImageError(f"{item} has {count} channel(s), but its stains are {stains!r}")
     return tuple(str(s) for s in stains)
+
+
+def check_objects(mask: Any, types: Any, size: tuple[int, int], item: str) -> Objects:
+    """Return a mask and the types of its objects as arrays, or say what is wrong.
+
+    Parameters
+    ----------
+    mask
+        Number of the object at each pixel, `(H, W)` integers, 0 for background; or None.
+    types
+        Type of each object, `(n,)` integers from 0, n no less than the largest number in `mask`; or
+        None.
+    size
+        Height and width of the image.
+    item
+        What messages call the image.
+
+    Raises
+    ------
+    ImageError
+        Naming `item`: another shape, no integers, negative numbers, types without a mask, fewer
+        types than objects.
+    """
+    if mask is None:
+        if types is not None:
+            raise ImageError(f"{item} has types of objects, but no mask that says where they are")
+        return None, None
+    mask = _integers(mask, f"the mask of {item}", "number objects by integers, 0 for background")
+    if mask.shape != tuple(size):
+        raise ImageError(
+            f"the mask of {item} has the shape {mask.shape}, but the image has {size[0]} × "
+            f"{size[1]} pixels"
+        )
+    if types is None:
+        return mask, None
+    types = _integers(types, f"the types of {item}", "name the type of each object by an integer")
+    if types.ndim != 1:
+        raise ImageError(
+            f"the types of {item} have the shape {types.shape}, but must be one number for each "
+            "object"
+        )
+    if len(types) < (count := int(mask.max())):
+        raise ImageError(f"{item} has objects up to number {count}, but types of {len(types)} only")
+    return mask, types.astype(np.int64)
+
+
+def _integers(values: Any, what: str, wanted: str) -> NDArray[Any]:
+    try:
+        array = as_array(values) if isinstance(values, Tensor) else np.asarray(values)
+    except ValueError as error:
+        raise ImageError(f"{what} cannot be read as an array: {error}") from error
+    if array.size == 0 and array.ndim == 1:
+        return array.astype(np.int64)
+    if array.dtype.kind not in "iu":
+        raise ImageError(f"{what} holds {array.dtype} values, but must {wanted}")
+    if array.size and (array.min() < 0 or array.max() > np.iinfo(np.int64).max):
+        beyond = array.min() if array.min() < 0 else array.max()
+        raise ImageError(f"{what} holds {beyond}, but must {wanted}")
+    return array

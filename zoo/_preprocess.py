@@ -42,20 +42,52 @@ def prepare(image: NDArray[Any] | Tensor, preprocessing: Preprocessing, item: st
     if array.dtype.kind == "f" and np.abs(array).max() > np.finfo(np.float32).max:
         raise ImageError(f"{item} has pixels beyond the range of float32")
     planes = torch.from_numpy(np.ascontiguousarray(scale(array, preprocessing, item)))
-    if preprocessing.resize is not None:
-        short, long = sorted((height, width))
-        longer = int(preprocessing.resize * long / short)
-        size = (preprocessing.resize, longer) if height <= width else (longer, preprocessing.resize)
-        if size != (height, width):
-            planes = F.interpolate(planes[None], size=size, mode="bilinear", antialias=True)[0]
-    if preprocessing.crop is not None:
-        side = preprocessing.crop
-        height, width = planes.shape[1:]
-        if min(height, width) < side:
-            raise ImageError(f"{item} is {height} × {width} pixels, too small to crop {side}")
-        top, left = round((height - side) / 2), round((width - side) / 2)
-        planes = planes[:, top : top + side, left : left + side]
-    return planes.contiguous()
+    size = _resized((height, width), preprocessing)
+    if size != (height, width):
+        planes = F.interpolate(planes[None], size=size, mode="bilinear", antialias=True)[0]
+    rows, columns = _kept(size, preprocessing, item)
+    return planes[:, rows, columns].contiguous()
+
+
+def prepare_mask(mask: NDArray[Any] | Tensor, preprocessing: Preprocessing, item: str) -> Tensor:
+    """Resize and crop a checked mask, `(H, W)` integers, just as `prepare` does its image.
+
+    A pixel takes the number of the nearest one, so that numbers never mix.
+
+    Returns
+    -------
+    Tensor
+        `(h, w)` int64 on the CPU.
+    """
+    array = as_array(mask)
+    size = _resized((array.shape[0], array.shape[1]), preprocessing)
+    # Where the centre of a new pixel falls among the old ones: floor((i + 1/2) · old / new).
+    centres = [
+        ((2 * np.arange(new) + 1) * old // (2 * new))[kept]
+        for old, new, kept in zip(array.shape, size, _kept(size, preprocessing, item), strict=True)
+    ]
+    return torch.from_numpy(array[np.ix_(*centres)].astype(np.int64))
+
+
+def _resized(size: tuple[int, int], preprocessing: Preprocessing) -> tuple[int, int]:
+    """Height and width once the shorter side is as long as the record says."""
+    if preprocessing.resize is None:
+        return size
+    short, long = sorted(size)
+    longer = int(preprocessing.resize * long / short)
+    return (preprocessing.resize, longer) if size[0] <= size[1] else (longer, preprocessing.resize)
+
+
+def _kept(size: tuple[int, int], preprocessing: Preprocessing, item: str) -> tuple[slice, slice]:
+    """Rows and columns that remain after the crop."""
+    side = preprocessing.crop
+    if side is None:
+        return slice(None), slice(None)
+    height, width = size
+    if min(height, width) < side:
+        raise ImageError(f"{item} is {height} × {width} pixels, too small to crop {side}")
+    top, left = round((height - side) / 2), round((width - side) / 2)
+    return slice(top, top + side), slice(left, left + side)
 
 
 def check_size(image: NDArray[Any] | Tensor, preprocessing: Preprocessing, item: str) -> None:
