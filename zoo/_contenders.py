@@ -35,6 +35,7 @@ CONTROLS = (
 MORE_CONTROLS = ("texture", "timm:vit_small_patch14_dinov2.lvd142m/concat")
 # Where images differ in their number of channels, joining channels has no meaning.
 _RAGGED = {"pixel-statistics": "pixel-statistics-mean", "texture": "texture-mean"}
+ONLY_NOISE = "there are none; to beat noise shows that there is a signal, not that it is biology"
 _PRECOMPUTED = "precomputed:"
 
 Subject = str | Encoder | Embeddings
@@ -96,12 +97,15 @@ def contend(
     if isinstance(subject, Embeddings):
         subject = _matched(subject, dataset)
     if dataset.read is None:
-        return _without_images(subject, dataset, controls, twin_seeds), {}
+        contenders = _without_images(subject, dataset, controls, twin_seeds)
+        kinds = {c.spec.control for c in list(contenders.values())[1:]}
+        absent = {"every control that sees images": ONLY_NOISE} if kinds == {"degenerate"} else {}
+        return contenders, absent
 
     prepared = subject.spec.preprocessing if isinstance(subject, Encoder) else None
     device = subject.device if isinstance(subject, Encoder) else None
     names = controls if controls is not None else default_controls(dataset, full=full)
-    absent: dict[str, str] = {}
+    absent = {}
     members: dict[str, list[Encoder]] = {}
     if isinstance(subject, Encoder):
         members[subject.name] = [subject]

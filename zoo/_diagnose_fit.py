@@ -226,6 +226,7 @@ def _few_groups(
 def readouts(study: Study) -> Diagnostic:
     """The same questions read out in other ways, beside always naming the commonest class."""
     findings: list[Finding] = []
+    refused: list[str] = []
     done: set[tuple[str, str]] = set()
     for question in study.questions:
         kind = "separation" if question.task.kind == "separation" else "classes"
@@ -233,6 +234,12 @@ def readouts(study: Study) -> Diagnostic:
         if question.task.kind not in ("knn", "probe", "separation") or key in done:
             continue
         done.add(key)
+        fewest = min(len(train) for train, _ in folds(question.groups))
+        refused += [
+            f"{question.task.title}, {k}-NN: there are {fewest} items to learn from in a fold."
+            for k in NEIGHBOURS
+            if k > fewest and kind == "classes"
+        ]
         for name, matrix in study.matrices.items():
             rows = matrix[question.items]
             for score in _read_out(question, rows):
@@ -259,7 +266,7 @@ def readouts(study: Study) -> Diagnostic:
         "claim that holds for one of them only is a claim about the readout.",
         tuple(findings),
         (),
-        () if findings else ("No task has classes to read out.",),
+        tuple(refused) if findings else ("No task has classes to read out.",),
     )
 
 
@@ -273,7 +280,10 @@ def _read_out(question: Question, rows: Array) -> Iterator[Score]:
         return
     codes = np.unique(question.truth, return_inverse=True)[1]
     asked = codes[:, None]
-    labels = {f"{k}-NN": neighbour_labels(rows, asked, splits, k)[:, 0] for k in NEIGHBOURS}
+    fewest = min(len(train) for train, _ in splits)
+    labels = {
+        f"{k}-NN": neighbour_labels(rows, asked, splits, k)[:, 0] for k in NEIGHBOURS if k <= fewest
+    }
     labels["ridge probe"] = probe_labels(rows, asked, splits)[:, 0]
     labels["logistic probe"] = _logistic(rows, codes, splits)
     for readout, label in labels.items():

@@ -16,7 +16,7 @@ from ._findings import Diagnostic
 from ._labelled import label_dataset
 from ._metric_rows import Metric, metric_row
 from ._result import Result
-from ._scores import score
+from ._scores import doubts, score
 from ._study import Study
 from ._tasks import ask
 
@@ -135,6 +135,7 @@ def evaluate(
         },
         diagnostics=diagnostics,
         absent=absent,
+        doubts=doubts(contenders[subject].embeddings[0], spec.group),
     )
 
 

@@ -75,6 +75,8 @@ class Result:
         What else was asked, in the order of the report; empty for the suite "scores".
     absent
         Controls that could not take part, with the reason.
+    doubts
+        What a reader must know before any score, one sentence each.
     """
 
     encoder: str
@@ -84,6 +86,7 @@ class Result:
     contenders: Mapping[str, tuple[EncoderSpec, list[dict[str, Any]]]]
     diagnostics: tuple[Diagnostic, ...] = ()
     absent: Mapping[str, str] = field(default_factory=dict)
+    doubts: tuple[str, ...] = ()
 
     @property
     def findings(self) -> pd.DataFrame:
@@ -247,6 +250,8 @@ class Result:
                 console.print(Text(f"  not asked: {sentence}", style="dim"))
         for name, reason in self.absent.items():
             console.print(Text(f"left out: {name}: {reason}", style="dim"))
+        for sentence in self.doubts:
+            console.print(Text(sentence, style="yellow"))
         console.print(Text(self.headline, style="bold"))
         console.print(Text(self.method(), style="dim"))
         return out.getvalue()

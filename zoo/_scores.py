@@ -5,9 +5,28 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from ._contenders import Contender
+from ._embed import Embeddings
 from ._result import Row
 from ._tasks import Question, answer
 from ._verdict import estimate, judge, permutations_for, resamples
+
+
+def doubts(embeddings: Embeddings, group: str) -> tuple[str, ...]:
+    """Say what a reader must know of the rows before any score: repeats, and repeats in folds."""
+    _, first, counts = np.unique(embeddings.matrix, axis=0, return_inverse=True, return_counts=True)
+    repeated = counts[first.reshape(-1)] > 1
+    if not repeated.any():
+        return ()
+    groups = embeddings.metadata[group].astype(str).to_numpy()
+    pairs = {(row, g) for row, g in zip(first.reshape(-1)[repeated], groups[repeated], strict=True)}
+    rows = [row for row, _ in pairs]
+    said = [f"{int(repeated.sum())} of {len(repeated)} items have the very embedding of another."]
+    if (torn := len(rows) - len(set(rows))) > 0:
+        said.append(
+            f"{torn} time(s) such twins lie in different {group}s, so that training and test folds "
+            "share them: if the images are copies, the scores are too high."
+        )
+    return tuple(said)
 
 
 def score(

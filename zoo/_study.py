@@ -145,8 +145,8 @@ def scored(
         quantity=title(question, scores[0]),
         condition=condition,
         value=value,
-        low=low,
-        high=min(high, 1.0),
+        low=float(np.fmin(low, value)),  # resamples repeat items, and can all lie to one side
+        high=float(min(np.fmax(high, value), 1.0)),
         n_items=len(tested),
         n_groups=n_groups,
         **{"seeds": len(scores), "fitted_on": "training folds", **more},

@@ -170,9 +170,13 @@ def answer(
             return [Score("mAP", lambda i: _mean(precision[i, 0]), null, note)]
         case kind:
             codes = np.unique(truth, return_inverse=True)[1][orders]
-            label = (neighbour_labels if kind == "knn" else probe_labels)(embedding, codes, pairs)
-            name = f"{NEIGHBOURS}-NN" if kind == "knn" else "linear probe"
-            return [_score(f"{name} balanced accuracy", balanced_accuracy, codes, label)]
+            if kind == "probe":
+                label = probe_labels(embedding, codes, pairs)
+                return [_score("linear probe balanced accuracy", balanced_accuracy, codes, label)]
+            count = min(NEIGHBOURS, *(len(train) for train, _ in pairs))
+            label = neighbour_labels(embedding, codes, pairs, count)
+            # Where items are few the name itself says how many neighbours voted.
+            return [_score(f"{count}-NN balanced accuracy", balanced_accuracy, codes, label)]
 
 
 def permute(truth: Array, groups: Array, permutations: int, seed: int) -> Array:

@@ -6,7 +6,6 @@ import zoo.registry
 
 import zoo
 
-
 FACE = """
 AccessDeniedError ArchitectureMismatchError Attention Comparison DataError Dataset
 DatasetSpec Diagnostic Embeddings Encoder EncoderFamily EncoderSpec EvaluationError
