@@ -1,6 +1,6 @@
 """What happens to embeddings and scores when the images, the layer or the scaling change."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +14,7 @@ from ._dataset import Dataset
 from ._embed import embed_many
 from ._encoder import Encoder
 from ._findings import Diagnostic, Finding
-from ._invariance import invariance
+from ._invariance import blackened, channel_names, invariance
 from ._load import load
 from ._pathological import INPUTS, READINGS, pathological_dataset
 from ._read import Image
@@ -123,7 +123,7 @@ def channels_left_out(study: Study) -> Diagnostic:
         names = []
     encoders = dict(_few_encoders(study, ()))
     for channel, label in enumerate(names):
-        black = replace(study.dataset, read=_blackened(study.dataset, channel))
+        black = replace(study.dataset, read=_without(study.dataset, channel))
         for name, matrix in _embedded(study, black, encoders, refused):
             intact = study.contenders[name].embeddings[0].matrix
             for question in study.questions:
@@ -189,15 +189,14 @@ def sweep(study: Study) -> Diagnostic:
     for condition, matrix in by_layer:
         add(study.subject, condition, matrix)
     encoders = dict(_few_encoders(study, ("pixel-statistics", "untrained:resnet18")))
-    for what, scaling in _SCALINGS.items():
-        changed = {name: _rescaled(study, name, e, scaling) for name, e in encoders.items()}
-        before = {name: e.spec.preprocessing for name, e in encoders.items()}
-        try:
+    before = study.encoder.spec.preprocessing
+    try:
+        for what, scaling in _SCALINGS.items():
+            changed = {name: _rescaled(study, name, e, scaling) for name, e in encoders.items()}
             for name, matrix in _embedded(study, dataset, changed, refused):
                 add(name, f"scaling {what}", matrix)
-        finally:
-            for name, encoder in encoders.items():
-                encoder.with_preprocessing(before[name])
+    finally:
+        study.encoder.with_preprocessing(before)
     return Diagnostic("sweep", title, reading, tuple(findings), (), tuple(dict.fromkeys(refused)))
 
 
@@ -239,23 +238,16 @@ def _channel_names(dataset: Dataset) -> list[str]:
     spec = dataset.spec
     if spec is not None and spec.channels[0] != spec.channels[1]:
         return []
-    first = dataset[0]
-    return list(first.stains or [f"channel {k + 1}" for k in range(len(first.pixels))])
+    return list(channel_names(dataset[0]))
+
+
+def _without(dataset: Dataset, channel: int) -> Callable[[int], Image]:
+    return lambda i: blackened(dataset[i], channel)
 
 
 def _one_channel_inputs(dataset: Dataset) -> list[str]:
     names = _channel_names(dataset)
     return [f"{name} only" for name in names] if len(names) > 1 else []
-
-
-def _blackened(dataset: Dataset, channel: int) -> Any:
-    def read(i: int) -> Image:
-        image = dataset[i]
-        pixels = image.pixels.copy()
-        pixels[channel] = 0
-        return replace(image, pixels=pixels)
-
-    return read
 
 
 def _by_layer(
