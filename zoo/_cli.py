@@ -311,6 +311,11 @@ def attention(
     show_default=True,
     help="Folder for the report and its tables.",
 )
+@click.option(
+    "--pairs",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Full suite: CSV of two columns, perturbations that are known to be related.",
+)
 @click.option("--control", "-c", "controls", multiple=True, help="Controls in place of the usual.")
 @click.option("--twin-seeds", default=5, show_default=True, help="Seeds of the untrained twin.")
 @click.option("--device", help="cpu, cuda, cuda:1; by default a GPU where there is one.")
@@ -324,6 +329,7 @@ def evaluate(
     out: Path,
     no_cache: bool,
     controls: tuple[str, ...],
+    pairs: Path | None,
     **options: Any,
 ) -> None:
     """Score ENCODER beside chance and beside controls, with a verdict.
@@ -340,6 +346,10 @@ def evaluate(
     subject = _subject(encoder, device, weights)
     if dataset is None and not hasattr(subject, "matrix"):
         raise click.UsageError("name a dataset with --dataset, or give a table of embeddings")
+    if pairs is not None:
+        import pandas as pd
+
+        options["pairs"] = pd.read_csv(pairs)
     _evaluate(subject, dataset, out, controls=list(controls) or None, cache=not no_cache, **options)
 
 

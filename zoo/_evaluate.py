@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
+import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from zoo.registry import EvaluationError, registry
@@ -34,6 +35,7 @@ def evaluate(
     batch: str | None = None,
     suite: Suite = "scores",
     metrics: Sequence[Metric] = (),
+    pairs: pd.DataFrame | None = None,
     controls: Sequence[str] | None = None,
     twin_seeds: int = TWIN_SEEDS,
     seed: int = 0,
@@ -63,6 +65,8 @@ def evaluate(
         Further scores: functions of `Embeddings` that return a number, higher for better. Their
         interval resamples influences of leaving a group out, and chance comes from permuting the
         label within groups.
+    pairs
+        Perturbations that are known to be related, a table of two columns, for the full suite.
     controls
         Names of controls; by default degenerate, statistical, structural and untrained ones. The
         untrained twin of a trained encoder is added unless `twin_seeds` is 0. All see the images
@@ -85,6 +89,10 @@ def evaluate(
     """
     if suite not in ("scores", "full"):
         raise ValueError(f"suite is {suite!r}, but must be 'scores' or 'full'")
+    if pairs is not None and suite != "full":
+        raise ValueError("pairs= is asked of by the full suite only: add suite='full'")
+    if pairs is not None and pairs.shape[1] != 2:
+        raise ValueError(f"pairs must be two columns, but there are {pairs.shape[1]}")
     if dataset is None:
         if not isinstance(encoder, Embeddings):
             raise ValueError("name a dataset: only embeddings bring a table of their own")
@@ -123,7 +131,7 @@ def evaluate(
     if suite == "full":
         from ._suite import diagnose  # as heavy as all its questions
 
-        study = Study(opened, spec, tuple(questions), contenders, seed, cache, progress)
+        study = Study(opened, spec, tuple(questions), contenders, seed, cache, progress, pairs)
         diagnostics = diagnose(study)
     return Result(
         encoder=subject,

@@ -39,6 +39,8 @@ class Study:
         Whether further embeddings are kept on disk.
     progress
         Called with what is being done, and how much of it is done of how much in all.
+    pairs
+        Perturbations that are known to be related, two columns.
     """
 
     dataset: Dataset
@@ -48,6 +50,7 @@ class Study:
     seed: int = 0
     cache: bool = True
     progress: Callable[[str, int, int], object] | None = None
+    pairs: pd.DataFrame | None = None
 
     @property
     def subject(self) -> str:

@@ -6,7 +6,8 @@ from threadpoolctl import threadpool_limits
 
 from ._diagnose_fit import alignment, domains, learning, readouts
 from ._diagnose_images import channels_left_out, drift, pathological, sweep
-from ._diagnose_nuisance import confounds, mixed, retrieval, robustness
+from ._diagnose_nuisance import confounds, mixed, robustness
+from ._diagnose_replicates import effects, relationships, retrieval
 from ._diagnose_space import agreement, space, variance
 from ._findings import Diagnostic
 from ._known_truth import factor_profile, known_truth, metric_validation
@@ -21,6 +22,8 @@ OF_EMBEDDINGS: tuple[Ask, ...] = (
     variance,
     confounds,
     retrieval,
+    effects,
+    relationships,
     robustness,
     mixed,
     alignment,

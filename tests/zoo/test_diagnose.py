@@ -1,5 +1,7 @@
 """The diagnostics of embeddings, asked of tables whose truth is known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,6 +9,7 @@ import pytest
 import zoo
 from zoo import _diagnose_fit as fit
 from zoo import _diagnose_nuisance as nuisance
+from zoo import _diagnose_replicates as replicates
 from zoo import _diagnose_space as space
 from zoo._contenders import Contender
 from zoo._study import Study
@@ -156,7 +159,7 @@ def test_what_is_constant_or_unknown_is_no_confounder():
 
 
 def test_retrieval_by_every_definition(known):
-    found = nuisance.retrieval(known)
+    found = replicates.retrieval(known)
     conditions = [
         "any negatives",
         "controls of the same plate",
@@ -170,6 +173,40 @@ def test_retrieval_by_every_definition(known):
         assert share["noise"].value < 0.1
     across = values(found, quantity="normalised mAP", condition=conditions[2])
     assert across["shortcut"].value < 0.1
+
+
+def test_effects_stand_beside_controls(known):
+    found = replicates.effects(known)
+    for quantity in ("consistency", "magnitude"):
+        by = values(found, quantity=quantity)
+        assert by["biology"].value > 3 * abs(by["biology"].reference)
+        share = values(found, quantity=f"share of dose with {quantity}")
+        assert share["biology"].value == 1
+        assert share["noise"].value <= 1 / 3  # of three doses beside the control
+    assert "24 controls" not in str(found.refused)
+    without = replicates.effects(study({"noise": noise(96)}, negative={}))
+    assert without.findings == ()
+    assert "No negative controls" in without.refused[0]
+
+
+def test_known_relationships_need_pairs_and_find_what_is_alike():
+    assert (
+        "No annotated pairs were given"
+        in replicates.relationships(study({"noise": noise(96)})).refused[0]
+    )
+    metadata = table()
+    metadata["gene"] = [f"G{i % 32}" for i in range(96)]
+    order = np.array([int(g[1:]) for g in metadata["gene"]])
+    module = np.eye(16)[order // 2] * 5 + noise(96, 16)  # genes 2k and 2k + 1 act alike
+    pairs = pd.DataFrame([(f"G{2 * k}", f"G{2 * k + 1}") for k in range(16)])
+    asked = study(
+        {"modules": module, "noise": noise(96)}, metadata, perturbation="gene", negative={}
+    )
+    found = replicates.relationships(replace(asked, pairs=pairs))
+    upper = values(found, quantity="recall in the upper tail")
+    assert upper["modules"].value == 1
+    assert upper["noise"].value < 0.3
+    assert upper["noise"].reference == 0.05
 
 
 def test_more_neighbours_than_items_are_refused():
@@ -205,7 +242,7 @@ def test_one_batch_is_said_and_nothing_is_scored():
         found = ask_(alone)
         assert found.findings == ()
         assert any("one value of batch only" in s for s in found.refused)
-    assert any("There is one batch only" in s for s in nuisance.retrieval(alone).refused)
+    assert any("There is one batch only" in s for s in replicates.retrieval(alone).refused)
 
 
 def test_alignment_takes_away_plates_and_is_shown_beside_raw():
