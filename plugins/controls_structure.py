@@ -1,151 +1,20 @@
-"""Where objects lie and how large they are: what remains of an image without its intensities.
+"""Where objects lie and how large they are: what remains of an image without its intensities."""
 
-Lengths are fractions of the image's side (the root of its area in pixels), areas fractions of its
-area, so that the numbers do not depend on the size in pixels.
-"""
-
-import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import ndimage, sparse, spatial
-from skimage.filters import threshold_otsu
-from skimage.segmentation import watershed
+from scipy import sparse, spatial
 
 import zoo
 
-Array = NDArray[np.float64]
+from .controls_objects import Array, Objects, find_objects
 
-SMOOTHING = 0.005  # sd of the Gaussian before the threshold, in sides
-SMALLEST = 2e-4  # smaller objects and smaller holes in objects are dropped, in areas
-NECK = 0.9  # touching objects are narrower between them than this share of the narrower one
-APART = 0.02  # centres of touching objects are at least this far apart, in sides
 PERCENTILES = (5, 25, 50, 75, 95)
 RIPLEY_RADII = (0.025, 0.05, 0.1, 0.2)
 NEIGHBOUR_RADII = (0.05, 0.1, 0.2)
-
-_NUCLEAR = (
-    re.compile(r"dna|dapi|hoechst|draq", re.IGNORECASE),
-    re.compile(r"nuc(?!leol)[a-z]*", re.IGNORECASE),  # a nucleolus is no nucleus
-)
-
-
-@dataclass(frozen=True)
-class Objects:
-    """What a segmentation found.
-
-    Parameters
-    ----------
-    points
-        Centres (row, column), `(n, 2)`, in sides from the upper left corner.
-    areas
-        `(n,)`, in areas of the image.
-    extent
-        Height and width of the image in sides; their product is 1.
-    """
-
-    points: Array
-    areas: Array
-    extent: tuple[float, float]
-
-    def __len__(self) -> int:
-        return len(self.areas)
-
-
-def nuclear_channel(stains: tuple[str, ...] | None) -> int | None:
-    """Position of the first channel with a DNA stain, else of one called nuclear, else None.
-
-    Whole words count, also in ``"OrigDNA"`` and ``"Hoechst33342"``: ``"ERSytoBleed"`` and
-    ``"RNA"`` name no nucleus.
-    """
-    for pattern in _NUCLEAR:
-        for position, stain in enumerate(stains or ()):
-            words = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", stain)
-            if any(pattern.fullmatch(word) for word in words):
-                return position
-    return None
-
-
-def segment(image: NDArray[np.floating], stains: tuple[str, ...] | None = None) -> Objects:
-    """Find bright objects by a threshold (Otsu 1979) and split those that touch.
-
-    The nuclear channel is used where the stains name one, otherwise the mean of the channels,
-    each brought to [0, 1] by its own minimum and maximum after smoothing: gain and offset of a
-    channel change nothing. A constant channel holds no object.
-
-    Parameters
-    ----------
-    image
-        `(C, H, W)`, finite.
-    stains
-        Names of the channels, where known.
-    """
-    height, width = image.shape[1:]
-    side = float(np.sqrt(height * width))
-    nuclear = nuclear_channel(stains)
-    chosen = image if nuclear is None else image[[nuclear]]
-    brightness = np.mean([_to_unit(plane, SMOOTHING * side) for plane in chosen], axis=0)
-    mask = brightness > threshold_otsu(brightness)  # nowhere, where brightness is constant
-    mask = _fill_small_holes(mask, SMALLEST * side**2)
-    labels = _split(mask, max(1, round(APART * side)))
-    counts = np.bincount(labels.ravel())
-    centres = np.stack(
-        [
-            np.bincount(labels.ravel(), at.ravel() + 0.5) / np.maximum(counts, 1)
-            for at in np.indices(labels.shape)
-        ],
-        axis=1,
-    )
-    counts[0] = 0  # the background
-    kept = np.flatnonzero(counts >= SMALLEST * side**2)
-    return Objects(centres[kept] / side, counts[kept] / side**2, (height / side, width / side))
-
-
-def _to_unit(plane: NDArray[np.floating], sd: float) -> Array:
-    if plane.min() == plane.max():  # smoothed, equal pixels could differ in the last bit
-        return np.zeros(plane.shape)
-    smooth: Array = ndimage.gaussian_filter(plane.astype(np.float64), sd)
-    smooth -= smooth.min()
-    smooth /= max(float(smooth.max()), float(np.finfo(np.float64).tiny))
-    return smooth
-
-
-def _fill_small_holes(mask: NDArray[np.bool_], smallest: float) -> NDArray[np.bool_]:
-    holes, _ = ndimage.label(~mask)
-    small = np.bincount(holes.ravel()) < smallest
-    filled: NDArray[np.bool_] = mask | small[holes]
-    return filled
-
-
-def _split(mask: NDArray[np.bool_], apart: int) -> NDArray[np.integer]:
-    """Label objects; those that touch are cut along the watersheds of the distance to the edge."""
-    depth = ndimage.distance_transform_edt(mask)
-    peaks = mask & (depth == ndimage.maximum_filter(depth, size=2 * apart + 1))
-    markers, count = ndimage.label(peaks)
-    parts, _ = ndimage.label(mask)
-    # A part in the shade of a deeper neighbour has no peak, yet it is an object of its own.
-    bare = ~np.isin(parts, parts[peaks]) & mask
-    markers[bare] = parts[bare] + count
-    return _join_without_neck(watershed(-depth, markers, mask=mask), depth)
-
-
-def _join_without_neck(labels: NDArray[np.integer], depth: Array) -> NDArray[np.integer]:
-    """Undo cuts that are no neck: a long object has several peaks, but stays wide between them."""
-    top = np.zeros(labels.max() + 1)
-    np.maximum.at(top, labels.ravel(), depth.ravel())
-    joined = []
-    for here, there in ((np.s_[:-1], np.s_[1:]), (np.s_[:, :-1], np.s_[:, 1:])):
-        a, b = labels[here], labels[there]
-        wide = np.minimum(depth[here], depth[there]) > NECK * np.minimum(top[a], top[b])
-        joined.append(np.stack([a, b])[:, wide & (a != b)])  # depth 0 joins no background
-    pairs = np.concatenate(joined, axis=1)
-    graph = sparse.coo_array((np.ones(pairs.shape[1]), pairs), shape=(len(top), len(top)))
-    merged = sparse.csgraph.connected_components(graph, directed=False)[1]
-    return np.where(labels > 0, merged[labels] + 1, 0)
 
 
 def spread(values: NDArray[np.floating] | list[float]) -> list[float]:
@@ -221,8 +90,7 @@ def describe_structure(objects: Objects) -> list[float]:
         return [float(len(objects)), *nothing * 3, 0.0, 0.0, *nothing, *neighbours, 0.0, 0.0]
 
     mesh = spatial.Delaunay(points)
-    corners = mesh.simplices
-    edges = np.unique(np.sort(corners[:, [[0, 1], [1, 2], [2, 0]]].reshape(-1, 2), axis=1), axis=0)
+    corners, edges = mesh.simplices, _edges(mesh)
     (ay, ax), (by, bx) = (points[corners[:, i]].T - points[corners[:, 0]].T for i in (1, 2))
     triangles = np.abs(ay * bx - ax * by) / 2
     degree, clustering = _graph(edges, len(objects))
@@ -240,11 +108,55 @@ def describe_structure(objects: Objects) -> list[float]:
     ]
 
 
+def describe_types(objects: Objects, kinds: int) -> list[float]:
+    """Neighbourhoods by type of object: 2 + `kinds` + pairs of kinds, and their number is fixed.
+
+    Share of each type; share of Delaunay edges between each pair of types (00, 01, …, 11, 12, …)
+    less what it would be on average were the types dealt out anew among the objects; entropy of
+    the types among an object's Delaunay neighbours, mean over objects, 1 for all types alike; share
+    of objects whose nearest other one is of their type. What needs neighbours is 0 without any.
+    """
+    n, types = len(objects), objects.types
+    if types is None:
+        raise ValueError("these objects have no types")
+    first, second = np.triu_indices(kinds)
+    if n == 0:
+        return [0.0] * (2 + kinds + len(first))
+    counts = np.bincount(types, minlength=kinds).astype(np.float64)
+    excess, entropy, alike = np.zeros(len(first)), 0.0, 0.0
+    if n > 1:
+        nearest = spatial.KDTree(objects.points).query(objects.points, k=2)[1]
+        own = nearest[:, 0] == np.arange(n)  # where points coincide, the other may come first
+        alike = float(np.mean(types[np.where(own, nearest[:, 1], nearest[:, 0])] == types))
+    if _spans_a_plane(objects.points):
+        edges = _edges(spatial.Delaunay(objects.points))
+        low, high = np.sort(types[edges], axis=1).T
+        seen = np.zeros((kinds, kinds))
+        np.add.at(seen, (low, high), 1 / len(edges))
+        both = np.outer(counts, counts)
+        np.fill_diagonal(both, counts * (counts - 1) / 2)
+        excess = (seen - both / (n * (n - 1) / 2))[first, second]
+        around = np.zeros((n, kinds))
+        for here, there in (edges.T, edges.T[::-1]):
+            np.add.at(around, (here, types[there]), 1)
+        around = around[around.sum(1) > 0]
+        shares = around / around.sum(1, keepdims=True)
+        logs = np.log(shares, out=np.zeros_like(shares), where=shares > 0)
+        entropy = float(-(shares * logs).sum(1).mean() / np.log(kinds)) if kinds > 1 else 0.0
+    return [*(counts / n).tolist(), *excess.tolist(), entropy, alike]
+
+
 def _spans_a_plane(points: Array) -> bool:
     if len(points) < 4:
         return False
     along, across = np.linalg.svd(points - points.mean(axis=0), compute_uv=False)
     return bool(across > 1e-6 * along)
+
+
+def _edges(mesh: spatial.Delaunay) -> NDArray[np.integer]:
+    sides = mesh.simplices[:, [[0, 1], [1, 2], [2, 0]]].reshape(-1, 2)
+    edges: NDArray[np.integer] = np.unique(np.sort(sides, axis=1), axis=0)
+    return edges
 
 
 def _graph(edges: NDArray[np.integer], n: int) -> tuple[Array, Array]:
@@ -274,7 +186,7 @@ def _cells_inside(objects: Objects) -> Array:
 
 
 class ObjectEncoder(zoo.Encoder):
-    """A segmentation and a description of what it found."""
+    """A description of the objects of an image, given by a mask or found by a threshold."""
 
     def __init__(self, spec: zoo.EncoderSpec, describe: Callable[[Objects], list[float]]) -> None:
         super().__init__(spec)
@@ -288,17 +200,53 @@ class ObjectEncoder(zoo.Encoder):
         tokens: bool = False,
         layer: int | None = None,
     ) -> zoo.Features:
-        """Segment and describe each image by itself."""
-        stains = batch.stains or (None,) * len(batch)
+        """Describe the objects of each image by itself."""
+        nothing = (None,) * len(batch)
         rows = [
-            self.describe(segment(image.float().cpu().numpy(), names))
-            for image, names in zip(batch.images(), stains, strict=True)
+            self.describe(
+                find_objects(
+                    image.float().cpu().numpy(),
+                    names,
+                    None if mask is None else mask.numpy(),
+                    types,
+                )
+            )
+            for image, names, mask, types in zip(
+                batch.images(),
+                batch.stains or nothing,
+                batch.masks or nothing,
+                batch.types or nothing,
+                strict=True,
+            )
         ]
         embedding = torch.tensor(rows, dtype=torch.float32, device=batch.planes.device)
         return zoo.Features(embedding, batch.counts)
 
 
+class TypedObjectEncoder(ObjectEncoder):
+    """The same for objects whose types are known, so many types and no more."""
+
+    needs_types = True
+
+    def __init__(self, spec: zoo.EncoderSpec) -> None:
+        self.kinds = int(spec.options["types"])
+        super().__init__(spec, lambda o: describe_structure(o) + describe_types(o, self.kinds))
+
+    def check_objects(
+        self, mask: NDArray[np.integer] | None, types: NDArray[np.int64] | None, item: str
+    ) -> None:
+        """Raise `ImageError`, naming `item`, without types or with more than the record says."""
+        super().check_objects(mask, types, item)
+        if types is not None and len(types) and int(types.max()) >= self.kinds:
+            raise zoo.ImageError(
+                f"{item} has an object of type {int(types.max())}, but {self.name} tells the types "
+                f"0 to {self.kinds - 1}: merge types beyond"
+            )
+
+
 def build(spec: zoo.EncoderSpec, *, weights: Path | None, seed: int) -> ObjectEncoder:
     """Build from the record; there is nothing to load and nothing random."""
-    describe = {"density": describe_density, "structure": describe_structure}
-    return ObjectEncoder(spec, describe[str(spec.options["statistics"])])
+    what = str(spec.options["statistics"])
+    if what == "types":
+        return TypedObjectEncoder(spec)
+    return ObjectEncoder(spec, {"density": describe_density, "structure": describe_structure}[what])

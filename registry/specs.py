@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 Role = Literal["encoder", "control"]
-ControlKind = Literal["untrained", "structural", "statistics", "degenerate"]
+ControlKind = Literal["untrained", "ablation", "structural", "statistics", "degenerate"]
 Scaling = Literal["auto", "range", "percentile", "instance", "none"]
 TaskKind = Literal["dose", "separation", "retrieval", "knn", "probe"]
 
@@ -152,7 +152,7 @@ class EncoderSpec:
     seeded
         Whether `zoo.load(seed=…)` changes the encoder: untrained networks and noise.
     role, control
-        A control names its kind.
+        A control names its kind; ``"ablation"`` is a trained encoder without one of its abilities.
     twin
         Name of the untrained encoder of the same architecture, where there is one.
     options
@@ -186,7 +186,7 @@ class EncoderSpec:
             raise ValueError(f"{self.name!r} is no encoder name: letters, digits and . _ / - only")
         _check_target(f"builder of {self.name}", self.builder)
         _check_choice("role", self.role, ("encoder", "control"))
-        kinds = ("untrained", "structural", "statistics", "degenerate")
+        kinds = ("untrained", "ablation", "structural", "statistics", "degenerate")
         if self.role == "control":
             _check_choice(f"control kind of {self.name}", self.control, kinds)
         elif self.control is not None:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         resolve_revision,
     )
 
+    from ._build import build, record
     from ._cache import cache_folder
     from ._compare import Comparison, compare
     from ._dataset import Dataset, Precomputed
@@ -58,6 +59,7 @@ _HOME = {
     "ImageBatch": "zoo._images",
     "Precomputed": "zoo._dataset",
     "Result": "zoo._result",
+    "build": "zoo._build",
     "cache_folder": "zoo._cache",
     "compare": "zoo._compare",
     "embed": "zoo._embed",
@@ -66,6 +68,7 @@ _HOME = {
     "load_state": "zoo._load",
     "read_image": "zoo._read",
     "read_profiles": "zoo._profiles",
+    "record": "zoo._build",
 }
 
 __all__ = [
@@ -100,6 +103,7 @@ __all__ = [
     "WeightsNotFoundError",
     "ZooError",
     "__version__",
+    "build",
     "cache_folder",
     "compare",
     "embed",
@@ -111,6 +115,7 @@ __all__ = [
     "near",
     "read_image",
     "read_profiles",
+    "record",
     "resolve_revision",
 ]
 

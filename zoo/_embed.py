@@ -255,10 +255,11 @@ def _encode_chunk(
             key = (encoder.spec.preprocessing, i)
             try:
                 if key not in prepared:
-                    planes, mask = encoder.prepare(images[i].pixels, names[i]), images[i].mask
-                    if mask is not None:
-                        mask = encoder.prepare_mask(mask, names[i])
-                    prepared[key] = planes, mask
+                    mask = images[i].mask
+                    prepared[key] = (
+                        encoder.prepare(images[i].pixels, names[i]),
+                        None if mask is None else encoder.prepare_mask(mask, names[i]),
+                    )
                 missing.append(i)
             except ZooError as error:
                 refused[i] = error

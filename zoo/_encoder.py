@@ -77,6 +77,8 @@ class Encoder(ABC):
     """Which of ``"attention"``, ``"channels"``, ``"layer"`` and ``"tokens"`` can be asked for."""
     equal_channels: bool = False
     """Whether all images must have the same number of channels, as when channels are joined."""
+    needs_types: bool = False
+    """Whether images without types of their objects are refused."""
     uses_channel_index: ClassVar[bool] = False
     """Whether a channel's place in an embedding matters, so that it may be given explicitly."""
 
@@ -242,10 +244,15 @@ class Encoder(ABC):
     def check_objects(
         self, mask: NDArray[Any] | None, types: NDArray[np.int64] | None, item: str
     ) -> None:
-        """Raise `ImageError`, naming `item`, unless these objects will do; any or none, by default.
+        """Raise `ImageError`, naming `item`, where this encoder needs other objects than these.
 
-        Asked for each image once mask and types are known to be sound.
+        Called for each image, once its mask and types are known to be sound or absent.
         """
+        if self.needs_types and types is None:
+            raise ImageError(
+                f"{item} has no types of objects, which {self.name} describes: give images with "
+                "mask and types, or take an encoder that needs none"
+            )
 
     def prepare(self, image: NDArray[Any] | Tensor, item: str) -> Tensor:
         """Apply the record's preprocessing to one checked image; `item` names it in messages."""

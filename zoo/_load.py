@@ -1,7 +1,6 @@
 """From a name to an encoder that is ready to encode."""
 
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -9,16 +8,14 @@ from zoo.registry import (
     ArchitectureMismatchError,
     EncoderSpec,
     Fetched,
-    PluginError,
     Preprocessing,
     Weights,
     WeightsNotFoundError,
     check_header,
     fetch,
-    registry,
-    resolve_target,
 )
 
+from ._build import build, record
 from ._encoder import Encoder
 
 
@@ -58,7 +55,7 @@ def load(
     ValueError
         `seed` for an encoder that is not seeded, `weights` for one that has none.
     """
-    spec = registry().encoder(name)
+    spec = record(name)
     if isinstance(dtype, str):
         dtype = getattr(torch, dtype, None)  # type: ignore[assignment]
     if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
@@ -68,9 +65,9 @@ def load(
         raise ValueError(f"{name} is not seeded: seed= is for untrained networks and noise")
     if weights is not None and spec.weights is None:
         raise ValueError(f"{name} has no weights to replace, so weights= says nothing")
-    record = Weights(path=Path(weights)) if weights is not None else spec.weights
-    fetched = _fetch(spec, record) if record is not None else None
-    encoder = _build(spec, weights=fetched.path if fetched else None, seed=seed or 0)
+    file = Weights(path=Path(weights)) if weights is not None else spec.weights
+    fetched = _fetch(spec, file) if file is not None else None
+    encoder = build(spec, weights=fetched.path if fetched else None, seed=seed or 0)
     if preprocessing is not None:
         encoder.with_preprocessing(preprocessing)
     if fetched is not None:
@@ -100,13 +97,6 @@ def _fetch(spec: EncoderSpec, weights: Weights) -> Fetched:
     except WeightsNotFoundError as error:
         twin = f"; the untrained network is {spec.twin!r}" if spec.twin else ""
         raise WeightsNotFoundError(f"{spec.name}: {error}{twin}") from error
-
-
-def _build(spec: EncoderSpec, **arguments: Any) -> Encoder:
-    encoder = resolve_target(spec.builder)(spec, **arguments)
-    if not isinstance(encoder, Encoder):
-        raise PluginError(f"{spec.builder} built {encoder!r}, which is no zoo.Encoder")
-    return encoder
 
 
 def load_state(model: torch.nn.Module, path: Path) -> None:

@@ -13,12 +13,15 @@ from scipy.spatial import ConvexHull
 from skimage.measure import label, regionprops
 from zoo.plugins import controls
 from zoo.plugins import controls_structure as structure
+from zoo.plugins.controls_objects import Objects, find_objects, nuclear_channel
 from zoo.plugins.controls_statistics import channel_correlations, plane_statistics
 
 import zoo
 
-NAMES = [spec.name for spec in controls.zoo_encoders()]
-RAGGED = [name for name in NAMES if name != "pixel-statistics"]
+TYPED = "cell-structure-typed"  # for images with types of objects only
+NAMES = [spec.name for spec in controls.zoo_encoders() if spec.name != TYPED]
+JOINED = {"pixel-statistics": 2 * 10 + 1, "texture": 2 * 64}  # columns for 2 channels
+RAGGED = [name for name in NAMES if name not in JOINED]
 SIDE = 96
 CENTRES = [(20, 20), (20, 60), (50, 35), (70, 75), (75, 20), (45, 80)]
 
@@ -42,7 +45,7 @@ def encode(name, images, **arguments):
 
 def objects_at(points, extent=(1.0, 1.0)):
     points = np.asarray(points, dtype=float).reshape(-1, 2)
-    return structure.Objects(points, np.full(len(points), 0.01), extent)
+    return Objects(points, np.full(len(points), 0.01), extent)
 
 
 def naive_spread(values):
@@ -60,7 +63,7 @@ def test_listing_imports_nothing_heavy():
     code = (
         "import sys; from zoo.plugins import controls; names = list(controls.zoo_encoders()); "
         "heavy = {'torch', 'timm', 'skimage', 'scipy', 'numpy'} & set(sys.modules); "
-        "sys.exit(f'imported {heavy}' if heavy or len(names) != 6 else 0)"
+        "sys.exit(f'imported {heavy}' if heavy or len(names) != 9 else 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -73,7 +76,7 @@ class TestEveryControl:
         assert spec.role == "control"
         embedding = zoo.load(name).encode([noise(0, 2, 40, 40)]).embedding
         assert embedding.dtype == torch.float32
-        assert embedding.shape == (1, spec.embedding_size or 2 * 10 + 1)
+        assert embedding.shape == (1, spec.embedding_size or JOINED[name])
 
     @pytest.mark.parametrize("side", [16, 40, 120])
     def test_degenerate_images_give_finite_numbers_of_one_width(self, name, side):
@@ -111,6 +114,15 @@ class TestEveryControl:
         assert not np.array_equal(first, second)
 
 
+@pytest.mark.parametrize("name", [*NAMES, TYPED])
+def test_every_named_column_is_there_once(name):
+    spec = zoo.record(name)
+    assert len(set(spec.columns)) == len(spec.columns)
+    assert len(spec.columns) in (0, spec.embedding_size)
+    assert bool(spec.columns) == (name not in JOINED and spec.control != "degenerate")
+    assert len(spec.summary) < 90
+
+
 @pytest.mark.parametrize("name", RAGGED)
 def test_takes_any_channel_counts(name):
     images = [noise(i, count, 32, 32) for i, count in enumerate((1, 3, 2, 7))]
@@ -119,9 +131,10 @@ def test_takes_any_channel_counts(name):
     assert np.array_equal(together, alone)
 
 
-def test_joined_channels_refuse_other_counts():
+@pytest.mark.parametrize("name", JOINED)
+def test_joined_channels_refuse_other_counts(name):
     with pytest.raises(zoo.ImageError, match="image 1 has 3"):
-        encode("pixel-statistics", [noise(0, 2, 32, 32), noise(1, 3, 32, 32)])
+        encode(name, [noise(0, 2, 32, 32), noise(1, 3, 32, 32)])
 
 
 class TestPixelStatistics:
@@ -200,13 +213,13 @@ class TestPixelStatistics:
     ],
 )
 def test_nuclear_channel(stains, position):
-    assert structure.nuclear_channel(stains) == position
+    assert nuclear_channel(stains) == position
 
 
 class TestSegmentation:
     def test_discs_against_regionprops(self):
         plane = discs(CENTRES)
-        found = structure.segment(plane[None])
+        found = find_objects(plane[None])
         drawn = regionprops(label(plane > 0))
         assert len(found) == len(drawn) == len(CENTRES)
         for region in drawn:
@@ -221,12 +234,12 @@ class TestSegmentation:
         plane = np.maximum(
             discs([(100, 90)], radius, 224), discs([(100, 90 + distance)], radius - 1, 224)
         )
-        assert len(structure.segment(plane[None])) == 2
+        assert len(find_objects(plane[None])) == 2
 
     def test_touching_discs_are_cut_between_them(self):
         touching = discs([(40, 30), (40, 45), (75, 70)], 8)
         assert label(touching > 0).max() == 2
-        found = structure.segment(touching[None])
+        found = find_objects(touching[None])
         assert len(found) == 3
         columns = sorted(found.points[:2, 1] * SIDE)
         assert columns == pytest.approx([30, 45.5], abs=1.5)  # the cut takes a cap off each
@@ -238,17 +251,17 @@ class TestSegmentation:
         across = columns * np.cos(angle) - rows * np.sin(angle)
         for length, width in ((10, 7), (20, 9), (25, 12), (30, 10), (30, 14)):
             plane = (along / length) ** 2 + (across / width) ** 2 <= 1
-            assert len(structure.segment(plane[None].astype(np.float32))) == 1
+            assert len(find_objects(plane[None].astype(np.float32))) == 1
 
     def test_thin_object_in_the_shade_of_a_thick_one_counts(self):
         plane = discs([(100, 100)], 40, 448)
         plane[85:115, 144:148] = 1
-        assert len(structure.segment(plane[None])) == label(plane > 0).max() == 2
+        assert len(find_objects(plane[None])) == label(plane > 0).max() == 2
 
     def test_image_need_not_be_square(self):
         plane = discs(CENTRES)[:80]
         side = math.sqrt(80 * SIDE)
-        found = structure.segment(plane[None])
+        found = find_objects(plane[None])
         assert found.extent == pytest.approx((80 / side, SIDE / side))
         expected = sorted(((y + 0.5) / side, (x + 0.5) / side) for y, x in CENTRES if y < 70)
         whole = [p for p in sorted(found.points.tolist()) if p[0] < 65 / side]
@@ -256,10 +269,10 @@ class TestSegmentation:
 
     def test_specks_and_small_holes_do_not(self):
         plane = discs([(100, 100)], 12, 224)
-        whole = structure.segment(plane[None])
+        whole = find_objects(plane[None])
         plane[99:102, 99:102] = 0
         plane[30:33, 30:33] = 1
-        spotted = structure.segment(plane[None])
+        spotted = find_objects(plane[None])
         assert len(whole) == len(spotted) == 1
         assert spotted.areas == pytest.approx(whole.areas, rel=0.02)  # other pixels, other Otsu
         assert spotted.points == pytest.approx(whole.points, abs=0.1 / 224)
@@ -269,8 +282,8 @@ class TestSegmentation:
         plane = discs(CENTRES, brightness=[0.5, 0.6, 0.7, 0.8, 0.9, 1.0]).astype(np.float64)
         plane += 0.05 * np.random.default_rng(0).random(plane.shape)
         other = discs([(30, 70), (60, 60)], brightness=[0.5, 1]).astype(np.float64)
-        before = structure.segment(np.stack([plane, other]))
-        after = structure.segment(np.stack([gain * plane + offset, other]))
+        before = find_objects(np.stack([plane, other]))
+        after = find_objects(np.stack([gain * plane + offset, other]))
         assert len(before) == 8
         assert np.array_equal(after.areas, before.areas)
         assert np.array_equal(after.points, before.points)
@@ -278,9 +291,9 @@ class TestSegmentation:
     def test_the_nuclear_channel_decides_where_it_is_known(self):
         dna, other = discs(CENTRES), discs([(30, 70), (60, 60)])
         image = np.stack([other, dna])
-        known = structure.segment(image, ("actin", "DNA"))
+        known = find_objects(image, ("actin", "DNA"))
         assert len(known) == 6
-        assert len(structure.segment(image)) == 8
+        assert len(find_objects(image)) == 8
         counts = zoo.load("object-density").encode(
             [image, image], stains=[("actin", "DNA"), None], preprocess=False
         )
@@ -288,7 +301,7 @@ class TestSegmentation:
 
     def test_black_channel_beside_another_changes_nothing(self):
         plane = discs(CENTRES)
-        alone, beside = (structure.segment(i) for i in (plane[None], np.stack([plane, 0 * plane])))
+        alone, beside = (find_objects(i) for i in (plane[None], np.stack([plane, 0 * plane])))
         assert np.array_equal(alone.points, beside.points)
 
     @pytest.mark.parametrize("name", ["object-density", "cell-structure"])

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 import zoo
-from zoo._cache import EmbeddingCache, cache_folder, image_hash
+from zoo._cache import EmbeddingCache, _modules, cache_folder, image_hash
 from zoo._dataset import Dataset
 from zoo._embed import embed_many
 from zoo._read import Image
@@ -463,3 +463,55 @@ def test_the_hash_is_of_everything_in_one_known_way():
     header = b"<u2(1, 3, 4)('DNA',)"
     wanted = hashlib.sha256(header + pixels.tobytes()).hexdigest()
     assert image_hash(Image(pixels, ("DNA",))) == wanted
+
+
+MASK = np.random.default_rng(0).integers(0, 3, (16, 18))
+MARKED = [
+    {"mask": MASK},
+    {"mask": MASK, "types": np.array([0, 1])},
+    {"mask": MASK, "types": np.array([1, 0])},
+    {"mask": MASK, "types": np.array([0, 1, 0])},
+    {"mask": MASK[::-1]},
+    {"mask": 0 * MASK},
+]
+
+
+@pytest.mark.parametrize("change", MARKED)
+def test_objects_count_where_they_are_given(folder, change):
+    some = images(3)
+    embed(some, Scaled(), EmbeddingCache())
+    changed = [replace(image, **change) for image in some]
+    assert embed(changed, Scaled(), EmbeddingCache())[1] == 3
+    assert embed(changed, Scaled(), EmbeddingCache())[1] == 0
+    assert embed(some, Scaled(), EmbeddingCache())[1] == 0
+
+
+def test_all_objects_are_told_apart():
+    image = images(1)[0]
+    assert len({image_hash(replace(image, **change)) for change in [{}, *MARKED]}) == 7
+
+
+def test_the_type_of_the_integers_of_a_mask_says_nothing():
+    image = images(1)[0]
+    hashes = {
+        image_hash(replace(image, mask=MASK.astype(dtype), types=np.array([0, 1], dtype)))
+        for dtype in ("u1", "i4", ">i8", "u8")
+    }
+    turned = np.asfortranarray(MASK)
+    hashes.add(image_hash(replace(image, mask=turned, types=np.array([0, 1]))))
+    assert len(hashes) == 1
+
+
+def test_the_code_of_an_encoder_inside_another_counts(tmp_path, monkeypatch):
+    # Outsiders' encoders inside ours: what is kept must not outlive their code either.
+    (tmp_path / "outsider_for_cache.py").write_text(
+        "import zoo\nclass Inner(zoo.Encoder):\n    forward = None\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    import outsider_for_cache
+
+    spec = zoo.EncoderSpec(name="inner", builder="m:f", summary="s")
+    outer = Scaled()
+    plain = _modules(outer)
+    outer.inner = outsider_for_cache.Inner(spec)
+    assert _modules(outer) == [*plain, "outsider_for_cache"]

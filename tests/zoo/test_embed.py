@@ -468,3 +468,141 @@ def test_stains_and_channel_counts_come_along_unless_the_table_says_them():
     table = pd.DataFrame({"image": ["a", "b"], "channels": ["x|y", "x"], "n_channels": [2, 1]})
     found = embed(Dataset("d", table, dataset(stained).read), Means()).metadata
     assert list(found.columns) == ["image", "channels", "n_channels"]
+
+
+class Objects(Means):
+    """How many pixels each image has in objects, the largest number, and the sum of types."""
+
+    def __init__(self, **arguments):
+        super().__init__(**arguments)
+        self.batches = []
+
+    def forward(self, batch, *, channels=False, tokens=False, layer=None):
+        self.batches.append(batch)
+        nothing = (None,) * len(batch)
+        rows = [
+            [
+                -1 if mask is None else int((mask > 0).sum()),
+                -1 if mask is None else int(mask.max()),
+                -1 if types is None else int(types.sum()),
+            ]
+            for mask, types in zip(batch.masks or nothing, batch.types or nothing, strict=True)
+        ]
+        return zoo.Features(torch.tensor(rows, dtype=torch.float32), batch.counts)
+
+
+def objects(i, side=8):
+    """A mask of i + 1 single pixels, numbered from 1."""
+    numbers = np.zeros((side, side), np.int32)
+    numbers.flat[: i + 1] = np.arange(1, i + 2)
+    return numbers
+
+
+def with_objects(i):
+    pixels = np.full((1, 8, 8), i, np.float32)
+    return Image(pixels, mask=objects(i), types=np.arange(i + 1))
+
+
+def test_masks_and_types_reach_the_encoder_in_order():
+    images = [with_objects(i) for i in range(40)]
+    images[3] = Image(images[3].pixels)
+    images[5] = Image(images[5].pixels, mask=objects(5))
+    found = embed(dataset(images), Objects()).matrix
+    wanted = [[i + 1, i + 1, i * (i + 1) // 2] for i in range(40)]
+    wanted[3], wanted[5] = [-1, -1, -1], [6, 6, -1]
+    assert found.tolist() == wanted
+
+
+def test_without_masks_batches_carry_nothing():
+    encoder = Objects()
+    embed(dataset([image(i) for i in range(5)]), encoder)
+    assert all(b.masks == b.types == () for b in encoder.batches)
+
+
+@pytest.mark.parametrize("record", [{"crop": 4}, {"resize": 4, "crop": None}])
+def test_masks_are_prepared_as_their_image_is(record):
+    mask = np.zeros((8, 8), np.uint16)
+    mask[:2], mask[3:5, 3:5], mask[7] = 1, 2, 3
+    record = zoo.Preprocessing(**{"scaling": "none", "resize": None, "min_side": 4, **record})
+    image = Image(np.ones((2, 8, 8), np.float32), mask=mask, types=np.array([5, 6, 7]))
+    encoder = Objects(preprocessing=record)
+    through_dataset = embed(dataset([image]), encoder).matrix
+    directly = encoder.encode([image.pixels], masks=[mask], types=[image.types]).embedding
+    assert through_dataset.tolist() == directly.tolist()
+    first, second = encoder.batches
+    assert first.masks[0].shape == (4, 4)
+    assert torch.equal(first.masks[0], second.masks[0])
+    # A crop keeps the middle object only; halving takes rows 1, 3, 5, 7 and columns 1, 3, 5, 7.
+    rows = [slice(2, 6)] * 2 if "crop" in str(record) else [slice(1, None, 2)] * 2
+    assert first.masks[0].tolist() == mask[tuple(rows)].tolist()
+    assert first.types[0].tolist() == [5, 6, 7]
+
+
+def test_masks_are_prepared_once_for_encoders_that_prepare_alike(monkeypatch):
+    prepared = []
+    ours = Objects.prepare_mask
+    monkeypatch.setattr(
+        Objects, "prepare_mask", lambda self, m, item: prepared.append(item) or ours(self, m, item)
+    )
+    embed_many(dataset([with_objects(0), image(1)]), [Objects(name="a"), Objects(name="b")])
+    assert prepared == ["0.tif"]
+
+
+BAD_OBJECTS = {
+    "shape": ({"mask": objects(2, 9)}, "the mask of 5.tif has the shape (9, 9), but the image"),
+    "bool": ({"mask": objects(2) > 0}, "the mask of 5.tif holds bool values"),
+    "float": ({"mask": objects(2) / 2}, "the mask of 5.tif holds float64 values"),
+    "negative": ({"mask": -objects(2)}, "the mask of 5.tif holds -3"),
+    "few types": ({"mask": objects(2), "types": np.array([1])}, "5.tif has objects up to number 3"),
+    "no mask": ({"types": np.array([1])}, "5.tif has types of objects, but no mask"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_OBJECTS)
+def test_a_bad_mask_is_an_error_that_names_it_or_left_out(kind):
+    arguments, message = BAD_OBJECTS[kind]
+    images = [with_objects(i) for i in range(7)]
+    images[5] = Image(images[5].pixels, **arguments)
+    with pytest.raises(zoo.ImageError) as caught:
+        embed(dataset(images), Objects())
+    assert str(caught.value).startswith(message)
+    found = embed(dataset(images), Objects(), on_error="skip")
+    assert [item for item, _ in found.failures] == ["5.tif"]
+    assert found.matrix[:, 0].tolist() == [1, 2, 3, 4, 5, 7]
+
+
+def test_encode_names_the_image_of_a_bad_mask_and_wants_one_entry_for_each():
+    encoder, pixels = Objects(), [np.ones((1, 8, 8), np.float32)] * 2
+    with pytest.raises(zoo.ImageError, match=r"^the mask of image 1 holds bool values"):
+        encoder.encode(pixels, masks=[objects(1), objects(1) > 0])
+    for arguments in ({"masks": [None]}, {"types": [None] * 3}):
+        with pytest.raises(ValueError, match="entries for 2 images"):
+            encoder.encode(pixels, **arguments)
+    given = encoder.encode(pixels, masks=[objects(1), None], types=[[0, 3], None])
+    assert given.embedding.tolist() == [[2, 2, 3], [-1, -1, -1]]
+    packed = encoder.batches[-1]
+    assert encoder.encode(packed).embedding.tolist() == given.embedding.tolist()
+    with pytest.raises(ValueError, match="carries its own masks"):
+        encoder.encode(packed, masks=[None, None])
+
+
+def test_an_encoder_that_needs_types_leaves_out_images_without():
+    images = [with_objects(i) for i in range(4)]
+    images[2] = Image(images[2].pixels, mask=images[2].mask)
+    encoder = Objects()
+    encoder.needs_types = True
+    found = embed(dataset(images), encoder, on_error="skip")
+    assert found.matrix[:, 0].tolist() == [1, 2, 4]
+    assert found.failures[0][1].startswith("2.tif has no types of objects, which means describes")
+
+
+def test_images_with_other_masks_have_rows_of_their_own_in_the_cache(cache):
+    encoder = Objects()
+    encoder.from_registry = True
+    pixels = np.ones((1, 8, 8), np.float32)
+    images = [Image(pixels, mask=objects(i)) for i in range(3)] + [Image(pixels)]
+    first = embed(dataset(images), encoder).matrix
+    again = embed(dataset(images[::-1]), encoder).matrix
+    assert len(encoder.batches) == 1
+    assert first[:, 0].tolist() == [1, 2, 3, -1]
+    assert np.array_equal(again, first[::-1])

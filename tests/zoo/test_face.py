@@ -11,8 +11,8 @@ AccessDeniedError ArchitectureMismatchError Attention Comparison DataError Datas
 DatasetSpec Diagnostic Embeddings Encoder EncoderFamily EncoderSpec EvaluationError
 Features Finding Image ImageBatch ImageError IntegrityError MissingExtraError
 PluginError Precomputed Preprocessing Result Task UnknownNameError Weights WeightsError
-WeightsNotFoundError ZooError __version__ cache_folder compare embed evaluate fetch
-hookimpl load load_state near read_image read_profiles resolve_revision
+WeightsNotFoundError ZooError __version__ build cache_folder compare embed evaluate fetch
+hookimpl load load_state near read_image read_profiles record resolve_revision
 """
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import zoo
-from zoo._images import ImageBatch, check_image, check_stains
+from zoo._images import ImageBatch, check_image, check_objects, check_stains
 
 DTYPES = ("u1", "u2", "u4", "i2", "i4", "i8", "f2", "f4", "f8", ">u2", ">f4")
 
@@ -145,5 +145,81 @@ def test_a_batch_holds_ragged_images_without_padding():
     ],
 )
 def test_parts_of_a_batch_that_do_not_fit_are_refused(changes, message):
+    with pytest.raises(zoo.ImageError, match=message):
+        batch(**changes)
+
+
+def mask(**changes):
+    """A sound mask of a 4 × 6 image with two objects."""
+    numbers = np.zeros((4, 6), changes.get("dtype", np.int64))
+    numbers[1, 1:3], numbers[3, 4] = 1, 2
+    return numbers
+
+
+@pytest.mark.parametrize("dtype", ["u1", "i2", "u4", "i8", "u8", ">i4"])
+def test_masks_and_types_keep_their_values(dtype):
+    found, types = check_objects(mask(dtype=dtype), np.array([3, 0], dtype), (4, 6), "x")
+    assert found.tolist() == mask().tolist()
+    assert types.tolist() == [3, 0]
+    assert types.dtype == np.int64
+
+
+def test_masks_may_be_tensors_or_lists_or_absent():
+    for given in (torch.from_numpy(mask()), mask().tolist()):
+        assert check_objects(given, [0, 1], (4, 6), "x")[0].tolist() == mask().tolist()
+    assert check_objects(None, None, (4, 6), "x") == (None, None)
+    assert check_objects(mask(), None, (4, 6), "x")[1] is None
+
+
+def test_an_image_without_objects_has_no_types_and_more_types_than_objects_are_fine():
+    assert check_objects(0 * mask(), [], (4, 6), "x")[1].tolist() == []
+    assert check_objects(mask(), [1, 0, 5], (4, 6), "x")[1].tolist() == [1, 0, 5]
+
+
+@pytest.mark.parametrize(
+    ("numbers", "types", "message"),
+    [
+        (mask()[:3], None, r"the mask of well B07 has the shape \(3, 6\).* has 4 × 6 pixels"),
+        (mask()[None], None, r"the mask of well B07 has the shape \(1, 4, 6\)"),
+        (mask() > 0, None, "the mask of well B07 holds bool values.* by integers"),
+        (mask() / 2, None, "the mask of well B07 holds float64 values"),
+        (torch.from_numpy(mask()).float(), None, "the mask of well B07 holds float32 values"),
+        (mask() - 1, None, "the mask of well B07 holds -1"),
+        (mask().astype("u8") + 2**63, None, "the mask of well B07 holds 9223372036854775810"),
+        ([[1, 2], [3]], None, "the mask of well B07 cannot be read as an array"),
+        ("labels.tif", None, "the mask of well B07 holds <U10 values"),
+        (mask(), [1], "well B07 has objects up to number 2, but types of 1 only"),
+        (mask(), [], "well B07 has objects up to number 2, but types of 0 only"),
+        (mask(), [0.0, 1.0], "the types of well B07 holds float64"),
+        (mask(), [0, -1], "the types of well B07 holds -1"),
+        (mask(), [[0, 1]], r"the types of well B07 have the shape \(1, 2\)"),
+        (None, [0, 1], "well B07 has types of objects, but no mask"),
+    ],
+)
+def test_bad_masks_are_refused_by_name_in_one_sentence(numbers, types, message):
+    with pytest.raises(zoo.ImageError, match=f"^{message}") as caught:
+        check_objects(numbers, types, (4, 6), "well B07")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_batch_carries_masks_and_types_for_those_that_have_them():
+    assert batch().masks == batch().types == ()
+    found = batch(masks=(torch.from_numpy(mask()), None), types=(np.array([0, 1]), None))
+    assert found.masks[0][3, 4] == 2
+    assert found.types[1] is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"masks": (None,)}, "2 images, but masks of 1"),
+        ({"types": (None,) * 3}, "2 images, but types of 3"),
+        ({"masks": (None, torch.zeros(4, 6))}, "mask of image 1 must be an int64 tensor"),
+        ({"masks": (None, torch.zeros(4, 5, dtype=torch.int64))}, r"mask of image 1 .*\(4, 5\)"),
+        ({"masks": (None, torch.from_numpy(mask() - 1))}, "mask of image 1 holds -1"),
+        ({"types": (np.array([1]), None)}, "image 0 has types of objects, but no mask"),
+    ],
+)
+def test_masks_of_a_batch_that_do_not_fit_are_refused(changes, message):
     with pytest.raises(zoo.ImageError, match=message):
         batch(**changes)

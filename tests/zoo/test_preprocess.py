@@ -8,7 +8,7 @@ import torch
 from torchvision.transforms import v2
 
 import zoo
-from zoo._preprocess import prepare, scale
+from zoo._preprocess import prepare, prepare_mask, scale
 
 PLAIN = {"resize": None, "crop": None}
 # float32 resolves 6e-8 near 1; interpolation sums a handful of such terms.
@@ -279,3 +279,50 @@ def test_a_channel_with_a_few_bright_pixels_keeps_them():
     found = prepare(sparse, record, "image")
     assert float(found[0, 3, 4]) == 1.0
     assert float(found.sum()) == 1.0
+
+
+def numbered(shape, seed=0):
+    return np.random.default_rng(seed).integers(0, 50, shape)
+
+
+@pytest.mark.parametrize("size", [*SIZES, (224, 224), (16, 16)])
+def test_masks_take_the_nearest_number_where_pixels_are_resized_and_cropped(size):
+    mask = numbered(size)
+    record = zoo.Preprocessing()
+    # torch's "nearest-exact" lines centres up as antialiased resizing does; "nearest" does not.
+    height, width = size
+    short = min(size)
+    resized = (int(256 * height / short), int(256 * width / short))
+    wanted = torch.nn.functional.interpolate(
+        torch.from_numpy(mask)[None, None].double(), size=resized, mode="nearest-exact"
+    )
+    wanted = v2.CenterCrop(224)(wanted)[0, 0].long()
+    found = prepare_mask(mask, record, "x")
+    assert found.dtype == torch.int64
+    assert found.shape == prepare(mask[None].astype("u1"), record, "x").shape[1:]
+    # Where a centre falls on an edge between two pixels, float32 of torch may take the other one.
+    assert (found != wanted).double().mean() < 0.01
+
+
+@pytest.mark.parametrize("record", [{}, {"resize": 48, "crop": 40}, {"resize": None, "crop": 30}])
+@pytest.mark.parametrize("size", [(60, 90), (91, 60), (64, 64)])
+def test_a_mask_lies_on_its_image_after_preparing(record, size):
+    mask = np.zeros(size, int)
+    mask[20:45, 25:50] = 7
+    record = zoo.Preprocessing(scaling="range", **record)
+    pixels = prepare((mask > 0)[None].astype("f4"), record, "x")[0]
+    found = prepare_mask(mask, record, "x")
+    assert found.unique().tolist() == [0, 7]
+    # Only pixels on an edge are between 0 and 1, and these belong to the side they are nearer to.
+    assert ((pixels > 0.5) == (found > 0)).double().mean() > 0.99
+    assert ((pixels == 1) & (found == 0)).sum() == 0
+    assert ((pixels == 0) & (found == 7)).sum() == 0
+
+
+def test_a_mask_that_is_not_resized_is_itself():
+    mask = numbered((30, 40)).astype(np.uint16)
+    assert prepare_mask(mask, zoo.Preprocessing(**PLAIN), "x").tolist() == mask.tolist()
+    cut = prepare_mask(mask, zoo.Preprocessing(resize=None, crop=20), "x")
+    assert cut.tolist() == mask[5:25, 10:30].tolist()
+    with pytest.raises(zoo.ImageError, match=r"^well B07 is 30 × 40 pixels, too small to crop 32"):
+        prepare_mask(mask, zoo.Preprocessing(resize=None, crop=32), "well B07")
