@@ -257,11 +257,11 @@ def _by_layer(
     last = {p for p in ("channels", "tokens") if p in encoder.can_give}
     if "layer" not in encoder.can_give:
         refused.append(f"{encoder.name} cannot be read at other layers than its last.")
-        layers: list[int] = []
+        layers: list[int | None] = [None] * bool(last)
     else:
         depth = _depth(encoder, dataset[0])
-        layers = sorted({int(k) for k in np.linspace(1, depth, min(LAYERS, depth)).round()})
-    for layer in layers or [None] * bool(last):
+        layers = list(dict.fromkeys(map(round, np.linspace(1, depth, min(LAYERS, depth)))))
+    for layer in layers:
         rows = _pooled(encoder, dataset, layer, last)
         where = f"layer {layer}" if layer is not None else "last layer"
         for pooling, matrix in rows.items():
