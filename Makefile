@@ -1,7 +1,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-SOURCES := $(shell find zoo kernels plugins registry -name '*.py' -o -name '*.j2')
+SOURCES := $(shell find zoo kernels plugins registry -name '*.py' -o -name '*.j2' -o -name '*.js')
 
 .PHONY: help setup test lint types wheel demo bench readme clean
 

@@ -13,7 +13,7 @@ from zoo._read import Image
 from zoo._tasks import answer, ask, folds, neighbour_labels, permute, probe_labels, ridge
 from zoo._verdict import estimate, judge, resamples
 
-SMALL = Dials(plates=4, doses=3, replicates=2, cells=8)
+SMALL = Dials(rises={"translocation": 1}, plates_count=4, doses=3, replicates=2, cells=8)
 
 
 def spec(*tasks, **changes):
@@ -206,7 +206,7 @@ def test_planted_biology_is_found_and_trivial_controls_do_not_have_it(phantom_sp
 
 
 def test_a_shortcut_alone_lets_no_encoder_beat_the_controls(phantom_spec):
-    dials = Dials(translocation=0, density_shortcut=3.0, plates=6, doses=4, replicates=2)
+    dials = Dials(rises={"density": 1}, plates_count=6, doses=4, replicates=2)
     plate = make(phantom_spec, dials)
     result = zoo.evaluate(oracle(), plate, controls=FAST)
     assert "beats all controls" not in [v.outcome for v in result.verdicts], result
@@ -416,3 +416,25 @@ def test_a_split_that_separates_a_group_is_refused():
     torn = [(np.arange(2, 24), np.arange(2))]  # row A has items on both sides
     with pytest.raises(zoo.EvaluationError, match=r"separates members of 1 group\(s\).* A$"):
         answer(question, matrix, splits=torn)
+
+
+def test_copies_across_groups_are_said():
+    metadata = table(rows=8)
+    matrix = np.random.default_rng(0).normal(size=(32, 4)).astype("f4")
+    clean = zoo.Embeddings(matrix, metadata, {"encoder": "mine"})
+    assert zoo.evaluate(clean, label="dose", group="row").doubts == ()
+    matrix = matrix.copy()
+    matrix[4] = matrix[0]  # rows A and B
+    matrix[2] = matrix[1]  # both in row A
+    copied = zoo.Embeddings(matrix, metadata, {"encoder": "mine"})
+    result = zoo.evaluate(copied, label="dose", group="row")
+    assert result.doubts[0].startswith("4 of 32 items have the very embedding of another")
+    assert result.doubts[1].startswith("1 time(s) such twins lie in different rows")
+    assert result.doubts[1] in " ".join(str(result).split())
+
+
+def test_fewer_items_than_neighbours_are_named_by_the_score():
+    metadata = table(rows=2, doses=2)
+    question = ask(TASKS["knn"], metadata, "row")
+    score = answer(question, np.random.default_rng(0).normal(size=(4, 3)))[0]
+    assert score.metric == "2-NN balanced accuracy"
