@@ -119,7 +119,7 @@ def _factors(diagnostic: Diagnostic, subject: str) -> "Figure":
         values = np.array([[by.get((c, q), np.nan) for q in factors] for c in contenders])
         _heat(ax, values, contenders, factors)
         ax.set_title(kind, fontsize=11, loc="left")
-        _embolden(ax, contenders, subject)
+    _embolden(axes[0], contenders, subject)
     return figure
 
 
@@ -171,8 +171,9 @@ def _taken_away(diagnostic: Diagnostic, subject: str) -> "Figure":
     conditions = _unique(f.condition for f in found)
     columns = min(3, len(quantities))
     lines = -(-len(quantities) // columns)
-    figure, axes = canvas(11, lines * (0.8 + 0.25 * len(conditions)), lines, columns, sharey=True)
+    figure, axes = canvas(11, lines * (1.0 + 0.25 * len(conditions)), lines, columns, sharey=True)
     heights = {c: h for h, c in enumerate(reversed(conditions))}
+    axes[0].set_ylim(-0.6, len(conditions) - 0.4)
     for ax, quantity in zip(axes, quantities, strict=False):
         for f in found:
             if f.quantity == quantity:
@@ -334,9 +335,9 @@ def _cell(finding: Finding | None) -> dict[str, str] | None:
 
 
 def number(value: float) -> str:
-    """Two decimals; more where that would be 0, fewer for large numbers; a dash for none."""
+    """Two decimals, none for large numbers; a dash for no number."""
     if not np.isfinite(value):
         return "–"
-    if value != 0 and abs(value) < 0.005:
-        return f"{value:.1g}".replace("-", "−")
+    if abs(value) < 0.005:
+        return "0.00"
     return (f"{value:.0f}" if abs(value) >= 100 else f"{value:.2f}").replace("-", "−")

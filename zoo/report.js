@@ -35,7 +35,7 @@
     return [low - margin, high + margin];
   };
   const marks = data.captions.map((_, i) => make("path", { "data-i": i, class: "point", stroke: "white", "stroke-width": 0.8 }));
-  let places = [], current = -1;
+  let places = [], current = -1, mouse = [];
 
   function lay() {
     const { x, y, axes } = data.views[Math.max(view.selectedIndex, 0)];
@@ -139,6 +139,10 @@
     return best;
   };
   const follow = (event) => {
+    // The page moves under a mouse at rest, as when keys are used.
+    const rests = event.type === "pointermove" && event.clientX === mouse[0] && event.clientY === mouse[1];
+    mouse = [event.clientX, event.clientY];
+    if (rests) return;
     const i = nearest(event);
     if (i < 0) hide(); else if (i !== current) show(i);
   };

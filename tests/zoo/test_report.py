@@ -10,9 +10,11 @@ import pytest
 
 import zoo
 from tests.support import chromium
+from zoo import _report_map
 from zoo._report_figures import number, tables
 from zoo._report_map import captions, map_data, principal_components, spread_out
 
+REAL_UMAP = _report_map.umap_points
 SECTIONS = (
     *["factors", "truth", "invariance", "pathological", "channels", "geometry", "agreement"],
     *["variance", "confounds", "retrieval", "effects", "relationships", "robustness", "mixing"],
@@ -96,8 +98,16 @@ def result():
     return replace(found, diagnostics=asked, absent={"timm:x": "no weights"}, doubts=("Doubt.",))
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _quick_umap():
+    """UMAP is compiled anew in every process, which takes longer than all tests here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_report_map, "umap_points", lambda m: principal_components(m)[0][:, ::-1])
+        yield
+
+
 @pytest.fixture(scope="module")
-def page(result, tmp_path_factory):
+def page(result, tmp_path_factory, _quick_umap):
     path = tmp_path_factory.mktemp("report") / "index.html"
     result.to_html(path)
     return path
@@ -147,8 +157,8 @@ def test_the_quick_suite_and_embeddings_without_images_have_a_page(result, tmp_p
 
 
 def test_numbers_read_well():
-    assert [number(v) for v in (0.123, -0.5, 0.0004, 1234.6, 0.0, float("nan"))] == [
-        *["0.12", "−0.50", "0.0004", "1235", "0.00", "–"]
+    assert [number(v) for v in (0.123, -0.5, -0.0004, 1234.6, 0.0, float("nan"))] == [
+        *["0.12", "−0.50", "0.00", "1235", "0.00", "–"]
     ]
 
 
@@ -160,6 +170,18 @@ def test_tables_have_contenders_down_and_what_varies_across():
     assert several[0]["title"] == "dose, Spearman ρ"
     assert several[0]["columns"] == ["raw", "turned by 90°"]
     assert several[0]["rows"][0]["cells"][0]["small"].endswith("chance 0.50")
+
+
+def test_umap_keeps_clusters_apart_and_is_the_same_each_time():
+    pytest.importorskip("umap")
+    rng = np.random.default_rng(0)
+    side = np.repeat([0, 1], 15)
+    rows = rng.normal(size=(30, 4)) + 30 * side[:, None]
+    points = REAL_UMAP(rows)
+    centres = [points[side == s].mean(0) for s in (0, 1)]
+    spread = max(points[side == s].std() for s in (0, 1))
+    assert np.linalg.norm(centres[0] - centres[1]) > 3 * spread
+    np.testing.assert_array_equal(points, REAL_UMAP(rows))
 
 
 def test_many_items_are_thinned_out_evenly_and_said(result):
@@ -218,6 +240,7 @@ def test_a_browser_hovers_a_point_and_switches_the_colouring(page):
         assert browser.run(before) != first
         # A name that is markup is shown as the text it is.
         assert browser.run(choose.format(4)).startswith(NASTY)
+        browser.hover(1, 1)
         browser.run("document.querySelector('#map svg').focus()")
         browser.press("ArrowRight")
         assert not browser.run(f"{tip}.hidden")
