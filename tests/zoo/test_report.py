@@ -241,7 +241,7 @@ def test_a_browser_hovers_a_point_and_switches_the_colouring(page):
         # A name that is markup is shown as the text it is.
         assert browser.run(choose.format(4)).startswith(NASTY)
         browser.hover(1, 1)
-        browser.run("document.querySelector('#map svg').focus()")
+        browser.run("document.querySelector('#map > svg').focus()")
         browser.press("ArrowRight")
         assert not browser.run(f"{tip}.hidden")
         browser.press("Escape")
