@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from zoo.registry import Task
 
+import zoo
 from zoo._tasks import Question, Score, answer, ask
 from zoo._verdict import DRAWS, Estimate, estimate, interval, judge, resamples
 
@@ -143,3 +144,43 @@ def test_seeds_are_averaged():
     draws = resamples(np.arange(5))
     scores = [Score("m", lambda i, c=c: c, np.zeros(1)) for c in (0.2, 0.4)]
     assert estimate(scores, draws, question(np.arange(5))).value == pytest.approx(0.3)
+
+
+def test_permuted_labels_are_rarely_said_to_beat_all_controls(monkeypatch):
+    """Batch effects, strong structure and all: only the labels mean nothing."""
+    from zoo import _verdict
+    from zoo._contenders import Contender
+    from zoo._scores import score
+
+    monkeypatch.setattr(_verdict, "DRAWS", 200)
+    rng = np.random.default_rng(0)
+    plates = np.repeat(np.arange(8), 6)
+    table = pd.DataFrame({"plate": plates, "dose": np.tile(np.arange(6), 8)})
+    signal = np.c_[np.eye(6)[table["dose"]] * 3, np.eye(8)[plates] * 5]
+    matrices = {
+        "seeing": signal + rng.normal(size=signal.shape),
+        "noise": rng.normal(size=(48, 5)),
+        "plates": np.eye(8)[plates] + 0.1 * rng.normal(size=(48, 8)),
+    }
+    contenders = {
+        name: Contender(
+            zoo.EncoderSpec(name=name, builder="m:f", summary="s"),
+            (zoo.Embeddings(rows.astype("f4"), table, {}),),
+        )
+        for name, rows in matrices.items()
+    }
+    tasks = [zoo.Task(kind=k, target="dose", title="dose") for k in ("dose", "knn")]
+
+    def praised(metadata, seed):
+        questions = [ask(task, metadata, "plate") for task in tasks]
+        rows = score(questions, contenders, seed)
+        return [r.verdict.outcome == "beats all controls" for r in rows]
+
+    assert any(praised(table, 0)), "with its own labels it is praised"
+    found = []
+    for seed in range(100):
+        order = table.groupby("plate")["dose"].transform(
+            lambda v, seed=seed: np.random.default_rng([seed, v.index[0]]).permutation(v)
+        )
+        found += praised(table.assign(dose=order), seed)
+    assert np.mean(found) <= 0.05
