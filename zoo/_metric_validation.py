@@ -349,10 +349,11 @@ def _said(metrics: Mapping[str, Sequence[Finding]]) -> tuple[str, ...]:
         if parts:
             said.append(f"{beginning}: {'; '.join(parts)}.")
     if lucky:
-        rates = ", ".join(f"“{name}” {rate:.0%}" for name, rate in lucky.items())
+        rates = ", ".join(f"“{name}” {100 * rate:.0f} %" for name, rate in lucky.items())
         said.append(
             "Replicates that share a plate are not independent, and diagnostic metrics pass noise "
-            f"by luck more often than the {LEVEL:.0%} that independent ones would, up to: {rates}."
+            f"by luck more often than the {100 * LEVEL:.0f} % that independent ones would, up to: "
+            f"{rates}."
         )
     return tuple(said)
 

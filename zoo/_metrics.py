@@ -44,6 +44,57 @@ def balanced_accuracy(truth: Array, predicted: Array) -> float:
     return float((np.bincount(codes, weights=hit) / np.bincount(codes)).mean())
 
 
+def macro_f1(truth: Array, predicted: Array) -> float:
+    """Mean over the classes in `truth` of F1 = 2 hits/(predicted + present), in [0, 1].
+
+    A prediction of a class that `truth` lacks counts against the class that it missed only, where
+    scikit-learn by default also takes the mean over that class, at 0.
+    """
+    names, codes = np.unique(truth, return_inverse=True)
+    places = np.searchsorted(names, predicted).clip(max=len(names) - 1)
+    known = names[places] == predicted
+    hits = np.bincount(codes, weights=known & (places == codes), minlength=len(names))
+    claimed = np.bincount(places[known], minlength=len(names))
+    return float((2 * hits / (claimed + np.bincount(codes))).mean())
+
+
+def majority_baseline(truth: Array) -> dict[str, float]:
+    """Scores of always predicting the most frequent class of `truth`; the first, if several are.
+
+    Returns
+    -------
+    dict
+        ``"accuracy"``, ``"balanced accuracy"`` and ``"macro-F1"``; 1 for one class.
+    """
+    _, counts = np.unique(truth, return_counts=True)
+    if not len(counts):
+        raise ValueError("There is no item, and hence no majority")
+    share = float(counts.max() / counts.sum())
+    return {
+        "accuracy": share,
+        "balanced accuracy": 1 / len(counts),
+        "macro-F1": 2 * share / (1 + share) / len(counts),
+    }
+
+
+def z_prime(positive: Array, negative: Array) -> float:
+    """Z' = 1 − 3(s₊ + s₋)/|m₊ − m₋| of two controls (Zhang, Chung and Oldenburg 1999), at most 1.
+
+    Standard deviations have n − 1. NaN where a side has fewer than two values or one that is not
+    finite, and where all values are the same; −∞ where only the means are.
+    """
+    sides = [np.asarray(side, np.float64) for side in (positive, negative)]
+    if any(side.ndim != 1 for side in sides):
+        raise ValueError("Z' compares single values of controls: give two vectors")
+    if any(len(side) < 2 or not np.isfinite(side).all() for side in sides):
+        return float("nan")
+    spread = sum(float(side.std(ddof=1)) for side in sides)
+    window = abs(float(sides[0].mean() - sides[1].mean()))
+    if window == 0:
+        return float("nan") if spread == 0 else float("-inf")
+    return 1.0 - 3.0 * spread / window
+
+
 def standardise(seen: Array, unseen: Array) -> tuple[Array, Array]:
     """Centre and scale features by the mean and sd of `seen`.
 
@@ -117,6 +168,19 @@ def expected_precision(positives: int, total: int) -> float:
         return 1.0
     harmonic = float((1.0 / np.arange(1, total + 1)).sum())
     return ((positives - 1) / (total - 1) * (total - harmonic) + harmonic) / total
+
+
+def normalised_precision(precision: Array, chance: Array) -> Array:
+    """(AP − μ0)/(1 − μ0): 0 at chance and 1 if perfect; NaN where chance is perfect already.
+
+    Parameters
+    ----------
+    precision, chance
+        Of like shape; chance is of `expected_precision`.
+    """
+    room = 1.0 - np.asarray(chance, np.float64)
+    with np.errstate(invalid="ignore"):
+        return np.where(room > 0, (precision - chance) / np.where(room > 0, room, 1.0), np.nan)
 
 
 def _unit(rows: Array) -> Array:

@@ -1,15 +1,27 @@
 """Exact nearest neighbours within one matrix, screened in float32 and settled in float64."""
 
-from typing import Any, Literal
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from threading import Lock
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController
+
+if TYPE_CHECKING:
+    import torch
 
 Array = NDArray[Any]
+Task = TypeVar("Task")
 Metric = Literal["cosine", "euclidean"]
 ENTRIES = 2**22
-"""Scores held at once; a block is this many, or one row."""
+"""Scores that a thread holds at once; a block is this many, or one row."""
+ENTRIES_ON_GPU = 2**27
 TIE_BITS = 40
 
 
@@ -19,7 +31,9 @@ def nearest_neighbours(
     *,
     metric: Metric = "cosine",
     exclude: Array | None = None,
-    entries: int = ENTRIES,
+    entries: int | None = None,
+    threads: int | None = None,
+    device: str | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Find the k nearest other rows of every row.
 
@@ -38,7 +52,11 @@ def nearest_neighbours(
     exclude
         `(N,)` labels, such as plates: no neighbour shares that of the query.
     entries
-        Scores held at once, of 4 bytes each.
+        Scores that a thread holds at once, of 4 bytes each.
+    threads
+        As many as the linear algebra of NumPy may use by default.
+    device
+        ``"cuda"`` screens on a GPU, with the same result; by default the processor does.
 
     Returns
     -------
@@ -54,20 +72,139 @@ def nearest_neighbours(
     points, unit = _points(_finite(rows), metric)
     groups = _groups(exclude, len(points))
     _check_k(k, groups)
+    if entries is not None and entries < 1:
+        raise ValueError(f"entries must be at least 1, not {entries}")
     # Distances do not change with the origin, but float32 resolves more near it.
-    centred = points - points.mean(0)
-    centred /= max(float(np.abs(centred).max(initial=0)), np.finfo(float).tiny)
-    screen = centred.astype(np.float32)
-    del centred
+    centre = points.mean(0)
+    screen = np.empty(points.shape, np.float32)
+    far = np.zeros(points.shape[1])
+    for part in _parts(len(points)):
+        np.maximum(far, np.abs(points[part] - centre).max(0), out=far)
+    largest = max(float(far.max()), np.finfo(float).tiny)
+    for part in _parts(len(points)):
+        screen[part] = (points[part] - centre) / largest
     bias = np.einsum("ij,ij->i", screen, screen) / 2
     indices = np.empty((len(points), k), np.int64)
     squares = np.empty((len(points), k))
+    alone = exclude is None
+    on = device_of(device)
+    kept = None if on is None else _on_device(on, screen, bias, groups)
+    entries = entries or (ENTRIES_ON_GPU if on is not None and on.type == "cuda" else ENTRIES)
     step = max(1, entries // len(points))
-    for start in range(0, len(points), step):
-        block = slice(start, min(start + step, len(points)))
-        query, candidate = _candidates(screen, bias, groups, block, k)
+
+    def search(block: slice) -> None:
+        error = _score_error(screen, bias, block)
+        if kept is None:
+            query, candidate = _candidates(screen, bias, groups, alone, block, k, error)
+        else:
+            query, candidate = _candidates_on_device(kept, block, k, error)
         indices[block], squares[block] = _settle(points, query, candidate, k)
+
+    blocks = (slice(at, min(at + step, len(points))) for at in range(0, len(points), step))
+    share_out(search, blocks, 1 if on is not None else threads)
     return indices, squares / 2 if metric == "cosine" else np.sqrt(squares) * unit
+
+
+def majority_vote(indices: Array, labels: Array, *, k: int | None = None) -> Array:
+    """Predict the label of every item as the most frequent among its neighbours.
+
+    Of labels with as many votes, that of the nearest neighbour wins.
+
+    Parameters
+    ----------
+    indices
+        `(N, ≥ k)` nearest other items of each item, nearest first.
+    labels
+        `(N,)`, none missing.
+    k
+        All given neighbours by default.
+    """
+    near = np.asarray(indices)
+    if near.ndim != 2 or 0 in near.shape or near.dtype.kind not in "iu":
+        raise ValueError("indices must be a filled (N, k) matrix of integers")
+    k = near.shape[1] if k is None else k
+    if not 1 <= k <= near.shape[1]:
+        raise ValueError(f"k must lie from 1 to the {near.shape[1]} given neighbours, not {k}")
+    if np.shape(labels) != (len(near),):
+        raise ValueError(f"labels must hold a label for each of {len(near)} items")
+    codes, names = pd.factorize(np.asarray(labels))
+    if (codes < 0).any():
+        raise ValueError(f"item {int((codes < 0).argmax())} has no label")
+    winner = np.empty(len(near), np.intp)
+    for part in _parts(len(near)):
+        voted = codes[near[part, :k]]
+        order = np.argsort(voted, axis=1, kind="stable")
+        ranked = np.take_along_axis(voted, order, 1)
+        # A run of equal labels holds their votes, and begins with the nearest of them.
+        place = np.broadcast_to(np.arange(k), ranked.shape)
+        begins = np.ones(ranked.shape, bool)
+        begins[:, 1:] = ranked[:, 1:] != ranked[:, :-1]
+        start = np.maximum.accumulate(np.where(begins, place, 0), axis=1)
+        votes = place - start + 1
+        nearest = np.take_along_axis(order, start, 1)
+        best = (votes * (k + 1) - nearest).argmax(1)
+        winner[part] = ranked[np.arange(len(ranked)), best]
+    return np.asarray(names)[winner]
+
+
+def share_out(work: Callable[[Task], None], tasks: Iterable[Task], threads: int | None) -> None:
+    """Do all tasks, each in one thread, which takes the next when it is done with one.
+
+    Linear algebra stays within the thread. By default threads are as many as it could use, so that
+    whoever limits it (``OMP_NUM_THREADS``, threadpoolctl) limits this too. With 0 threads the
+    caller's does all, and linear algebra as it likes.
+    """
+    if threads is not None and threads < 0:
+        raise ValueError(f"threads must be at least 1, not {threads}")
+    if threads == 0:
+        for task in tasks:
+            work(task)
+        return
+    algebra = _linear_algebra()
+    if threads is None:
+        threads = max((library["num_threads"] for library in algebra.info()), default=1)
+    left, lock = iter(tasks), Lock()
+    nothing = object()
+
+    def take() -> None:
+        nonlocal left
+        try:
+            while True:
+                with lock:
+                    task: Any = next(left, nothing)
+                if task is nothing:
+                    return
+                work(task)
+        except BaseException:
+            left = iter(())  # nobody goes on with what is lost
+            raise
+
+    with algebra.limit(limits=1):
+        if threads == 1:
+            take()
+            return
+        with ThreadPoolExecutor(threads) as pool:
+            for done in [pool.submit(take) for _ in range(threads)]:
+                done.result()
+
+
+@cache
+def _linear_algebra() -> ThreadpoolController:
+    return ThreadpoolController().select(user_api="blas")  # to look for it takes 20 ms
+
+
+def device_of(name: str | None) -> torch.device | None:
+    """Return the device, None for NumPy on the processor."""
+    if name is None:
+        return None
+    import torch
+
+    device = torch.device(name)
+    if device.type not in ("cpu", "cuda"):
+        raise ValueError(f"device must be 'cpu' or 'cuda', which have float64, not {name!r}")
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device {name!r} was asked for, and PyTorch finds no CUDA GPU")
+    return device
 
 
 def _finite(rows: Array) -> Array:
@@ -120,17 +257,49 @@ def _check_k(k: int, groups: Array) -> None:
 
 
 def _candidates(
-    screen: Array, bias: Array, groups: Array, block: slice, k: int
+    screen: Array, bias: Array, groups: Array, alone: bool, block: slice, k: int, error: Array
 ) -> tuple[Array, Array]:
     """Pair the queries of a block with all items that could be among their k nearest."""
     score = screen[block] @ screen.T
     score -= bias
-    score[groups[block, None] == groups] = -np.inf
-    error = _score_error(screen, bias, block)
+    if alone:
+        score[np.arange(len(score)), np.arange(block.start, block.stop)] = -np.inf
+    else:
+        score[groups[block, None] == groups] = -np.inf
     reached = _low_kth_largest(score, k) - 2 * error
+    reached = np.nextafter(reached.astype(np.float32), np.float32(-np.inf))
     floor = np.finfo(np.float32).min  # keeps out those that were excluded
-    query, candidate = np.nonzero(score >= np.maximum(reached, floor)[:, None])
+    kept = score >= np.maximum(reached, floor)[:, None]
+    query, candidate = np.divmod(np.flatnonzero(kept), score.shape[1])
     return query + block.start, candidate
+
+
+def _on_device(device: torch.device, *arrays: Array) -> tuple[torch.Tensor, ...]:
+    import torch
+
+    return tuple(torch.from_numpy(array).to(device) for array in arrays)
+
+
+def _candidates_on_device(
+    kept: tuple[torch.Tensor, ...], block: slice, k: int, error: Array
+) -> tuple[Array, Array]:
+    import torch
+
+    screen, bias, groups = kept
+    precision = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")  # which the bound on rounding assumes
+    try:
+        score = screen[block] @ screen.T
+    finally:
+        torch.set_float32_matmul_precision(precision)
+    score -= bias
+    score.masked_fill_(groups[block, None] == groups, -torch.inf)
+    reached = score.topk(k, dim=1).values[:, -1].double()
+    reached -= torch.from_numpy(2 * error).to(score.device)
+    lower = torch.nextafter(reached.float(), torch.tensor(-torch.inf, device=score.device))
+    near = score >= lower.clamp(min=torch.finfo(torch.float32).min)[:, None]
+    query, candidate = near.nonzero(as_tuple=True)
+    return query.cpu().numpy() + block.start, candidate.cpu().numpy()
 
 
 def _score_error(screen: Array, bias: Array, block: slice) -> Array:
@@ -163,6 +332,10 @@ def _settle(points: Array, query: Array, candidate: Array, k: int) -> tuple[Arra
     first = np.flatnonzero(np.diff(query, prepend=-1))
     kept = order[first[:, None] + np.arange(k)]
     return candidate[kept], squares[kept]
+
+
+def _parts(items: int) -> list[slice]:
+    return [slice(start, start + 4096) for start in range(0, items, 4096)]
 
 
 def _squared_distances(points: Array, left: Array, right: Array) -> Array:

@@ -162,7 +162,11 @@ def pathological_dataset(dataset: Dataset, name: str, seed: int) -> Dataset:
     read = dataset.read
 
     def read_without(i: int) -> Image:
-        return pathological(read(i), name, np.random.default_rng([seed, i]))
+        image = read(i)
+        try:
+            return pathological(image, name, np.random.default_rng([seed, i]))
+        except ImageError as error:
+            raise ImageError(f"item {i} of {dataset.name}: {error}") from error
 
     return replace(dataset, name=f"{dataset.name}, {name}", read=read_without, profiles={})
 

@@ -101,7 +101,7 @@ def consistency(
         counts = tuple(zip(*_counted(batch[members]), strict=True))
         size = len(members)
         pairs = (size**2 - (sum(n * n for _, n in counts) if batches is not None else size)) // 2
-        row = {"replicates": size, "pairs": pairs}
+        row: dict[str, Any] = {"replicates": size, "pairs": pairs}
         if pairs == 0:
             lone += 1
             found.append(row)

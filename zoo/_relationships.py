@@ -196,7 +196,7 @@ def _annotated(
     self_pairs = (sides[0] == sides[1]).to_numpy()
     if self_pairs.any():
         notes.append(f"{int(self_pairs.sum())} pair(s) of a perturbation with itself are left out.")
-    places = [index.get_indexer(side) for side in sides]
+    places = [index.get_indexer(pd.Index(side, dtype=object)) for side in sides]
     present = (places[0] >= 0) & (places[1] >= 0)
     absent = ~present & ~self_pairs
     if absent.any():

@@ -10,12 +10,16 @@ from sklearn import metrics as sk
 from zoo._metrics import (
     balanced_accuracy,
     expected_precision,
+    macro_f1,
+    majority_baseline,
+    normalised_precision,
     precision_of_rankings,
     r_squared,
     rank_other_groups,
     roc_auc,
     spearman,
     standardise,
+    z_prime,
 )
 
 SEEDS = range(5)
@@ -47,6 +51,68 @@ def test_perfect_and_degenerate_cases():
     assert roc_auc(truth > 0, truth) == 1
     assert roc_auc(truth > 0, flat) == 0.5
     assert np.isnan(roc_auc(truth > 5, truth))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_macro_f1_equals_scikit_learn_over_the_classes_in_truth(seed):
+    rng = np.random.default_rng(seed)
+    for names in (np.arange(4), np.array(list("dbca"))):
+        truth, predicted = names[rng.integers(0, 3, 50)], names[rng.integers(0, 4, 50)]
+        wanted = sk.f1_score(truth, predicted, average="macro", labels=np.unique(truth))
+        assert macro_f1(truth, predicted) == pytest.approx(wanted, abs=1e-12)
+        predicted = names[rng.integers(0, 3, 50)]
+        wanted = sk.f1_score(truth, predicted, average="macro")
+        assert macro_f1(truth, predicted) == pytest.approx(wanted, abs=1e-12)
+
+
+def test_macro_f1_at_its_ends():
+    truth = np.array([0, 0, 1, 2])
+    assert macro_f1(truth, truth) == 1
+    assert macro_f1(truth, truth + 5) == 0
+    assert macro_f1(truth, truth - 5) == 0
+    assert macro_f1(np.zeros(3), np.zeros(3)) == 1
+    rng = np.random.default_rng(0)
+    truth = np.repeat(np.arange(4), 5000)
+    # Even classes guessed at random: precision and recall are a quarter, with an sd below 0.01.
+    assert macro_f1(truth, rng.permutation(truth)) == pytest.approx(0.25, abs=0.02)
+
+
+@pytest.mark.parametrize("counts", [(5,), (3, 3), (1, 4, 2), (10, 1, 1, 10)])
+def test_the_majority_baseline_equals_scikit_learn(counts):
+    truth = np.repeat(np.arange(len(counts)), counts)
+    predicted = np.full(len(truth), int(np.argmax(counts)))
+    assert majority_baseline(truth) == pytest.approx(
+        {
+            "accuracy": sk.accuracy_score(truth, predicted),
+            "balanced accuracy": balanced_accuracy(truth, predicted),
+            "macro-F1": sk.f1_score(truth, predicted, average="macro"),
+        }
+    )
+    with pytest.raises(ValueError, match="no item"):
+        majority_baseline(truth[:0])
+
+
+def test_z_prime_by_hand():
+    # Means 10 and 2, standard deviations 1 and 2: 1 − 3·3/8.
+    assert z_prime(np.array([9.0, 10, 11]), np.array([0, 2, 4])) == pytest.approx(-1 / 8)
+    assert z_prime(np.array([5.0, 5]), np.array([1, 1])) == 1
+    assert z_prime(np.array([0.0, 2]), np.array([-1, 3])) == -np.inf
+    assert np.isnan(z_prime(np.ones(4), np.ones(3)))
+    assert np.isnan(z_prime(np.ones(1), np.zeros(5)))
+    assert np.isnan(z_prime(np.array([1.0, np.nan]), np.zeros(5)))
+    with pytest.raises(ValueError, match="two vectors"):
+        z_prime(np.ones((3, 2)), np.ones(3))
+    rng = np.random.default_rng(0)
+    positive, negative = rng.normal(50, 1, 100_000), rng.normal(0, 2, 100_000)
+    # Sampling errors of means and deviations are below 0.01, of 50 and of 3.
+    assert z_prime(positive, negative) == pytest.approx(1 - 3 * 3 / 50, abs=0.005)
+
+
+def test_normalised_precision_is_0_at_chance_and_1_if_perfect():
+    chance = np.array([expected_precision(3, 10), expected_precision(1, 2), 1.0, np.nan])
+    np.testing.assert_allclose(normalised_precision(chance, chance), [0, 0, np.nan, np.nan])
+    np.testing.assert_allclose(normalised_precision(np.ones(4), chance), [1, 1, np.nan, np.nan])
+    np.testing.assert_allclose(normalised_precision(0.4, 0.2), 0.25)
 
 
 def retrieval_precision(embedding, labels, groups):

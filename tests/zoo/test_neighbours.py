@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from sklearn.neighbors import KNeighborsClassifier
 
-from zoo._neighbours import nearest_neighbours
+from zoo._neighbours import majority_vote, nearest_neighbours, share_out
 
 METRICS = ("cosine", "euclidean")
 
@@ -96,6 +97,72 @@ def test_blocks_change_nothing(metric, entries):
 
 
 @pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("settings", [{"threads": 3}, {"device": "cpu"}], ids=str)
+def test_threads_and_the_code_for_gpus_change_nothing(metric, settings):
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(300, 5)).astype(np.float32)
+    rows[200:] = rows[:100]  # with ties
+    for exclude in (None, np.arange(300) % 7):
+        wanted = nearest_neighbours(rows, 9, metric=metric, exclude=exclude, threads=1)
+        found = nearest_neighbours(
+            rows, 9, metric=metric, exclude=exclude, entries=5000, **settings
+        )
+        np.testing.assert_array_equal(found[0], wanted[0])
+        np.testing.assert_array_equal(found[1], wanted[1])
+    assert_naive(rows[:60], 9, metric, **settings)
+
+
+def test_tasks_are_shared_out_once_and_stop_at_the_first_error():
+    for threads in (0, 1, 4, None):
+        done = []
+        share_out(done.append, iter(range(100)), threads)
+        assert sorted(done) == list(range(100))
+        begun = []
+
+        def fail(task, begun=begun):
+            begun.append(task)
+            if task == 3:
+                raise KeyError(task)
+
+        with pytest.raises(KeyError):
+            share_out(fail, iter(range(10**9)), threads)
+        assert begun[:4] == [0, 1, 2, 3]
+
+
+def test_votes_equal_scikit_learn():
+    rng = np.random.default_rng(0)
+    rows, labels = rng.normal(size=(200, 4)), np.array(list("abc"))[rng.integers(0, 3, 200)]
+    rows += 2.0 * (labels == "a")[:, None]
+    indices, _ = nearest_neighbours(rows, 9)
+    for k in (1, 3, 9):
+        model = KNeighborsClassifier(k, metric="cosine")
+        model.fit(rows, labels)
+        # Without queries scikit-learn leaves each item out of its own neighbours.
+        probabilities = model.predict_proba(None)
+        found = majority_vote(indices, labels, k=k)
+        best = probabilities.max(1)
+        at = np.searchsorted(model.classes_, found)
+        np.testing.assert_array_equal(probabilities[np.arange(200), at], best)
+        one = (probabilities == best[:, None]).sum(1) == 1
+        assert one.sum() > 100
+        np.testing.assert_array_equal(found[one], model.predict(None)[one])
+
+
+def test_of_labels_with_as_many_votes_the_nearest_wins():
+    labels = np.array(["a", "b", "b", "c", "a"])
+    indices = np.array([[3, 1, 2, 4], [2, 0, 4, 3], [3, 0, 4, 1], [1, 0, 2, 4], [3, 1, 0, 2]])
+    assert majority_vote(indices, labels).tolist() == ["b", "a", "a", "b", "b"]
+    assert majority_vote(indices, labels, k=1).tolist() == ["c", "b", "c", "b", "c"]
+    assert majority_vote(indices, labels, k=2).tolist() == ["c", "b", "c", "b", "c"]
+    with pytest.raises(ValueError, match="k must lie from 1 to the 4 given neighbours, not 5"):
+        majority_vote(indices, labels, k=5)
+    with pytest.raises(ValueError, match="a label for each of 5 items"):
+        majority_vote(indices, labels[1:])
+    with pytest.raises(ValueError, match="item 1 has no label"):
+        majority_vote(indices, np.array(["a", None, "b", "c", "a"]))
+
+
+@pytest.mark.parametrize("metric", METRICS)
 def test_the_order_of_items_changes_nothing(metric):
     rng = np.random.default_rng(0)
     rows, shuffle = rng.normal(size=(70, 5)), rng.permutation(70)
@@ -133,6 +200,10 @@ def test_arguments_that_make_no_sense():
         nearest_neighbours(rows, 1, exclude=np.zeros(6))
     with pytest.raises(ValueError, match="k must be at least 1"):
         nearest_neighbours(rows, 0)
+    with pytest.raises(ValueError, match="entries must be at least 1"):
+        nearest_neighbours(rows, 1, entries=0)
+    with pytest.raises(ValueError, match="must be 'cpu' or 'cuda'"):
+        nearest_neighbours(rows, 1, device="meta")
     with pytest.raises(ValueError, match="metric must be"):
         nearest_neighbours(rows, 1, metric="manhattan")
     with pytest.raises(ValueError, match="6 labels"):

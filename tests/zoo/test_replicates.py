@@ -11,6 +11,7 @@ from zoo._metrics import expected_precision
 from zoo._replicates import (
     DEFINITIONS,
     Pairs,
+    _above,
     across_batches,
     any_negatives,
     control_negatives,
@@ -284,6 +285,43 @@ def test_blocks_change_nothing(pairs, entries):
     pd.testing.assert_frame_equal(found.groups, wanted.groups, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("pairs", [*DEFINED.values(), *APART.values()])
+@pytest.mark.parametrize("settings", [{"threads": 3}, {"device": "cpu"}], ids=str)
+def test_threads_and_the_code_for_gpus_change_nothing(pairs, settings):
+    embedding, table = plates(items=150)
+    embedding[100:] = embedding[:50]  # with ties
+    wanted = replicate_retrieval(embedding, table, pairs, threads=1)
+    found = replicate_retrieval(embedding, table, pairs, entries=300, **settings)
+    pd.testing.assert_frame_equal(found.profiles, wanted.profiles, check_exact=True)
+    pd.testing.assert_frame_equal(found.groups, wanted.groups, check_exact=True)
+
+
+def test_what_is_near_is_told_apart_and_what_is_equal_but_for_rounding_is_not():
+    angles = np.array([0.0, 0.3, 0.3 + 1e-10, 0.3 + 2e-10, 0.3 + 1e-14, 1.0])
+    embedding = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    table = pd.DataFrame({"label": list("aababb")})
+    found = replicate_retrieval(embedding, table, any_negatives("label"), null_size=10)
+    # The coarse grid, 1e-9, sees items 1 to 4 as one. Item 1 ties with 4, before 2 and then 3.
+    wanted = np.mean([np.mean([1, 2 / 4]), np.mean([1 / 2, 2 / 4])])
+    assert found.profiles.average_precision[0] == pytest.approx(wanted, abs=1e-12)
+
+
+@pytest.mark.parametrize("size", [1, 40, 300, 3000])
+def test_all_ways_of_counting_agree_with_a_loop(size):
+    rng = np.random.default_rng(size)
+    near = rng.integers(-9, 9, size=(4, size)).astype(np.int32)
+    for count, slack in itertools.product((0, 1, 30, 900), (0, 1)):
+        row = np.sort(rng.integers(0, 4, count))
+        value = rng.integers(-9, 9, count).astype(np.int32)
+        above, reached = _above(near.copy(), row, value, slack)
+        np.testing.assert_array_equal(
+            above, [(near[r] > v + slack).sum() for r, v in zip(row, value, strict=True)]
+        )
+        np.testing.assert_array_equal(
+            reached, [(near[r] >= v - slack).sum() for r, v in zip(row, value, strict=True)]
+        )
+
+
 @pytest.mark.parametrize("pairs", DEFINED.values())
 def test_the_order_of_profiles_changes_nothing(pairs):
     embedding, table = plates()
@@ -356,8 +394,13 @@ def test_arguments_that_make_no_sense():
     gap = table.assign(label=table.label.where(table.index != 2))
     with pytest.raises(ValueError, match="'label' lacks a value for profile 2"):
         replicate_retrieval(embedding, gap, pairs)
-    with pytest.raises(ValueError, match="null_size"):
-        replicate_retrieval(embedding, table, pairs, null_size=0)
+    for name in ("null_size", "entries"):
+        with pytest.raises(ValueError, match=f"{name} must be at least 1"):
+            replicate_retrieval(embedding, table, pairs, **{name: 0})
+    with pytest.raises(ValueError, match="threads must be at least 1, not -1"):
+        replicate_retrieval(embedding, table, pairs, threads=-1)
+    with pytest.raises(ValueError, match="must be 'cpu' or 'cuda'"):
+        replicate_retrieval(embedding, table, pairs, device="meta")
     embedding[7, 1] = np.inf
     with pytest.raises(ValueError, match="profile 7 holds a value that is not finite"):
         replicate_retrieval(embedding, table, pairs)
