@@ -108,6 +108,40 @@ def attention() -> str:
     return "\n".join(lines)
 
 
+def metrics() -> str:
+    """Show the committed rows of retrieval beside copairs, and of 100 000 profiles."""
+    parts = []
+    for path in sorted((ROOT / "benchmarks" / "results").glob("retrieval-*.csv")):
+        with path.open() as file:
+            rows = list(csv.DictReader(file))
+        lines = [
+            "| negatives | zoo | copairs | times as fast | of its memory |",
+            "|---|---:|---:|---:|---:|",
+        ]
+        for ours, theirs in zip(rows[::2], rows[1::2], strict=True):
+            a, b = float(ours["median_s"]), float(theirs["median_s"])
+            share = float(ours["peak_mib"]) / float(theirs["peak_mib"])
+            times = f"{a:.2g} s | {b:.3g} s | {b / a:.0f} | {share:.0%}"
+            lines.append(f"| {ours['definition']} | {times} |")
+        parts.append("\n".join(lines))
+        size = f"{rows[0]['profiles']} profiles of {rows[0]['dimensions']} dimensions"
+        parts.append(f"{size}, {rows[0]['device']}.")
+    for path in sorted((ROOT / "benchmarks" / "results").glob("profiles-*.csv")):
+        with path.open() as file:
+            rows = list(csv.DictReader(file))
+        total = rows[-1]
+        steps = ", ".join(
+            f"{r['what']} {float(r['wall_s']):.0f} s" for r in rows[:-1] if float(r["wall_s"]) > 5
+        )
+        machine = f"{total['device']}, {total['threads']} threads"
+        parts.append(
+            f"{int(total['profiles']):,} profiles of {total['dimensions']} dimensions: "
+            f"{float(total['wall_s']):.0f} s for all metrics together ({steps}), at most "
+            f"{float(total['peak_mib']) / 1024:.1f} GiB. {machine}."
+        )
+    return "\n\n".join(parts)
+
+
 def picture(page: Path) -> None:
     """Photograph the top of the report with headless Chromium."""
     browser = next(
@@ -149,6 +183,7 @@ def main() -> None:
             **listed,
             "speed": speed(),
             "attention": attention(),
+            "metrics": metrics(),
         }.items():
             text = fill(text, section, content)
         picture(Path(folder, "index.html"))
