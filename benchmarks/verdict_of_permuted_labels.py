@@ -78,8 +78,8 @@ def main() -> None:
         table.to_csv(given.out, index=False)
     total = table["count"].sum()
     wins = table["count"][table["outcome"] == "beats all controls"].sum()
-    print(table.to_string(index=False))  # noqa: T201
-    print(  # noqa: T201
+    print(table.to_string(index=False))
+    print(
         f"beats all controls: {wins} of {total} verdicts ({wins / total:.1%}); "
         f"in at least one score for {praised} of {given.seeds} seeds"
     )

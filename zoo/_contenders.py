@@ -1,6 +1,6 @@
 """Who takes part in an evaluation: an encoder and the controls that it must beat."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -303,8 +303,3 @@ def _noise(record: EncoderSpec, dataset: Dataset, seed: int) -> Embeddings:
     matrix = (rows + float(record.options["offset"])).astype(np.float32)
     provenance = {"zoo": zoo.__version__, "dataset": dataset.name, "encoder": record.name}
     return Embeddings(matrix, dataset.metadata, {**provenance, "seed": seed})
-
-
-def matrices(contenders: Mapping[str, Contender]) -> dict[str, "np.typing.NDArray[np.float32]"]:
-    """First embedding of each contender, by name."""
-    return {name: c.embeddings[0].matrix for name, c in contenders.items()}

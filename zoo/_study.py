@@ -15,7 +15,7 @@ from ._contenders import Contender
 from ._dataset import Dataset
 from ._encoder import Encoder
 from ._findings import Finding
-from ._tasks import Question, Score, answer
+from ._tasks import Question, Score
 from ._verdict import interval, resamples
 
 Matrix = NDArray[np.float32]
@@ -115,11 +115,6 @@ class Study:
 def title(question: Question, score: Score) -> str:
     """Name a task and its metric in one phrase."""
     return f"{question.task.title}, {score.metric}"
-
-
-def first_score(question: Question, matrix: NDArray[Any]) -> Score:
-    """Answer a question by the first of its metrics; `matrix` has a row for every item."""
-    return answer(question, matrix[question.items])[0]
 
 
 def scored(
