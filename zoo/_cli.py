@@ -379,9 +379,9 @@ def compare(
     """Compare two encoders on the same items, paired, beside the controls of each."""
     from ._compare import compare as run
 
-    sides = [_subject(name, device, None) for name in (first, second)]
+    one, other = (_subject(name, device, None) for name in (first, second))
     with _progress(f"embedding {dataset}", None) as advance:
-        result = run(*sides, dataset, cache=not no_cache, progress=_ticker(advance), **options)
+        result = run(one, other, dataset, cache=not no_cache, progress=_ticker(advance), **options)
     console = _console()
     click.echo(result.render(width=max(console.width, 80), colour=console.is_terminal))
     if out is not None:

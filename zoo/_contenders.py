@@ -36,6 +36,7 @@ MORE_CONTROLS = ("texture", "timm:vit_small_patch14_dinov2.lvd142m/concat")
 # Where images differ in their number of channels, joining channels has no meaning.
 _RAGGED = {"pixel-statistics": "pixel-statistics-mean", "texture": "texture-mean"}
 ONLY_NOISE = "there are none; to beat noise shows that there is a signal, not that it is biology"
+NOISE = {"degenerate"}
 _PRECOMPUTED = "precomputed:"
 
 Subject = str | Encoder | Embeddings
@@ -97,15 +98,14 @@ def contend(
     if isinstance(subject, Embeddings):
         subject = _matched(subject, dataset)
     if dataset.read is None:
-        contenders = _without_images(subject, dataset, controls, twin_seeds)
-        kinds = {c.spec.control for c in list(contenders.values())[1:]}
-        absent = {"every control that sees images": ONLY_NOISE} if kinds == {"degenerate"} else {}
-        return contenders, absent
+        given = _without_images(subject, dataset, controls, twin_seeds)
+        kinds = {c.spec.control for c in list(given.values())[1:]}
+        return given, ({"every control that sees images": ONLY_NOISE} if kinds == NOISE else {})
 
     prepared = subject.spec.preprocessing if isinstance(subject, Encoder) else None
     device = subject.device if isinstance(subject, Encoder) else None
     names = controls if controls is not None else default_controls(dataset, full=full)
-    absent = {}
+    absent: dict[str, str] = {}
     members: dict[str, list[Encoder]] = {}
     if isinstance(subject, Encoder):
         members[subject.name] = [subject]

@@ -105,7 +105,7 @@ def domains(study: Study) -> Diagnostic:
                 kept, left = (
                     answer(question, rows, splits=splits)[:1] for splits in (inside, outside)
                 )
-                more = {"contender": name, "seed": study.seed, "items": tested}
+                more: dict[str, Any] = {"contender": name, "seed": study.seed, "items": tested}
                 within = scored(question, kept, condition=f"within a {column}", **more)
                 across = scored(
                     question,

@@ -254,7 +254,7 @@ def _by_layer(
     encoder: Encoder, dataset: Dataset, refused: list[str]
 ) -> Iterator[tuple[str, Array]]:
     """Embed by layer, and the last layer by pooling, from tokens and channels where they exist."""
-    last = {p for p in ("channels", "tokens") if p in encoder.can_give}
+    last = {"channels", "tokens"} & encoder.can_give
     if "layer" not in encoder.can_give:
         refused.append(f"{encoder.name} cannot be read at other layers than its last.")
         layers: list[int | None] = [None] * bool(last)

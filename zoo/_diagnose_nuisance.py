@@ -110,22 +110,22 @@ def _confounders(study: Study) -> tuple[dict[str, NDArray[np.float64]], list[str
         table[column] = values.to_numpy(dtype=float)
     if study.dataset.read is not None and len(study.metadata) == len(study.dataset):
         table = pd.concat([table, measure(study.dataset)], axis=1)
-    for name, contender in study.contenders.items():
-        if contender.spec.control == "structural" and contender.spec.columns:
+    for contender in study.contenders.values():
+        if contender.spec.control == "structural":
             for wanted in ("count", "area share"):
                 if wanted in contender.spec.columns and wanted not in table:
                     place = contender.spec.columns.index(wanted)
-                    table[wanted] = study.contenders[name].embeddings[0].matrix[:, place]
+                    table[wanted] = contender.embeddings[0].matrix[:, place]
     kept: dict[str, NDArray[np.float64]] = {}
-    for column in table:
-        values = table[column].to_numpy(dtype=float)
-        if not np.isfinite(values).all():
-            lacking = int((~np.isfinite(values)).sum())
-            refused.append(f"{column} is unknown for {lacking} item(s) and is not regressed out.")
-        elif np.ptp(values) <= 0:
-            refused.append(f"{column} is the same for all items.")
+    for name in map(str, table.columns):
+        numbers = table[name].to_numpy(dtype=float)
+        if not np.isfinite(numbers).all():
+            lacking = int((~np.isfinite(numbers)).sum())
+            refused.append(f"{name} is unknown for {lacking} item(s) and is not regressed out.")
+        elif np.ptp(numbers) <= 0:
+            refused.append(f"{name} is the same for all items.")
         else:
-            kept[str(column)] = values
+            kept[name] = numbers
     if not kept:
         refused.append("There is no confounder to look for.")
     return kept, refused
@@ -141,7 +141,11 @@ def robustness(study: Study) -> Diagnostic:
         indices, _ = nearest_neighbours(rows, k)
         index = robustness_index(indices, labels, batches)
         margins = croma(rows, labels, batches, m=min(5, _smallest_class(labels)))
-        more = {"contender": name, "n_items": len(rows), "n_groups": len(np.unique(batches))}
+        more: dict[str, Any] = {
+            "contender": name,
+            "n_items": len(rows),
+            "n_groups": len(np.unique(batches)),
+        }
         findings += [
             Finding(
                 quantity="robustness index",

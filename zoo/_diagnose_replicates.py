@@ -59,7 +59,7 @@ def retrieval(study: Study) -> Diagnostic:
                 refused.append(f"{condition}: no profile has both positives and negatives.")
                 continue
             tested = groups["corrected_p_value"].dropna()
-            more = {
+            more: dict[str, Any] = {
                 "contender": name,
                 "condition": condition,
                 "n_items": int(scored.sum()),
@@ -134,7 +134,7 @@ def effects(study: Study) -> Diagnostic:
         ):
             notes += found.notes
             table = found.perturbations.dropna(subset=[quantity])
-            more = {
+            more: dict[str, Any] = {
                 "contender": name,
                 "n_items": int(table["replicates"].sum()),
                 "n_groups": len(table),
