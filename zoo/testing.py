@@ -90,8 +90,8 @@ def _encode(encoder: Encoder, images: list[NDArray[np.uint8]], **asked: Any) -> 
 
 def _objects(image: NDArray[np.uint8]) -> NDArray[np.int64]:
     """Number up to 16 blocks, those whose first pixel is odd: none in a black image."""
-    mask = np.zeros(image.shape[1:], dtype=np.int64)
-    height, width = mask.shape[0] // 4, mask.shape[1] // 4
+    height, width = image.shape[1] // 4, image.shape[2] // 4
+    mask: NDArray[np.int64] = np.zeros(image.shape[1:], dtype=np.int64)
     for k in range(16):
         top, left = k // 4 * height, k % 4 * width
         if image[0, top, left] % 2:
