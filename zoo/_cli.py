@@ -364,6 +364,7 @@ def evaluate(
 @click.option("--batch", help="Own images: a nuisance.")
 @click.option("--data", type=click.Path(path_type=Path), help="Folder of the dataset.")
 @click.option("--out", "-o", type=click.Path(path_type=Path), help="Folder for comparison.csv.")
+@click.option("--control", "-c", "controls", multiple=True, help="Controls in place of the usual.")
 @click.option("--twin-seeds", default=5, show_default=True, help="Seeds of the untrained twins.")
 @click.option("--device", help="cpu, cuda, cuda:1; by default a GPU where there is one.")
 @click.option("--no-cache", is_flag=True, help="Neither read nor write cached embeddings.")
@@ -374,6 +375,7 @@ def compare(
     out: Path | None,
     device: str | None,
     no_cache: bool,
+    controls: tuple[str, ...],
     **options: Any,
 ) -> None:
     """Compare two encoders on the same items, paired, beside the controls of each."""

@@ -31,7 +31,7 @@ class Gap:
     winner
         Who is ahead; neither where the interval holds 0.
     words
-        That as a phrase, with what each is worth beside its controls.
+        That as a phrase.
     """
 
     task: str
@@ -123,14 +123,14 @@ class Comparison:
             box=box.SIMPLE_HEAD,
             pad_edge=False,
         )
-        for heading in ("score", a, b, f"{a} minus {b}", "what may be said"):
+        for heading in ("score", a, b, "first minus second", "what may be said"):
             table.add_column(Text(heading), overflow="fold")
         for gap, x, y in zip(self.gaps, self.first.rows, self.second.rows, strict=True):
             style = {"first": "green", "second": "yellow"}.get(gap.winner)
             table.add_row(
                 Text(f"{gap.task}, {gap.metric}"),
-                f"{x.estimates[a].value:.2f}",
-                f"{y.estimates[b].value:.2f}",
+                Text(f"{x.estimates[a].value:.2f}\n").append(x.verdict.words, style="dim"),
+                Text(f"{y.estimates[b].value:.2f}\n").append(y.verdict.words, style="dim"),
                 f"{gap.gap:+.2f} [{gap.low:+.2f}, {gap.high:+.2f}]",
                 Text(gap.words, style=style or ""),
             )
@@ -184,6 +184,5 @@ def compare(
             winner, words = "second", f"{b.encoder} is ahead"
         else:
             words = "no difference that the groups would support"
-        worth = f"{a.encoder}: {x.verdict.words}\n{b.encoder}: {y.verdict.words}"
-        gaps.append(Gap(x.task, x.metric, gap, low, high, winner, f"{words}\n{worth}"))
+        gaps.append(Gap(x.task, x.metric, gap, low, high, winner, words))
     return Comparison(a, b, tuple(gaps))

@@ -30,6 +30,11 @@ def alignment(study: Study) -> Diagnostic:
         refused.append("No negative controls are named, and there is nothing to align on.")
     for name, matrix in study.matrices.items() if control.any() else ():
         aligned: dict[str, Array] = {"raw": matrix}
+        if control.sum() <= matrix.shape[1]:
+            refused.append(
+                f"{name} has {matrix.shape[1]} dimensions for {int(control.sum())} negative "
+                f"controls: PCA and TVN keep {int(control.sum()) - 1} axes, and sphering shrinks."
+            )
         for method, align in _alignments(matrix, control, batches):
             try:
                 aligned[method] = align()

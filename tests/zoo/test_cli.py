@@ -174,6 +174,25 @@ def test_evaluate_a_table_of_ones_own(tmp_path):
     own = scores[scores["role"] == "subject"].set_index("metric")["score"]
     assert own["Spearman ρ"] > 0.9
     assert {"mAP", "5-NN balanced accuracy", "linear probe balanced accuracy"} <= set(own.index)
+    assert len(pd.read_parquet(tmp_path / "r" / "scores.parquet")) == len(scores)
+
+    pair = ["compare", "pixel-statistics-mean", "object-density", "-d", table, "-c", "constant"]
+    text = run(*pair, "--label", "dose", "--group", "plate", "-o", tmp_path / "c").output
+    assert "pixel-statistics-mean is ahead of object-density in" in " ".join(text.split())
+    compared = pd.read_csv(tmp_path / "c" / "comparison.csv").set_index("metric")
+    assert compared.loc["Spearman ρ", "score_first"] == pytest.approx(own["Spearman ρ"])
+
+    profiles = tmp_path / "profiles.csv"
+    run("embed", table, "--encoder", "pixel-statistics-mean", "--out", profiles)
+    text = run(
+        *["evaluate", profiles, "--label", "dose", "--group", "plate", "-o", tmp_path / "p"]
+    ).output
+    assert "precomputed:" in text or "pixel-statistics-mean" in text
+    assert "every control that sees images" in text
+    again = pd.read_csv(tmp_path / "p" / "scores.csv")
+    again = again[again["role"] == "subject"].set_index("metric")["score"]
+    assert again["Spearman ρ"] == pytest.approx(own["Spearman ρ"])
+    assert "name a dataset" in run("evaluate", "pixel-statistics-mean", code=2).output
 
     for arguments, message in (
         (["--label", "dose"], "--group"),

@@ -60,7 +60,7 @@ def test_equals_are_not_told_apart_and_the_gap_is_the_difference_of_scores():
     found = zoo.compare(profiles("a", 0.5), profiles("b", 2.0, seed=3), dataset(), twin_seeds=1)
     line = found.table.iloc[0]
     assert line["gap"] == pytest.approx(line["score_first"] - line["score_second"])
-    assert "a minus b" in str(found)
+    assert "first minus second" in str(found)
     assert found.headline in str(found)
 
 
