@@ -10,5 +10,5 @@ setup(
         "zoo.plugins": "plugins",
         "zoo.registry": "registry",
     },
-    package_data={"zoo": ["py.typed", "*.html.j2", "*.js"]},
+    package_data={"zoo": ["py.typed", "*.html.j2", "*.css", "*.js"]},
 )

@@ -1,343 +1,308 @@
-"""The figures of the report, drawn as SVG in colours that colour-blind readers can tell apart."""
+"""Which figures the report draws: of scores, of verdicts, and of each diagnostic."""
 
-import io
 import re
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
-from numpy.typing import NDArray
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from math import inf, isfinite, nan
+from typing import TYPE_CHECKING
 
 from ._findings import Diagnostic, Finding
+from ._report_blocks import blocks, common_reference, unique
+from ._report_marks import (
+    Axis,
+    Curves,
+    Figure,
+    Kind,
+    Line,
+    Mark,
+    Panel,
+    Rule,
+    Series,
+    axis,
+    interval,
+    mark,
+    number,
+    signed,
+    symmetric,
+)
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from ._result import Result, Row
 
-    from ._result import Result
-
-# Okabe and Ito's colours.
-SUBJECT, CONTROL, CHANCE = "#D55E00", "#0072B2", "#777777"
-CATEGORIES = (
-    "#0072B2",
-    "#E69F00",
-    "#009E73",
-    "#CC79A7",
-    "#56B4E9",
-    "#D55E00",
-    "#F0E442",
-    "#000000",
-)
-MARKERS = "os^vDP*X"
-_STYLE = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "zoo",
-    "font.family": "sans-serif",
-    "font.size": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-}
+ORACLE = "oracle"
+MOST_PANELS = 12
 
 
-def svg(figure: "Figure") -> str:
-    """Return a figure as an SVG element."""
-    import matplotlib as mpl
+@dataclass(frozen=True)
+class Cast:
+    """Who is who: the encoder under test, and the control that it is drawn beside.
 
-    with mpl.rc_context(_STYLE), io.StringIO() as out:
-        figure.savefig(out, format="svg", bbox_inches="tight", metadata={"Date": None})
-        text = out.getvalue()
-    return text[text.index("<svg") :]
-
-
-def canvas(width: float, height: float, rows: int = 1, columns: int = 1, **more: Any) -> Any:
-    """Start a figure in the style of the page: the figure, and its axes in a row."""
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-    from matplotlib.layout_engine import ConstrainedLayoutEngine
-
-    with mpl.rc_context(_STYLE):
-        layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12)
-        figure = Figure(figsize=(width, height), layout=layout)
-        return figure, figure.subplots(rows, columns, squeeze=False, **more).flatten()
-
-
-def scores(result: "Result") -> "Figure":
-    """One panel for each score: every contender with its interval, chance as a line."""
-    names = list(result.rows[0].estimates)
-    columns = 3
-    lines = -(-len(result.rows) // columns)
-    figure, axes = canvas(11, lines * (0.9 + 0.26 * len(names)), lines, columns, sharey=True)
-    heights = np.arange(len(names))[::-1]
-    for ax, row in zip(axes, result.rows, strict=False):
-        ax.axvline(row.chance, color=CHANCE, linestyle="--", linewidth=1)
-        for height, name in zip(heights, names, strict=True):
-            own = name == result.encoder
-            e = row.estimates[name]
-            colour = SUBJECT if own else CONTROL
-            ax.plot([e.low, e.high], [height, height], color=colour, linewidth=2)
-            ax.plot(e.value, height, "D" if own else "o", color=colour, markersize=6)
-        ax.set_title(f"{row.task} · {row.metric}", fontsize=10, loc="left")
-        ax.set_yticks(heights, [result.label(n) for n in names])
-        _finish(ax)
-    _hide(axes[len(result.rows) :])
-    return figure
-
-
-def of_diagnostic(diagnostic: Diagnostic, subject: str) -> "Figure | None":
-    """Draw a diagnostic that has a figure of its own."""
-    if not diagnostic.findings:
-        return None
-    match diagnostic.name:
-        case "factors":
-            return _factors(diagnostic, subject)
-        case "invariance":
-            return _drift(diagnostic, subject)
-        case "pathological" | "channels":
-            return _taken_away(diagnostic, subject)
-        case "learning":
-            return _curves(diagnostic, subject)
-        case "validation":
-            return _detection(diagnostic)
-        case _:
-            return None
-
-
-def _factors(diagnostic: Diagnostic, subject: str) -> "Figure":
-    """Shares of planted factors that can be read, biology and nuisance apart."""
-    found = diagnostic.findings
-    contenders = _unique(f.contender for f in found)
-    kinds = {
-        k: _unique(f.quantity for f in found if f.condition == k) for k in ("biology", "nuisance")
-    }
-    kinds = {k: q for k, q in kinds.items() if q}
-    widths = [len(q) for q in kinds.values()]
-    figure, axes = canvas(
-        11, 1.3 + 0.32 * len(contenders), 1, len(kinds), sharey=True, width_ratios=widths
-    )
-    by = {(f.contender, f.quantity): f.value for f in found}
-    for ax, (kind, factors) in zip(axes, kinds.items(), strict=True):
-        values = np.array([[by.get((c, q), np.nan) for q in factors] for c in contenders])
-        _heat(ax, values, contenders, factors)
-        ax.set_title(kind, fontsize=11, loc="left")
-    _embolden(axes[0], contenders, subject)
-    return figure
-
-
-def _detection(diagnostic: Diagnostic) -> "Figure":
-    """How often each metric finds the biology and the shortcut, by effect size."""
-    found = diagnostic.findings
-    metrics = _unique(f.quantity for f in found)
-    sides = _unique(f.contender for f in found)
-    effects = _unique(f.condition for f in found)
-    figure, axes = canvas(9, 1.2 + 0.27 * len(metrics), 1, len(sides), sharey=True)
-    by = {(f.contender, f.quantity, f.condition): f.value for f in found}
-    for ax, side in zip(axes, sides, strict=True):
-        values = np.array([[by.get((side, m, e), np.nan) for e in effects] for m in metrics])
-        _heat(ax, values, metrics, effects)
-        ax.set_title(f"encoder of the {side}: detected in", fontsize=10, loc="left")
-    return figure
-
-
-def _drift(diagnostic: Diagnostic, subject: str) -> "Figure":
-    found = diagnostic.findings
-    conditions = _unique(f.condition for f in found)
-    contenders = _unique(f.contender for f in found)
-    figure, (ax,) = canvas(9, 1.0 + 0.27 * len(conditions))
-    ax.axvline(1, color=CHANCE, linestyle="--", linewidth=1)
-    heights = {c: h for h, c in enumerate(reversed(conditions))}
-    for place, name in enumerate(contenders):
-        mine = [f for f in found if f.contender == name]
-        at = np.array([heights[f.condition] for f in mine]) - 0.16 * (
-            place - (len(contenders) - 1) / 2
-        )
-        style = _style_of(name, place, subject)
-        ax.hlines(
-            at, [f.low for f in mine], [f.high for f in mine], color=style["color"], alpha=0.6
-        )
-        ax.plot([f.value for f in mine], at, linestyle="", label=name, markersize=6, **style)
-    ax.set_yticks(list(heights.values()), list(heights))
-    ax.set_xscale("symlog", linthresh=0.01)
-    ax.set_xlim(left=0)
-    ax.set_xlabel("drift (1: as far as to another image)")
-    ax.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
-    _finish(ax, bins=None)
-    return figure
-
-
-def _taken_away(diagnostic: Diagnostic, subject: str) -> "Figure":
-    """Scores as they are (open) and of spoilt images (filled), joined by a line."""
-    found = [f for f in diagnostic.findings if f.contender == subject]
-    quantities = _unique(f.quantity for f in found)
-    conditions = _unique(f.condition for f in found)
-    columns = min(3, len(quantities))
-    lines = -(-len(quantities) // columns)
-    figure, axes = canvas(11, lines * (1.0 + 0.25 * len(conditions)), lines, columns, sharey=True)
-    heights = {c: h for h, c in enumerate(reversed(conditions))}
-    axes[0].set_ylim(-0.6, len(conditions) - 0.4)
-    for ax, quantity in zip(axes, quantities, strict=False):
-        for f in found:
-            if f.quantity == quantity:
-                at = heights[f.condition]
-                ax.plot([f.reference, f.value], [at, at], color="#bbbbbb", linewidth=2, zorder=1)
-                ax.plot(f.reference, at, "o", mfc="white", mec=SUBJECT, zorder=2)
-                ax.plot(f.value, at, "D", color=SUBJECT, zorder=3)
-        ax.set_title(quantity, fontsize=10, loc="left")
-        ax.set_yticks(list(heights.values()), list(heights))
-        _finish(ax)
-    _hide(axes[len(quantities) :])
-    return figure
-
-
-def _curves(diagnostic: Diagnostic, subject: str) -> "Figure":
-    found = diagnostic.findings
-    quantities = _unique(f.quantity for f in found)
-    contenders = _unique(f.contender for f in found)
-    columns = min(2, len(quantities))
-    lines = -(-len(quantities) // columns)
-    figure, axes = canvas(11, 3.2 * lines, lines, columns)
-    for ax, quantity in zip(axes, quantities, strict=False):
-        for place, name in enumerate(contenders):
-            mine = [f for f in found if (f.contender, f.quantity) == (name, quantity)]
-            sizes = [int(m[0]) if (m := re.match(r"\d+", f.condition)) else 0 for f in mine]
-            own = name == subject
-            style = _style_of(name, place, subject)
-            if own:
-                low, high = [f.low for f in mine], [f.high for f in mine]
-                ax.fill_between(sizes, low, high, color=SUBJECT, alpha=0.15, linewidth=0)
-            ax.plot(
-                sizes, [f.value for f in mine], linewidth=2.5 if own else 1, label=name, **style
-            )
-        ax.set_title(quantity, fontsize=10, loc="left")
-        unit = re.sub(r"^\d+ ", "", found[-1].condition)
-        ax.set_xlabel(f"{unit} to learn from")
-        _finish(ax)
-    axes[min(columns, len(quantities)) - 1].legend(
-        fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1, 1)
-    )
-    _hide(axes[len(quantities) :])
-    return figure
-
-
-def map_of(points: NDArray[np.float64], axes: list[str], colouring: dict[str, Any]) -> "Figure":
-    """Draw one colouring of the map, for print and for browsers without scripts."""
-    figure, (ax,) = canvas(5.2, 4.2)
-    x, y = points.T
-    if colouring["kind"] == "number":
-        values = [np.nan if v is None else v for v in colouring["values"]]
-        figure.colorbar(ax.scatter(x, y, c=values, cmap="viridis", s=26), ax=ax)
-    else:
-        codes = np.array(colouring["values"])
-        for i, name in enumerate(colouring["names"]):
-            colour = CATEGORIES[i % len(CATEGORIES)]
-            marker = MARKERS[(i // len(CATEGORIES)) % len(MARKERS)]
-            here = codes == i
-            ax.scatter(x[here], y[here], color=colour, marker=marker, s=26, label=name)
-        ax.legend(fontsize=8, ncols=1 + len(colouring["names"]) // 12, frameon=False)
-    ax.set_xlabel(axes[0])
-    ax.set_ylabel(axes[1])
-    ax.set_title(f"coloured by {colouring['name']}", fontsize=10, loc="left")
-    return figure  # type: ignore[no-any-return]
-
-
-def _heat(ax: "Axes", values: NDArray[np.float64], rows: list[str], columns: list[str]) -> None:
-    """Shade numbers from 0 to 1 and write them."""
-    ax.imshow(np.clip(values, 0, 1), cmap="Blues", vmin=0, vmax=1.25, aspect="auto")
-    for (i, j), value in np.ndenumerate(values):
-        if np.isfinite(value):
-            colour = "white" if value > 0.75 else "#1c1f23"
-            ax.text(j, i, f"{value:.2f}", ha="center", va="center", fontsize=8, color=colour)
-    ax.set_yticks(range(len(rows)), rows)
-    ax.set_xticks(range(len(columns)), columns, rotation=30, ha="right")
-    ax.tick_params(length=0)
-    for side in ax.spines.values():
-        side.set_visible(False)
-
-
-def _embolden(ax: "Axes", names: list[str], subject: str) -> None:
-    for name, label in zip(names, ax.get_yticklabels(), strict=True):
-        if name == subject:
-            label.set_color(SUBJECT)
-            label.set_fontweight("bold")
-
-
-def _style_of(name: str, place: int, subject: str) -> dict[str, Any]:
-    if name == subject:
-        return {"color": SUBJECT, "marker": "D"}
-    others = [c for c in CATEGORIES if c not in (SUBJECT, "#F0E442")]
-    return {"color": others[place % len(others)], "marker": MARKERS[place % len(MARKERS)]}
-
-
-def _finish(ax: "Axes", bins: int | None = 5) -> None:
-    if bins:
-        ax.locator_params(axis="x", nbins=bins)
-    ax.grid(axis="x", color="#e5e5e5")
-    ax.set_axisbelow(True)
-
-
-def _hide(axes: Iterable["Axes"]) -> None:
-    for ax in axes:
-        ax.set_visible(False)
-
-
-def _unique(values: Iterable[str]) -> list[str]:
-    return list(dict.fromkeys(values))
-
-
-def tables(diagnostic: Diagnostic, subject: str) -> list[dict[str, Any]]:
-    """Arrange findings as small tables: contenders down, quantities or conditions across.
-
-    Returns
-    -------
-    list of dict
-        ``title``, ``columns`` and ``rows``: name, whether it is the encoder under test, and a cell
-        or None for each column.
+    `rival` is None where that is the highest control of each line.
     """
-    found = diagnostic.findings
-    contenders = _unique(f.contender for f in found)
-    quantities, conditions = (
-        _unique(getattr(f, k) for f in found) for k in ("quantity", "condition")
-    )
-    if len(conditions) == 1:
-        groups = {"": (quantities, {(f.contender, f.quantity): f for f in found})}
-        groups = {conditions[0]: next(iter(groups.values()))}
-    else:
-        groups = {
-            q: (
-                _unique(f.condition for f in found if f.quantity == q),
-                {(f.contender, f.condition): f for f in found if f.quantity == q},
-            )
-            for q in quantities
+
+    subject: str
+    rival: str | None = None
+    chance: Mapping[str, float] = field(default_factory=dict)
+
+    def kinds(self, values: Mapping[str, float]) -> dict[str, Kind]:
+        """What each contender of a line is drawn as."""
+        others = {n: v for n, v in values.items() if n not in (self.subject, ORACLE)}
+        known = {n: v for n, v in others.items() if isfinite(v)}
+        rival = self.rival or max(known, key=lambda n: known[n], default=None)
+        kinds: dict[str, Kind] = dict.fromkeys(others, "control")
+        if rival in others:
+            kinds[rival] = "rival"
+        if ORACLE in values:
+            kinds[ORACLE] = "oracle"
+        if self.subject in values:
+            kinds[self.subject] = "own"
+        return kinds
+
+    def legend(self, kinds: Iterable[str], *rules: tuple[str, str]) -> tuple[tuple[str, str], ...]:
+        """Words for the kinds that were drawn."""
+        words = {
+            "own": self.subject,
+            "rival": self.rival or "highest control of the line",
+            "oracle": "oracle: given the planted truth",
+            "control": "other controls",
         }
-    made = []
-    for title, (columns, by) in groups.items():
-        rows = [
-            {
-                "name": name or "all",
-                "own": name == subject,
-                "cells": [_cell(by.get((name, column))) for column in columns],
-            }
-            for name in contenders
-            if any((name, column) in by for column in columns)
-        ]
-        made.append({"title": title, "columns": columns, "rows": rows})
-    return made
+        drawn = set(kinds)
+        return (*((k, w) for k, w in words.items() if k in drawn), *rules)
 
 
-def _cell(finding: Finding | None) -> dict[str, str] | None:
-    if finding is None:
+def verdicts(result: "Result") -> Panel:
+    """One line for each score: the gap to the control that the verdict names."""
+    judged = [r.verdict for r in result.rows]
+    known = [x for v in judged if v.control for x in (v.gap, v.low, v.high) if isfinite(x)]
+    on = symmetric(known)
+    lines = []
+    for row in result.rows:
+        v = row.verdict
+        marks: tuple[Mark, ...] = ()
+        cells = (("–", ""), ("", "soft"))
+        detail = ""
+        if v.control is not None:
+            kind: Kind = "own" if v.outcome == "beats all controls" else "rival"
+            if v.outcome in ("at chance", "below chance"):
+                kind = "control"
+            if isfinite(v.gap):
+                marks = (mark(kind, "gap", v.gap, v.low, v.high, on),)
+            cells = ((signed(v.gap), ""), (interval(v.low, v.high, signed), "soft"))
+            both = (row.estimates[result.encoder].value, row.estimates[v.control].value)
+            detail = f"{number(both[0])} against {number(both[1])}"
+        outcome = v.outcome.replace(" ", "-")
+        lines.append(Line(f"{row.task}, {row.metric}", marks, cells, False, None, detail, outcome))
+    rules = ((50.0, "zero", "no gap"),)
+    return Panel("", on, tuple(lines), ("gap", "95 % interval"), rules)
+
+
+def scores(result: "Result") -> Figure:
+    """One panel for each score: every contender with its interval, chance as a line."""
+    panels = tuple(_contest(result, row) for row in result.rows)
+    drawn = {m.kind for p in panels for line in p.lines for m in line.marks}
+    words = {
+        "own": result.encoder,
+        "rival": "the control that the verdict names",
+        "control": "other controls",
+    }
+    legend = [(k, w) for k, w in words.items() if k in drawn]
+    return Figure(panels, legend=(*legend, ("chance", "chance"), ("bar", "95 % interval")))
+
+
+def _contest(result: "Result", row: "Row") -> Panel:
+    estimates = row.estimates
+    on = axis([row.chance, *(x for e in estimates.values() for x in (e.value, e.low, e.high))])
+
+    def order(name: str) -> tuple[bool, float]:
+        value = estimates[name].value
+        return name != result.encoder, -value if isfinite(value) else inf
+
+    lines = []
+    for name in sorted(estimates, key=order):
+        e = estimates[name]
+        kind: Kind = "control"
+        if name == result.encoder:
+            kind = "own"
+        elif name == row.verdict.control:
+            kind = "rival"
+        marks = (mark(kind, name, e.value, e.low, e.high, on),) if isfinite(e.value) else ()
+        cells = ((number(e.value), kind), (interval(e.low, e.high), "soft"))
+        lines.append(Line(result.label(name), marks, cells, kind == "own"))
+    rules: tuple[Rule, ...] = ()
+    if isfinite(row.chance):
+        rules = ((on.place(row.chance), "chance", f"chance {number(row.chance)}"),)
+    return Panel(f"{row.task}, {row.metric}", on, tuple(lines), ("score", "interval"), rules)
+
+
+def of_diagnostic(diagnostic: Diagnostic, cast: Cast) -> Figure | None:
+    """Draw a diagnostic, or return None where a table says as much."""
+    found = diagnostic.findings
+    if not any(isfinite(f.value) for f in found) or diagnostic.name == "validation":
         return None
-    small = []
-    if np.isfinite(finding.low) and np.isfinite(finding.high):
-        small.append(f"{number(finding.low)} to {number(finding.high)}")
-    if np.isfinite(finding.reference) and finding.beside:
-        small.append(f"{finding.beside} {number(finding.reference)}")
-    return {"value": number(finding.value), "small": "; ".join(small), "note": finding.note}
+    if diagnostic.name == "learning" and (curves := _curves(found, cast)) is not None:
+        return curves
+    if diagnostic.name == "invariance":
+        return _figure([_panel(found, "condition", "", cast, root=True)], cast)
+    if diagnostic.name in ("pathological", "channels"):
+        panels = [
+            _panel([f for f in found if f.quantity == q], "condition", q, cast, joined=True)
+            for q in unique(f.quantity for f in found)
+        ]
+        return _figure(panels, cast)
+    if not any(isfinite(f.low) or isfinite(f.reference) for f in found):
+        return None
+    panels = []
+    for block in blocks(found):
+        if cast.subject not in {f.contender for f in block.findings}:
+            panels += [
+                _panel([f for f in block.findings if f.quantity == q], "contender", q, cast)
+                for q in block.quantities
+            ]
+        elif block.by_condition:
+            for condition in block.conditions:
+                some = [f for f in block.findings if f.condition == condition]
+                # Quantities share an axis only if all are shares, scores or the like.
+                if max((f.value for f in some if isfinite(f.value)), default=0) <= 1 + 1e-6:
+                    panels.append(_panel(some, "quantity", condition, cast))
+        else:
+            panels += [
+                _panel([f for f in block.findings if f.quantity == q], "condition", q, cast)
+                for q in block.quantities
+            ]
+    return _figure(panels[:MOST_PANELS], cast) if panels else None
 
 
-def number(value: float) -> str:
-    """Two decimals, none for large numbers; a dash for no number."""
-    if not np.isfinite(value):
-        return "–"
-    if abs(value) < 0.005:
-        return "0.00"
-    return (f"{value:.0f}" if abs(value) >= 100 else f"{value:.2f}").replace("-", "−")
+def _figure(panels: Sequence[Panel], cast: Cast) -> Figure:
+    marks = [m for p in panels for line in p.lines for m in line.marks]
+    kinds = {m.kind for m in marks}
+    rules: list[tuple[str, str]] = []
+    names = {rule[1] for p in panels for rule in p.rules}
+    if "as-is" in names:
+        rules.append(("as-is", f"{cast.subject}, images as they are"))
+    if "reference" in kinds:
+        beside = unique(m.title.rpartition(" ")[0] for m in marks if m.kind == "reference")
+        rules.append(("reference", " or ".join(beside)))
+    if any(m.low is not None for m in marks):
+        rules.append(("bar", "95 % interval"))
+    return Figure(tuple(panels), legend=cast.legend(kinds, *rules))
+
+
+def _panel(
+    found: Sequence[Finding],
+    down: str,
+    title: str,
+    cast: Cast,
+    *,
+    root: bool = False,
+    joined: bool = False,
+) -> Panel:
+    """Lines for the values of one field of the findings, contenders on each."""
+    on = axis((x for f in found for x in (f.value, f.low, f.high, f.reference)), root=root)
+    names = unique(getattr(f, down) for f in found)
+    several = len({f.contender for f in found} - {ORACLE}) > 1
+    lines = []
+    common = None if joined or down == "contender" else common_reference(found)
+    for name in names:
+        mine = [f for f in found if getattr(f, down) == name]
+        if down == "contender":
+            marks = [_of(f, "control", on) for f in mine if isfinite(f.value)]
+            marks += [m for f in mine if (m := _reference(f, on)) is not None]
+            first = mine[0]
+            words = ((number(first.value), ""), (interval(first.low, first.high), "soft"))
+            lines.append(Line(name, tuple(marks), words, name == cast.subject))
+            continue
+        kinds = cast.kinds({f.contender: f.value for f in mine})
+        by_kind = {kinds[f.contender]: f for f in mine}
+        order = ("control", "rival", "oracle", "own")
+        marks = [
+            _of(f, kinds[f.contender], on)
+            for f in sorted(mine, key=lambda f: order.index(kinds[f.contender]))
+            if isfinite(f.value)
+        ]
+        stretch = None
+        own = by_kind.get("own")
+        if joined and own is not None and isfinite(own.reference) and isfinite(own.value):
+            stretch = (on.place(own.reference), on.place(own.value))
+        elif own is not None and common is None and not root:
+            marks[:0] = filter(None, [_reference(own, on)])
+        told: tuple[Kind, ...] = ("own", "rival") if several else ("own",)
+        cells = tuple((number(by_kind[k].value) if k in by_kind else "", k) for k in told)
+        lines.append(Line(name or title, tuple(marks), cells, stretch=stretch))
+    rules: list[Rule] = []
+    if root:
+        rules.append((on.place(1), "chance", "as far as another image"))
+    if joined:
+        own = next((f for f in found if f.contender == cast.subject), found[0])
+        if isfinite(own.reference):
+            text = f"as it is {number(own.reference)}"
+            rules.append((on.place(own.reference), "as-is", text))
+    if common is not None and not root:
+        rules.append((on.place(common[1]), "chance", f"{common[0]} {number(common[1])}"))
+    chance = cast.chance.get(title, nan)
+    if isfinite(chance) and common is None:
+        rules.append((on.place(chance), "chance", f"chance {number(chance)}"))
+    if down == "contender":
+        headings: tuple[str, ...] = ("value", "interval")
+    else:
+        headings = (
+            ("encoder", "control" if cast.rival else "highest control") if several else ("encoder",)
+        )
+    return Panel(title, on, tuple(lines), headings, tuple(rules))
+
+
+def _of(f: Finding, kind: Kind, on: Axis) -> Mark:
+    return mark(kind, f.contender or f.quantity, f.value, f.low, f.high, on)
+
+
+def _reference(f: Finding, on: Axis) -> Mark | None:
+    if not isfinite(f.reference) or not f.beside:
+        return None
+    return mark("reference", f.beside, f.reference, nan, nan, on)
+
+
+def _curves(found: Sequence[Finding], cast: Cast) -> Figure | None:
+    """Scores by how much there is to learn from; None where a condition is no number."""
+    amounts = {c: re.match(r"\d+", c) for c in unique(f.condition for f in found)}
+    if not all(amounts.values()) or len(amounts) < 2:
+        return None
+    sizes = {c: int(m[0]) for c, m in amounts.items() if m}
+    unit = re.sub(r"^\d+\s*", "", max(sizes, key=lambda c: sizes[c])) or "examples"
+    made = []
+    for quantity in unique(f.quantity for f in found):
+        some = [f for f in found if f.quantity == quantity]
+        on = axis(x for f in some for x in (f.value, f.low, f.high))
+        ordered = sorted({sizes[f.condition] for f in some})
+        # Evenly spaced, as amounts double from one to the next.
+        at = {
+            n: round(4 + 92 * k / max(len(ordered) - 1, 1), 2) if len(ordered) > 1 else 50.0
+            for k, n in enumerate(ordered)
+        }
+        last = {f.contender: f.value for f in some if sizes[f.condition] == ordered[-1]}
+        kinds = cast.kinds({**{f.contender: nan for f in some}, **last})
+        series = []
+        for name in sorted(
+            kinds, key=lambda n: ("control", "rival", "oracle", "own").index(kinds[n])
+        ):
+            mine = sorted(
+                (f for f in some if f.contender == name and isfinite(f.value)),
+                key=lambda f: sizes[f.condition],
+            )
+            points = tuple((at[sizes[f.condition]], 100 - on.place(f.value)) for f in mine)
+            known = [f for f in mine if isfinite(f.low) and isfinite(f.high)]
+            band = [(at[sizes[f.condition]], round(100 - on.place(f.high), 2)) for f in known]
+            band += [(at[sizes[f.condition]], round(100 - on.place(f.low), 2)) for f in known[::-1]]
+            kept = tuple(band) if kinds[name] in ("own", "rival") else ()
+            points = tuple((x, round(y, 2)) for x, y in points)
+            series.append(Series(kinds[name], name, points, kept))
+        chance = cast.chance.get(quantity, nan)
+        rules: tuple[Rule, ...] = ()
+        if isfinite(chance):
+            rules = ((round(100 - on.place(chance), 2), "chance", "chance"),)
+        places = tuple((at[n], str(n)) for n in ordered)
+        made.append(Curves(quantity, on, places, unit, tuple(series), rules))
+    kinds_drawn = {s.kind for c in made for s in c.series}
+    more = [("chance", "chance")] if any(c.rules for c in made) else []
+    words = dict(cast.legend(kinds_drawn, *more, ("band", "95 % interval")))
+    if cast.rival is None and "rival" in words:
+        words["rival"] = "highest control in the end"
+    return Figure(curves=tuple(made), legend=tuple(words.items()))

@@ -1,102 +1,169 @@
 "use strict";
 (() => {
-  const data = JSON.parse(document.getElementById("map-data").textContent);
+  document.documentElement.classList.add("scripted");
+
+  // A link to something folded away unfolds it.
+  const unfold = () => {
+    let element = location.hash.length > 1 && document.getElementById(location.hash.slice(1));
+    for (; element; element = element.parentElement) if (element.tagName === "DETAILS") element.open = true;
+  };
+  addEventListener("hashchange", unfold);
+  document.querySelectorAll("nav a").forEach((link) => link.addEventListener("click", () => setTimeout(unfold)));
+  unfold();
+
+  // On a small screen the contents would push the verdict away.
+  const contents = document.querySelector("nav > details");
+  const wide = matchMedia("(min-width: 76rem)");
+  const fold = () => { contents.open = wide.matches; };
+  wide.addEventListener("change", fold);
+  fold();
+
+  const links = new Map([...document.querySelectorAll("nav a")].map((a) => [a.hash.slice(1), a]));
+  if ("IntersectionObserver" in window) {
+    const seen = new Set();
+    const watch = new IntersectionObserver((entries) => {
+      entries.forEach((e) => (e.isIntersecting ? seen.add(e.target.id) : seen.delete(e.target.id)));
+      const here = [...links.keys()].filter((id) => seen.has(id)).pop();
+      links.forEach((a, id) => a.classList.toggle("here", id === here));
+    }, { rootMargin: "-5% 0px -80% 0px" });
+    links.forEach((_, id) => { const target = document.getElementById(id); if (target) watch.observe(target); });
+  }
+
+  // What is folded away on screen belongs on paper.
+  let opened = [];
+  addEventListener("beforeprint", () => {
+    opened = [...document.querySelectorAll("details:not([open]):not(.raw)")];
+    opened.forEach((d) => { d.open = true; });
+  });
+  addEventListener("afterprint", () => opened.forEach((d) => { d.open = false; }));
+
+  const held = document.getElementById("map-data");
+  if (!held) return;
+  const data = JSON.parse(held.textContent);
   const root = document.getElementById("map");
-  const svg = root.querySelector("svg");
+  const field = root.querySelector(".field");
+  const svg = field.querySelector("svg");
   const tip = root.querySelector(".tip");
-  const legend = root.querySelector(".legend");
-  const [view, colour] = root.querySelectorAll("select");
-  const palette = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000"];
-  const viridis = ["#440154", "#482878", "#3e4a89", "#31688e", "#26828e", "#1f9e89", "#35b779", "#6ece58", "#b5de2b", "#fde725"];
-  const shapes = [
-    "M-5,0a5,5 0 1,0 10,0a5,5 0 1,0 -10,0", "M-4.5,-4.5h9v9h-9z", "M0,-6L5.5,4h-11z", "M0,6L5.5,-4h-11z",
-    "M0,-6L6,0L0,6L-6,0z", "M-2,-6h4v4h4v4h-4v4h-4v-4h-4v-4h4z",
-  ];
-  const width = 760, height = 520, left = 46, bottom = 40;
+  const key = root.querySelector(".key");
+  const views = root.querySelector(".views");
+  const colour = root.querySelector("select");
+  const left = 30, below = 30;
+  let width = 0, height = 0, places = [], current = -1, mouse = [], keyed = false, view = 0, alone = -1;
+
   const make = (name, attributes, text) => {
     const element = document.createElementNS("http://www.w3.org/2000/svg", name);
-    for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
+    for (const [k, v] of Object.entries(attributes)) element.setAttribute(k, v);
     if (text !== undefined) element.textContent = text;
     return element;
   };
-  const option = (select, text) => {
-    const element = document.createElement("option");
-    element.textContent = text;
-    select.append(element);
+  const build = (name, text, className) => {
+    const element = document.createElement(name);
+    if (text !== undefined) element.textContent = text;
+    if (className) element.className = className;
+    return element;
   };
-  data.views.forEach((v) => option(view, v.name));
-  data.colourings.forEach((c) => option(colour, c.role ? `${c.name} (${c.role})` : c.name));
-  view.parentElement.hidden = data.views.length < 2;
+
+  const size = data.rows.length > 800 ? 0.65 : data.rows.length > 300 ? 0.8 : 1;
+  const marks = data.rows.map((_, i) => make("path", { "data-i": i, class: "point" }));
+  data.views.forEach((v, k) => {
+    const button = build("button", v.name);
+    button.type = "button";
+    button.addEventListener("click", () => { view = k; lay(); });
+    views.append(button);
+  });
+  views.hidden = data.views.length < 2;
+  data.colourings.forEach((c) => colour.append(build("option", c.role ? `${c.name} (${c.role})` : c.name)));
+  colour.parentElement.hidden = data.colourings.length < 1;
 
   const extent = (values) => {
-    const known = values.filter((v) => v !== null);
-    const low = Math.min(...known), high = Math.max(...known);
-    const margin = (high - low) * 0.05 || 1;
+    const low = values.reduce((a, b) => Math.min(a, b)), high = values.reduce((a, b) => Math.max(a, b));
+    const margin = (high - low) * 0.04 || 1;
     return [low - margin, high + margin];
   };
-  const marks = data.captions.map((_, i) => make("path", { "data-i": i, class: "point", stroke: "white", "stroke-width": 0.8 }));
-  let places = [], current = -1, mouse = [];
 
   function lay() {
-    const { x, y, axes } = data.views[Math.max(view.selectedIndex, 0)];
+    width = Math.max(field.clientWidth, 200);
+    height = Math.round(Math.min(560, Math.max(300, width * 0.68)));
+    svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
+    svg.setAttribute("height", height);
+    [...views.querySelectorAll("button")].forEach((b, k) => b.setAttribute("aria-pressed", k === view));
+    const { x, y, axes } = data.views[view];
     const [x0, x1] = extent(x), [y0, y1] = extent(y);
-    places = x.map((_, i) => [
-      left + ((x[i] - x0) / (x1 - x0)) * (width - left - 10),
-      10 + ((y1 - y[i]) / (y1 - y0)) * (height - bottom - 10),
-    ]);
+    const across = width - left - 2, up = height - below - 2;
+    places = x.map((_, i) => [left + ((x[i] - x0) / (x1 - x0)) * across, 1 + ((y1 - y[i]) / (y1 - y0)) * up]);
     svg.replaceChildren(
-      make("rect", { x: left, y: 10, width: width - left - 10, height: height - bottom - 10, class: "frame" }),
-      make("text", { x: (width + left) / 2, y: height - 12, "text-anchor": "middle" }, axes[0]),
-      make("text", { x: 0, y: 0, "text-anchor": "middle", transform: `translate(18,${(height - bottom) / 2 + 10}) rotate(-90)` }, axes[1]),
+      make("rect", { x: left, y: 1, width: across, height: up, rx: 4, class: "frame" }),
+      make("text", { x: left + across / 2, y: height - 8 }, axes[0]),
+      make("text", { transform: `translate(16,${up / 2}) rotate(-90)` }, axes[1]),
       ...marks,
     );
-    marks.forEach((mark, i) => mark.setAttribute("transform", `translate(${places[i][0].toFixed(1)},${places[i][1].toFixed(1)})`));
+    marks.forEach((mark, i) => {
+      const [a, b] = places[i];
+      mark.setAttribute("transform", `translate(${a.toFixed(1)},${b.toFixed(1)}) scale(${size})`);
+    });
     hide();
   }
 
+  const brief = (v) => String(Number(v.toPrecision(3)));
+
   function paint() {
     const chosen = data.colourings[colour.selectedIndex];
-    legend.replaceChildren();
+    alone = -1;
+    key.replaceChildren();
+    marks.forEach((mark) => mark.classList.remove("dim"));
     if (!chosen) {
-      marks.forEach((mark) => { mark.setAttribute("d", shapes[0]); mark.setAttribute("fill", palette[0]); });
+      marks.forEach((mark) => { mark.setAttribute("d", data.shapes[0]); mark.setAttribute("fill", data.plain); });
       return;
     }
-    const title = document.createElement("strong");
-    title.textContent = chosen.name;
-    legend.append(title);
+    key.append(build("strong", chosen.name));
     if (chosen.kind === "number") {
       const known = chosen.values.filter((v) => v !== null);
-      const low = Math.min(...known), high = Math.max(...known);
+      const low = known.reduce((a, b) => Math.min(a, b)), high = known.reduce((a, b) => Math.max(a, b));
       marks.forEach((mark, i) => {
         const v = chosen.values[i];
-        mark.setAttribute("d", shapes[0]);
-        mark.setAttribute("fill", v === null ? "#cccccc" : shade((v - low) / (high - low || 1)));
+        mark.setAttribute("d", data.shapes[0]);
+        mark.setAttribute("fill", v === null ? data.unknown : shade((v - low) / (high - low || 1)));
       });
-      const bar = document.createElement("span");
-      bar.className = "bar";
-      bar.style.background = `linear-gradient(90deg, ${viridis.join(",")})`;
-      legend.append(` ${low} `, bar, ` ${high}`);
+      const scale = build("div", undefined, "scale");
+      const ramp = build("i", undefined, "ramp");
+      const upright = !matchMedia("(max-width: 44rem)").matches;
+      ramp.style.background = `linear-gradient(${upright ? 0 : 90}deg,${data.viridis.join(",")})`;
+      scale.append(ramp, build("span", brief(high)), build("span", brief((low + high) / 2)), build("span", brief(low)));
+      key.append(scale);
+      if (known.length < chosen.values.length) key.append(build("div", "grey: not known", "note"));
       return;
     }
     marks.forEach((mark, i) => {
-      const code = chosen.values[i];
-      mark.setAttribute("d", shapes[Math.floor(Math.max(code, 0) / palette.length) % shapes.length]);
-      mark.setAttribute("fill", code < 0 ? "#cccccc" : palette[code % palette.length]);
+      const [shape, fill] = chosen.looks[chosen.values[i]] || [0, data.unknown];
+      mark.setAttribute("d", data.shapes[shape]);
+      mark.setAttribute("fill", fill);
     });
     chosen.names.forEach((name, code) => {
-      const item = document.createElement("span");
+      const item = build("button");
+      item.type = "button";
+      item.setAttribute("aria-pressed", "false");
+      const [shape, fill] = chosen.looks[code];
       const sign = make("svg", { viewBox: "-7 -7 14 14", width: 14, height: 14, "aria-hidden": "true" });
-      sign.append(make("path", { d: shapes[Math.floor(code / palette.length) % shapes.length], fill: palette[code % palette.length] }));
-      item.append(sign, name);
-      legend.append(item);
+      sign.append(make("path", { d: data.shapes[shape], fill }));
+      item.append(sign, build("span", name));
+      item.addEventListener("click", () => {
+        alone = alone === code ? -1 : code;
+        key.querySelectorAll("button").forEach((b, k) => b.setAttribute("aria-pressed", k === alone));
+        marks.forEach((mark, i) => {
+          mark.classList.toggle("dim", alone >= 0 && chosen.values[i] !== alone);
+          if (chosen.values[i] === alone) svg.append(mark);
+        });
+      });
+      key.append(item);
     });
+    if (chosen.values.some((v) => v < 0)) key.append(build("div", "grey: not known", "note"));
   }
 
   function shade(share) {
-    const at = Math.min(Math.max(share, 0), 1) * (viridis.length - 1);
-    const low = Math.floor(at), high = Math.min(low + 1, viridis.length - 1), part = at - low;
+    const at = Math.min(Math.max(share, 0), 1) * (data.viridis.length - 1);
+    const low = Math.min(Math.floor(at), data.viridis.length - 2), part = at - low;
     const parse = (hex) => [1, 3, 5].map((k) => parseInt(hex.slice(k, k + 2), 16));
-    const [a, b] = [parse(viridis[low]), parse(viridis[high])];
+    const [a, b] = [parse(data.viridis[low]), parse(data.viridis[low + 1])];
     return `rgb(${a.map((v, k) => Math.round(v + part * (b[k] - v))).join(",")})`;
   }
 
@@ -107,20 +174,37 @@
     svg.append(marks[i]);
     tip.replaceChildren();
     if (data.thumbnails[i]) {
-      const image = document.createElement("img");
+      const image = build("img");
       image.src = data.thumbnails[i];
       image.alt = "";
+      // Its height is known before it is decoded, so that the box is placed rightly at once.
+      image.width = 96;
+      image.addEventListener("load", settle, { once: true });
       tip.append(image);
     }
-    const text = document.createElement("div");
-    text.textContent = data.captions[i];
-    tip.append(text);
+    const chosen = data.colourings[colour.selectedIndex];
+    const list = build("dl");
+    const order = data.columns.map((_, k) => k);
+    const first = chosen ? data.columns.indexOf(chosen.name) : -1;
+    if (first > 0) order.unshift(...order.splice(first, 1));
+    order.forEach((k) => {
+      const mine = k === first ? "first" : "";
+      list.append(build("dt", data.columns[k], mine), build("dd", data.rows[i][k], mine));
+    });
+    tip.append(list);
     tip.hidden = false;
-    const box = svg.getBoundingClientRect(), around = root.getBoundingClientRect();
-    const x = box.left - around.left + (places[i][0] / width) * box.width;
-    const y = box.top - around.top + (places[i][1] / height) * box.height;
-    tip.style.left = `${Math.max(0, Math.min(x + 14, around.width - tip.offsetWidth - 4))}px`;
-    tip.style.top = `${y + 14}px`;
+    settle();
+  }
+  function settle() {
+    if (current < 0) return;
+    const box = svg.getBoundingClientRect();
+    const [x, y] = [(places[current][0] / width) * box.width, (places[current][1] / height) * box.height];
+    const [w, h] = [tip.offsetWidth, tip.offsetHeight];
+    const beside = x + 16 + w <= box.width ? x + 16 : x - 16 - w;
+    tip.style.left = `${Math.max(0, Math.min(beside, box.width - w))}px`;
+    // Beside the point where there is room, or else below it, so that it is never covered.
+    const fits = beside >= 0;
+    tip.style.top = `${fits ? Math.max(-40, Math.min(y - h / 3, box.height - h + 40)) : y + 16}px`;
   }
   function hide() {
     if (current >= 0) marks[current].classList.remove("on");
@@ -131,8 +215,10 @@
     const box = svg.getBoundingClientRect();
     const x = ((event.clientX - box.left) / box.width) * width;
     const y = ((event.clientY - box.top) / box.height) * height;
-    let best = -1, least = 18 * 18;
+    const reach = event.pointerType === "touch" ? 28 : 18;
+    let best = -1, least = reach * reach;
     places.forEach(([a, b], i) => {
+      if (alone >= 0 && marks[i].classList.contains("dim")) return;
       const far = (a - x) ** 2 + (b - y) ** 2;
       if (far < least) { least = far; best = i; }
     });
@@ -142,32 +228,34 @@
     // The page moves under a mouse at rest, as when keys are used.
     const rests = event.type === "pointermove" && event.clientX === mouse[0] && event.clientY === mouse[1];
     mouse = [event.clientX, event.clientY];
-    if (rests) return;
+    if (rests || (event.type === "pointermove" && event.pointerType === "touch")) return;
+    keyed = false;
     const i = nearest(event);
     if (i < 0) hide(); else if (i !== current) show(i);
   };
   svg.addEventListener("pointermove", follow);
   svg.addEventListener("pointerdown", follow);
-  svg.addEventListener("pointerleave", hide);
+  svg.addEventListener("pointerleave", (event) => { if (event.pointerType !== "touch" && !keyed) hide(); });
+  document.addEventListener("pointerdown", (event) => { if (!root.contains(event.target)) hide(); });
+  svg.addEventListener("blur", () => { if (keyed) hide(); });
   svg.addEventListener("keydown", (event) => {
-    const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
     if (event.key === "Escape") hide();
+    const [step, axis] = { ArrowRight: [1, 0], ArrowLeft: [-1, 0], ArrowDown: [1, 1], ArrowUp: [-1, 1] }[event.key] || [0, 0];
     if (!step) return;
     event.preventDefault();
-    show((current + step + marks.length) % marks.length);
+    keyed = true;
+    // Left and right, up and down, to the next item that lies so.
+    const order = marks.map((_, i) => i).sort((a, b) => places[a][axis] - places[b][axis] || a - b);
+    const at = current < 0 ? (step > 0 ? -1 : 0) : order.indexOf(current);
+    show(order[(at + step + order.length) % order.length]);
   });
-  view.addEventListener("change", lay);
   colour.addEventListener("change", () => { paint(); hide(); });
+
   root.hidden = false;
-  document.documentElement.classList.add("scripted");
   lay();
   paint();
-
-  // What is folded away on screen belongs on paper.
-  let opened = [];
-  addEventListener("beforeprint", () => {
-    opened = [...document.querySelectorAll("details:not([open]):not(.raw)")];
-    opened.forEach((d) => { d.open = true; });
-  });
-  addEventListener("afterprint", () => opened.forEach((d) => { d.open = false; }));
+  let last = field.clientWidth;
+  new ResizeObserver(() => {
+    if (field.clientWidth && field.clientWidth !== last) { last = field.clientWidth; lay(); paint(); }
+  }).observe(field);
 })();

@@ -124,6 +124,19 @@ class Page:
             raise RuntimeError(found["exceptionDetails"]["exception"]["description"])
         return found["result"].get("value")
 
+    def until(self, script):
+        """Wait until a JavaScript expression holds."""
+        end = time.monotonic() + self.patience
+        while not self.run(script):
+            if time.monotonic() > end:
+                raise TimeoutError(f"it never came true that {script}")
+            time.sleep(0.02)
+
+    def tap(self, x, y):
+        """Touch the screen there."""
+        self.call("Input.dispatchTouchEvent", type="touchStart", touchPoints=[{"x": x, "y": y}])
+        self.call("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
+
     def hover(self, x, y):
         """Move the mouse there."""
         self.call("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
