@@ -15,10 +15,13 @@ from ._cache import cache_folder
 
 _EXTRAS = {
     "pyarrow": ("parquet", "Parquet files"),
-    "matplotlib": ("report", "the HTML report"),
     "jinja2": ("report", "the HTML report"),
+    "matplotlib": ("report", "the figure of attention"),
+    "umap": ("umap", "UMAP in the map of the report"),
+    "h5py": ("tissue", "HEST"),
     "imagecodecs": ("codecs", "TIFF files compressed with LZW, JPEG and others"),
 }
+_DISTRIBUTIONS = {"umap": "umap-learn"}
 
 
 @dataclass(frozen=True)
@@ -100,7 +103,7 @@ def _extras() -> Iterator[Finding]:
             mend = f'pip install "microscopy-zoo[{extra}]"'
             yield Finding("note", module, f"not installed: needed for {purpose}", mend)
         else:
-            yield Finding("ok", module, metadata.version(module))
+            yield Finding("ok", module, metadata.version(_DISTRIBUTIONS.get(module, module)))
 
 
 def _storage() -> Iterator[Finding]:

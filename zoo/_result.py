@@ -177,7 +177,7 @@ class Result:
         Raises
         ------
         MissingExtraError
-            Without matplotlib and jinja2.
+            Without jinja2.
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
@@ -200,7 +200,7 @@ class Result:
         Raises
         ------
         MissingExtraError
-            Without matplotlib and jinja2.
+            Without jinja2.
         """
         from ._report import write_report
 
