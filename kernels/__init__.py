@@ -1,4 +1,4 @@
-"""Attention over packed tokens of images that differ in their number of channels.
+"""Transformer layers over packed tokens of images that differ in their number of channels.
 
 Imports only the standard library, torch, triton and itself.
 """
@@ -25,13 +25,21 @@ if __name__ == "kernels":
     _real.loader.exec_module(_module)
 else:
     from ._channel_attention import ChannelAttention, channel_attention
+    from ._fused_layer import LayerWeights, norm_qkv, residual_mlp
+    from ._pack_tokens import pack_tokens
     from ._ragged_attention import BACKENDS, ragged_attention
     from ._ragged_plan import RaggedPlan
+    from ._token_layout import TokenLayout
 
     __all__ = [
         "BACKENDS",
         "ChannelAttention",
+        "LayerWeights",
         "RaggedPlan",
+        "TokenLayout",
         "channel_attention",
+        "norm_qkv",
+        "pack_tokens",
         "ragged_attention",
+        "residual_mlp",
     ]

@@ -37,6 +37,7 @@ def ragged_attention(
     return_lse: Literal[False] = ...,
     scale: float | None = ...,
     tf32: bool = ...,
+    dtype: torch.dtype | None = ...,
     backend: str | None = ...,
 ) -> Tensor: ...
 
@@ -51,6 +52,7 @@ def ragged_attention(
     return_lse: Literal[True],
     scale: float | None = ...,
     tf32: bool = ...,
+    dtype: torch.dtype | None = ...,
     backend: str | None = ...,
 ) -> tuple[Tensor, Tensor]: ...
 
@@ -64,6 +66,7 @@ def ragged_attention(
     return_lse: bool = False,
     scale: float | None = None,
     tf32: bool = False,
+    dtype: torch.dtype | None = None,
     backend: str | None = None,
 ) -> Tensor | tuple[Tensor, Tensor]:
     """Softmax attention of every row with the rows of its own sequence.
@@ -91,6 +94,8 @@ def ragged_attention(
     tf32
         Let ``"triton"`` round float32 to TF32 for the tensor cores: about three digits for several
         times the speed. The other backends follow PyTorch's own switches.
+    dtype
+        Type of the result; that of `qkv` by default. Another keeps digits that float32 sums have.
     backend
         ``"triton"``: the fused kernels, for NVIDIA GPUs from compute capability 8.0, bfloat16,
         float16 and float32, heads of size 16, 32, 64 and 96. Outputs and gradients are the same bit
@@ -102,7 +107,7 @@ def ragged_attention(
     Returns
     -------
     Tensor or tuple of Tensor
-        `(T, H, d)`, in the dtype of `qkv`; with `first_only` `(B, H, d)`, zeros for an empty
+        `(T, H, d)`, in `dtype`; with `first_only` `(B, H, d)`, zeros for an empty
         sequence. With `return_lse` also `(T, H)` or `(B, H)`, float32 or wider, natural logarithm,
         -inf for an empty sequence.
 
@@ -120,9 +125,9 @@ def ragged_attention(
         if qkv.dtype == torch.float32:
             qkv = qkv.to(torch.get_autocast_dtype(kind))
         with torch.autocast(kind, enabled=False):  # lowered once, here, and nowhere inside
-            result = _attend(qkv, plan, scale, first_only, return_lse, tf32, backend)
+            result = _attend(qkv, plan, scale, first_only, return_lse, tf32, dtype, backend)
     else:
-        result = _attend(qkv, plan, scale, first_only, return_lse, tf32, backend)
+        result = _attend(qkv, plan, scale, first_only, return_lse, tf32, dtype, backend)
     return result if return_lse else result[0]
 
 
@@ -148,38 +153,47 @@ def _attend(
     first_only: bool,
     return_lse: bool,
     tf32: bool,
+    dtype: torch.dtype | None,
     backend: str | None,
 ) -> tuple[Tensor, Tensor]:
     """Choose the backend."""
+    dtype = dtype or qkv.dtype
     refused = why_not(qkv)
     if backend is None:
         backend = "triton" if refused is None else "sdpa"
     if backend == "triton":
         if refused is not None:
             raise ValueError(f"backend 'triton' cannot be taken: {refused}")
-        return _triton(qkv, plan, scale, first_only, tf32)
+        return _triton(qkv, plan, scale, first_only, tf32, dtype)
     if backend == "sdpa":
-        return _bucketed_sdpa(qkv, plan, scale, first_only, return_lse)
+        return _bucketed_sdpa(qkv, plan, scale, first_only, return_lse, dtype)
     if backend == "reference":
-        return _reference(qkv, plan, scale, first_only)
+        return _reference(qkv, plan, scale, first_only, dtype)
     raise ValueError(f"backend is {backend!r}, but must be one of {', '.join(BACKENDS)}")
 
 
 def _triton(
-    qkv: Tensor, plan: RaggedPlan, scale: float, first_only: bool, tf32: bool
+    qkv: Tensor, plan: RaggedPlan, scale: float, first_only: bool, tf32: bool, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor]:
     if qkv.stride(3) != 1:
         qkv = qkv.contiguous()
     tf32 = tf32 and qkv.dtype == torch.float32
     sequences = plan.cu_seqlens.shape[0] - 1
-    out, lse = attend(qkv, plan.tiles, plan.firsts, sequences, first_only, scale, tf32)
+    out, lse = attend(qkv, plan.tiles, plan.firsts, sequences, first_only, scale, tf32, dtype)
     return out, lse.t() * math.log(2)
 
 
 def _bucketed_sdpa(
-    qkv: Tensor, plan: RaggedPlan, scale: float, first_only: bool, return_lse: bool
+    qkv: Tensor,
+    plan: RaggedPlan,
+    scale: float,
+    first_only: bool,
+    return_lse: bool,
+    dtype: torch.dtype,
 ) -> tuple[Tensor, Tensor]:
     total, _, heads, size = qkv.shape
+    if dtype != qkv.dtype and qkv.device.type == "cpu":
+        qkv = qkv.float()  # no slower there, and the digits asked for are not cut off before
     wide = torch.promote_types(qkv.dtype, torch.float32)
     outputs: list[tuple[Bucket, Tensor, Tensor]] = []
     for bucket in plan.buckets:
@@ -193,7 +207,8 @@ def _bucketed_sdpa(
         lse = q.new_empty(0, dtype=wide)
         if return_lse:
             lse = _log_sum_exp(q, k, scale).transpose(1, 2).reshape(-1, heads)
-        outputs.append((bucket, mixed.transpose(1, 2).reshape(-1, heads, size), lse))
+        mixed = mixed.transpose(1, 2).reshape(-1, heads, size).to(dtype)
+        outputs.append((bucket, mixed, lse))
     if len(outputs) == 1 and not first_only:
         bucket, mixed, lse = outputs[0]
         if bucket.rows is None and mixed.shape[0] == total:
@@ -201,9 +216,9 @@ def _bucketed_sdpa(
     rows_out = len(plan.cu_seqlens) - 1 if first_only else total
     # An empty sequence has no first row, but every row of a sequence gets its value below.
     out = (
-        qkv.new_zeros((rows_out, heads, size))
+        qkv.new_zeros((rows_out, heads, size), dtype=dtype)
         if first_only
-        else qkv.new_empty((total, heads, size))
+        else qkv.new_empty((total, heads, size), dtype=dtype)
     )
     all_lse = qkv.new_full((rows_out if return_lse else 0, heads), -math.inf, dtype=wide)
     for bucket, mixed, lse in outputs:
@@ -229,7 +244,7 @@ def _log_sum_exp(q: Tensor, k: Tensor, scale: float) -> Tensor:
 
 
 def _reference(
-    qkv: Tensor, plan: RaggedPlan, scale: float, first_only: bool
+    qkv: Tensor, plan: RaggedPlan, scale: float, first_only: bool, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor]:
     """Softmax of the scores, one sequence after the other, in at least float32."""
     wide = qkv.to(torch.promote_types(qkv.dtype, torch.float32))
@@ -248,4 +263,4 @@ def _reference(
         out = out.new_zeros((len(lengths), *out.shape[1:]))
         lse = lse.new_full((len(lengths), lse.shape[1]), -math.inf)
         out[lengths > 0], lse[lengths > 0] = every_out[rows], every_lse[rows]
-    return out.to(qkv.dtype), lse
+    return out.to(dtype), lse

@@ -174,12 +174,14 @@ def _launch(kernel: str, tensors: tuple[Tensor, ...], qkv: Tensor, tiles: Tensor
         )  # fmt: skip
 
 
-def _outputs(qkv: Tensor, sequences: int, first_only: bool) -> tuple[Tensor, Tensor]:
+def _outputs(
+    qkv: Tensor, sequences: int, first_only: bool, dtype: torch.dtype
+) -> tuple[Tensor, Tensor]:
     total, _, heads, size = qkv.shape
     if first_only:  # an empty sequence has no first row
-        out = qkv.new_zeros((sequences, heads, size))
+        out = qkv.new_zeros((sequences, heads, size), dtype=dtype)
         return out, qkv.new_full((heads, sequences), -math.inf, dtype=torch.float32)
-    out = qkv.new_empty((total, heads, size))
+    out = qkv.new_empty((total, heads, size), dtype=dtype)
     return out, qkv.new_empty((heads, total), dtype=torch.float32)
 
 
@@ -190,10 +192,10 @@ _operator: Any = torch.library.custom_op if INTERPRETED else torch.library.trito
 @_operator("microscopy_zoo::ragged_attention", mutates_args=())
 def attend(
     qkv: Tensor, tiles: Tensor, firsts: Tensor, sequences: int, first_only: bool, scale: float,
-    tf32: bool,
+    tf32: bool, dtype: torch.dtype,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Return the output and, `(H, rows)`, the base-2 logarithm of the sum of exponentials."""
-    out, lse = _outputs(qkv, sequences, first_only)
+    out, lse = _outputs(qkv, sequences, first_only, dtype)
     items = firsts if first_only else tiles
     _launch("forward", (qkv, out, lse), qkv, items, out.shape[0], scale, tf32, first_only)
     return out, lse
@@ -205,7 +207,7 @@ def attend_backward(
     firsts: Tensor, first_only: bool, scale: float, tf32: bool,
 ) -> Tensor:  # fmt: skip
     """Return the gradient of `qkv`, contiguous."""
-    grad_out, grad_lse = grad_out.contiguous(), grad_lse.contiguous()
+    grad_out, grad_lse = grad_out.to(qkv.dtype).contiguous(), grad_lse.contiguous()
     delta = torch.empty_like(lse)
     rows = out.shape[0]
     if first_only:
@@ -226,8 +228,8 @@ def attend_backward(
 if INTERPRETED:
 
     @attend.register_fake
-    def _(qkv, tiles, firsts, sequences, first_only, scale, tf32):  # type: ignore[no-untyped-def]
-        return _outputs(qkv, sequences, first_only)
+    def _(qkv, tiles, firsts, sequences, first_only, scale, tf32, dtype):  # type: ignore[no-untyped-def]
+        return _outputs(qkv, sequences, first_only, dtype)
 
     @attend_backward.register_fake
     def _(grad_out, grad_lse, qkv, *others):  # type: ignore[no-untyped-def]
@@ -235,7 +237,7 @@ if INTERPRETED:
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-    qkv, tiles, firsts, _, ctx.first_only, ctx.scale, ctx.tf32 = inputs
+    qkv, tiles, firsts, _, ctx.first_only, ctx.scale, ctx.tf32, _ = inputs
     ctx.save_for_backward(qkv, *output, tiles, firsts)
 
 
@@ -244,7 +246,7 @@ def _backward(ctx: Any, grad_out: Tensor, grad_lse: Tensor) -> tuple[Tensor | No
     grad = attend_backward(
         grad_out, grad_lse, qkv, out, lse, tiles, firsts, ctx.first_only, ctx.scale, ctx.tf32
     )
-    return grad, None, None, None, None, None, None
+    return grad, None, None, None, None, None, None, None
 
 
 attend.register_autograd(_backward, setup_context=_save)

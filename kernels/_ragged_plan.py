@@ -156,6 +156,13 @@ class RaggedPlan:
         return self
 
 
+def sent(table: Tensor, device: torch.device) -> Tensor:
+    """Send numbers to a device without waiting for it."""
+    if device.type != "cuda":
+        return table.to(device)
+    return table.pin_memory().to(device, non_blocking=True)
+
+
 def _room(
     lengths: tuple[int, ...], rows: int | None, images: int | None
 ) -> tuple[tuple[int, ...], int, int]:
@@ -190,5 +197,5 @@ def _tables(
     tiles += [0] * (4 * (entries or 0) - len(tiles))
     firsts += [0] * (4 * (starts or 0) - len(firsts))
     table = torch.frombuffer(array("i", tiles + firsts + starts_at), dtype=torch.int32)
-    parts = table.to(device).split([len(tiles), len(firsts), len(starts_at)])
+    parts = sent(table, device).split([len(tiles), len(firsts), len(starts_at)])
     return parts[2], parts[0].view(-1, 4), parts[1].view(-1, 4)

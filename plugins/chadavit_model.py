@@ -10,13 +10,21 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from zoo.kernels import RaggedPlan, channel_attention, ragged_attention
+from zoo.kernels import (
+    LayerWeights,
+    TokenLayout,
+    channel_attention,
+    norm_qkv,
+    pack_tokens,
+    ragged_attention,
+    residual_mlp,
+)
 
 import zoo
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention inside each image."""
+    """Parameters of multi-head self-attention, under the names of `nn.MultiheadAttention`."""
 
     def __init__(self, dim: int, heads: int) -> None:
         super().__init__()
@@ -24,19 +32,6 @@ class Attention(nn.Module):
         self.in_proj_weight = nn.Parameter(torch.empty(3 * dim, dim))
         self.in_proj_bias = nn.Parameter(torch.zeros(3 * dim))
         self.out_proj = nn.Linear(dim, dim)
-
-    def project(self, x: Tensor) -> Tensor:
-        """Turn rows `(T, D)` into queries, keys and values, `(T, 3, H, D / H)`."""
-        total, dim = x.shape
-        qkv = F.linear(x, self.in_proj_weight, self.in_proj_bias)
-        return qkv.view(total, 3, self.heads, dim // self.heads)
-
-    def forward(self, x: Tensor, plan: RaggedPlan, cls_only: bool) -> Tensor:
-        """Mix the rows `(T, D)` of each image; all rows, or the CLS rows `(B, D)`."""
-        qkv = self.project(x)
-        mixed = ragged_attention(qkv, plan.cu_seqlens, plan=plan, first_only=cls_only)
-        out: Tensor = self.out_proj(mixed.reshape(-1, x.shape[1]))
-        return out
 
 
 class Block(nn.Module):
@@ -49,32 +44,45 @@ class Block(nn.Module):
         self.linear2 = nn.Linear(hidden, dim)
         self.norm1 = nn.LayerNorm(dim, eps=eps)
         self.norm2 = nn.LayerNorm(dim, eps=eps)
+        self.attention_dtype: torch.dtype | None = None  # where it is not that of the matrices
 
-    def forward(self, x: Tensor, plan: RaggedPlan, cls_only: bool = False) -> Tensor:
+    def weights(self) -> LayerWeights:
+        """Return the parameters as the kernels take them."""
+        attention = self.self_attn
+        return LayerWeights(
+            attention.in_proj_weight,
+            attention.in_proj_bias,
+            *(attention.out_proj.weight, attention.out_proj.bias),
+            *(self.norm1.weight, self.norm1.bias),
+            *(self.linear1.weight, self.linear1.bias),
+            *(self.linear2.weight, self.linear2.bias),
+            *(self.norm2.weight, self.norm2.bias),
+            self.norm1.eps,
+        )
+
+    def project(self, x: Tensor, query_rows: Tensor | None = None) -> Tensor:
+        """Turn rows `(T, D)` into queries, keys and values, `(T, 3, H, D / H)`."""
+        qkv = norm_qkv(x, self.weights(), query_rows=query_rows, dtype=self.attention_dtype)
+        heads = self.self_attn.heads
+        return qkv.view(x.shape[0], 3, heads, x.shape[1] // heads)
+
+    def forward(self, x: Tensor, layout: TokenLayout, cls_only: bool = False) -> Tensor:
         """Map tokens `(T, D)` to tokens, or to the CLS rows `(B, D)` where nothing else is read."""
-        attended = self.self_attn(self.norm1(x), plan, cls_only)
+        plan = layout.plan
+        qkv = self.project(x, layout.first_rows if cls_only else None)
+        dtype = None if self.attention_dtype is None else self.linear1.weight.dtype
+        mixed = ragged_attention(qkv, plan.cu_seqlens, plan=plan, first_only=cls_only, dtype=dtype)
         if cls_only:
-            x = x[plan.cu_seqlens[:-1].long()]
-        x = self.norm1(x + attended)
-        out: Tensor = self.norm2(x + self.linear2(F.relu(self.linear1(x), inplace=True)))
-        return out
+            x, mixed = x[layout.first_rows], mixed[: len(layout.first_rows)]
+        return residual_mlp(x, mixed.flatten(1), self.weights())
 
 
 class TokenLearner(nn.Module):
-    """One projection of patches, shared by all channels."""
+    """Parameters of one projection of patches, shared by all channels."""
 
     def __init__(self, dim: int, patch: int) -> None:
         super().__init__()
         self.proj = nn.Conv2d(1, dim, kernel_size=patch, stride=patch)
-
-    def forward(self, planes: Tensor) -> Tensor:
-        """Turn planes `(N, H, W)` into patches `(N, P, D)`, row-major."""
-        patch = self.proj.kernel_size[0]
-        n, height, width = planes.shape
-        cut = planes.view(n, height // patch, patch, width // patch, patch).transpose(2, 3)
-        return F.linear(
-            cut.reshape(n, -1, patch * patch), self.proj.weight.flatten(1), self.proj.bias
-        )  # (N, P, D)
 
 
 class ChAdaViT(nn.Module):
@@ -122,7 +130,7 @@ class ChAdaViT(nn.Module):
         counts
             Channels of each image, `(B,)`, on the CPU.
         places
-            Row of the channel embedding for each plane, `(sum of C_i,)`.
+            Row of the channel embedding for each plane, `(sum of C_i,)`, on the CPU.
         layer
             Number of layers to run; all by default.
         cls_only
@@ -133,34 +141,45 @@ class ChAdaViT(nn.Module):
         tuple of Tensor
             `(B, D)` and `(sum of C_i, P, D)` or None, after the final norm.
         """
-        x, plan, patch_rows = self.tokens(planes, counts, places)
+        layout = self.layout(planes, counts, places)
+        return self.encode(planes, layout, layer=layer, cls_only=cls_only)
+
+    def layout(
+        self, planes: Tensor, counts: Tensor, places: Tensor, *, room: int | None = None
+    ) -> TokenLayout:
+        """Lay out a batch; `room` is that of `TokenLayout.from_counts`."""
+        height, width = (side // self.patch_size for side in planes.shape[1:])
+        return TokenLayout.from_counts(
+            counts.tolist(), places.tolist(), height * width, planes.device, room=room
+        )
+
+    def encode(
+        self, planes: Tensor, layout: TokenLayout, *, layer: int | None, cls_only: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        """Do what `forward` does, for a layout made beforehand; nothing waits for a GPU."""
+        x = self.tokens(planes, layout)
         *body, last = self.blocks[:layer]
         for block in body:
-            x = block(x, plan)
-        x = self.norm(last(x, plan, cls_only))
+            x = block(x, layout)
+        x = self.norm(last(x, layout, cls_only))
         if cls_only:
             return x, None
-        n, p = patch_rows.shape
-        return x[plan.cu_seqlens[:-1].long()], x[patch_rows.flatten()].view(n, p, -1)
+        rows = layout.patch_rows()
+        return x[layout.first_rows], x[rows.flatten()].view(*rows.shape, -1)
 
-    def tokens(
-        self, planes: Tensor, counts: Tensor, places: Tensor
-    ) -> tuple[Tensor, RaggedPlan, Tensor]:
-        """Return packed tokens `(T, D)`, their layout, and the rows of each plane `(N, P)`."""
-        patches = self.token_learner(planes)  # (N, P, D)
-        patches = patches + self.position(planes.shape[1:]) + self.channel_token[0, places]
-        n, p, dim = patches.shape
-
-        plan = RaggedPlan.from_lengths((1 + counts * p).tolist(), planes.device)
-        image = torch.repeat_interleave(torch.arange(len(counts)), counts)
-        first = (torch.arange(n) * p + image + 1).to(planes.device)  # one CLS row an image
-        patch_rows = first[:, None] + torch.arange(p, device=planes.device)  # (N, P)
-
-        x = patches.new_empty(n * p + len(counts), dim)  # (T, D)
-        cls = (self.cls_token + self.pos_embed[..., 0, :])[0, 0]
-        x[plan.cu_seqlens[:-1].long()] = cls.to(x.dtype)
-        x[patch_rows.flatten()] = patches.reshape(n * p, dim)
-        return x, plan, patch_rows
+    def tokens(self, planes: Tensor, layout: TokenLayout) -> Tensor:
+        """Return packed tokens `(T, D)`, in the type of the residual stream."""
+        projection = self.token_learner.proj
+        return pack_tokens(
+            planes,
+            layout,
+            projection.weight.flatten(1),
+            projection.bias,
+            position=self.position(planes.shape[1:]),
+            channel=self.channel_token[0, :, 0],
+            first=(self.cls_token + self.pos_embed[..., 0, :])[0, 0],
+            patch=self.patch_size,
+        )
 
     def attention(
         self, planes: Tensor, counts: Tensor, places: Tensor
@@ -173,16 +192,16 @@ class ChAdaViT(nn.Module):
             `(L, H, C + 1, C + 1)` from channel to channel, CLS first, and `(L, H, C, P)` from CLS
             to the patches of each channel.
         """
-        x, plan, patch_rows = self.tokens(planes, counts, places)
-        cls_rows = plan.cu_seqlens[:-1]
-        starts = torch.cat([cls_rows, patch_rows[:, 0].int()]).sort().values
+        layout = self.layout(planes, counts, places)
+        x, plan, patch_rows = self.tokens(planes, layout), layout.plan, layout.patch_rows()
+        starts = torch.cat([plan.cu_seqlens[:-1], patch_rows[:, 0].int()]).sort().values
         groups = torch.cat([starts, plan.cu_seqlens[-1:]])
         layers = []
         blocks: Any = self.blocks
         for block in blocks:
-            qkv = block.self_attn.project(block.norm1(x))
+            qkv = block.project(x)
             layers.append(channel_attention(qkv, plan.cu_seqlens, groups, plan=plan))
-            x = block(x, plan)
+            x = block(x, layout)
         mass = [torch.stack(squares) for squares in zip(*(a.mass for a in layers), strict=True)]
         first = torch.stack([a.first[patch_rows] for a in layers])  # (L, N, P, H)
         maps = first.permute(0, 3, 1, 2).split(counts.tolist(), dim=2)
@@ -199,6 +218,23 @@ class ChAdaViT(nn.Module):
         factors = [(rows + 0.1) / self.grid, (columns + 0.1) / self.grid]
         resampled = F.interpolate(square.float(), scale_factor=factors, mode="bicubic")
         return resampled.flatten(2)[0].T.to(stored.dtype)
+
+    def lower(self, dtype: torch.dtype) -> None:
+        """Compute with half precision: lower the matrices, and with them what is multiplied.
+
+        Sums, norms, embeddings and the residual stream stay as they are. With bfloat16 only
+        queries, keys, values and attention weights are bfloat16, whose range they may need;
+        matrices and what they multiply are float16, which has eight times as fine steps. That
+        keeps the nearest neighbours of real images, which bfloat16 throughout does not.
+        """
+        names = ("token_learner.proj.weight", "in_proj_weight", "out_proj.weight")
+        names += ("linear1.weight", "linear2.weight")
+        for name, parameter in self.named_parameters():
+            if name.endswith(names):
+                parameter.data = parameter.data.to(torch.float16)
+        blocks: Any = self.blocks
+        for block in blocks:
+            block.attention_dtype = dtype
 
     @torch.no_grad()
     def initialise(self, seed: int) -> None:
@@ -227,6 +263,19 @@ class ChAdaViTEncoder(zoo.Encoder):
     can_give = frozenset({"attention", "channels", "tokens", "layer"})
     uses_channel_index = True
     model: ChAdaViT
+
+    def to(
+        self, device: torch.device | str, dtype: torch.dtype = torch.float32
+    ) -> "ChAdaViTEncoder":
+        """Move to a device and a floating dtype, as `ChAdaViT.lower` says; returns itself."""
+        wide = torch.promote_types(dtype, torch.float32)
+        super().to(device, wide)
+        self.dtype = dtype
+        for block in self.model.blocks:
+            block.attention_dtype = None
+        if dtype != wide:
+            self.model.lower(dtype)
+        return self
 
     def forward(
         self,
@@ -284,7 +333,7 @@ class ChAdaViTEncoder(zoo.Encoder):
                 f"channel_index must lie in 0 to {known - 1} for {self.name}, but goes from "
                 f"{int(places.min())} to {int(places.max())}"
             )
-        return places.to(batch.planes.device)
+        return places
 
 
 def build(spec: zoo.EncoderSpec, *, weights: Path | None, seed: int) -> ChAdaViTEncoder:

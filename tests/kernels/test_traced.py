@@ -95,7 +95,7 @@ def test_only_results_are_seen_as_written(hopper):
     graphs = []
 
     def both(qkv, plan, grad):
-        out, lse = attend(qkv, plan.tiles, plan.firsts, 2, False, 0.25, False)
+        out, lse = attend(qkv, plan.tiles, plan.firsts, 2, False, 0.25, False, qkv.dtype)
         work = (plan.tiles, plan.firsts)
         return attend_backward(grad, lse, qkv, out, lse, *work, False, 0.25, False)
 

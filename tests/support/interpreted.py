@@ -8,8 +8,10 @@ worker that is started with the variable set; this process and all that it start
 
 import os
 import pickle
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack, contextmanager
 from functools import cache, partial
 from multiprocessing import get_context
 from typing import Any
@@ -18,7 +20,16 @@ from unittest import mock
 import torch
 import zoo.plugins.chadavit_model
 from torch import Tensor
-from zoo.kernels import RaggedPlan, channel_attention, ragged_attention
+from zoo.kernels import (
+    LayerWeights,
+    RaggedPlan,
+    TokenLayout,
+    channel_attention,
+    norm_qkv,
+    pack_tokens,
+    ragged_attention,
+    residual_mlp,
+)
 
 import zoo
 
@@ -137,7 +148,7 @@ def differentiate_far_away(rows: int) -> tuple[tuple[Tensor, ...], tuple[Tensor,
         grad_out, grad_lse = torch.empty(total, 1, 16, dtype=one.dtype), torch.empty(1, total)
         grad_out[-n:], grad_lse[:, -n:] = given, 0
         out, lse = torch.ops.microscopy_zoo.ragged_attention(
-            qkv, tiles, tiles, 1, False, 0.25, False
+            qkv, tiles, tiles, 1, False, 0.25, False, qkv.dtype
         )
         grad = torch.ops.microscopy_zoo.ragged_attention_backward(
             grad_out, grad_lse, qkv, out, lse, tiles, tiles, False, 0.25, False
@@ -153,7 +164,7 @@ def check_operators(first_only: bool) -> None:
     plan = RaggedPlan.from_lengths(lengths)
     qkv = torch.randn(23, 3, 2, 16, generator=draw)
     operators = torch.ops.microscopy_zoo
-    forward = (plan.tiles, plan.firsts, 3, first_only, 0.3, False)
+    forward = (plan.tiles, plan.firsts, 3, first_only, 0.3, False, torch.float32)
     for needs_grad in (False, True):
         torch.library.opcheck(
             operators.ragged_attention.default, (qkv.clone().requires_grad_(needs_grad), *forward)
@@ -216,12 +227,19 @@ def attend_by_default(qkv: Tensor, lengths: list[int]) -> Tensor:
     return ragged_attention(qkv, RaggedPlan.from_lengths(lengths).cu_seqlens)
 
 
-def _with_backend(backend: str):
-    return mock.patch.object(
-        zoo.plugins.chadavit_model,
-        "ragged_attention",
-        partial(ragged_attention, backend=backend),
-    )
+@contextmanager
+def _with_backend(backend: str) -> Iterator[None]:
+    """Let ChAda-ViT use one backend for everything."""
+    rest = backend if backend == "triton" else "torch"
+    with ExitStack() as stack:
+        for function in (norm_qkv, pack_tokens, ragged_attention, residual_mlp):
+            one = backend if function is ragged_attention else rest
+            stack.enter_context(
+                mock.patch.object(
+                    zoo.plugins.chadavit_model, function.__name__, partial(function, backend=one)
+                )
+            )
+        yield
 
 
 def encode(
@@ -268,3 +286,89 @@ def summarise_channels(
     """Return the channel matrices and the rows of the CLS token."""
     found = channel_attention(qkv, cu_seqlens, cu_groups, backend="triton")
     return tuple(m.clone() for m in found.mass), found.first
+
+
+def _differentiated(function: Callable[[], Tensor], read: Tensor, leaves: Sequence[Tensor]):
+    """Return the result of a function, and the gradients of the leaves for that of `read`."""
+    torch.use_deterministic_algorithms(True)  # every `empty` is NaN
+    try:
+        out = function()
+        grads = torch.autograd.grad(out, leaves, read.to(out.dtype))
+    finally:
+        torch.use_deterministic_algorithms(False)
+    return out.detach(), [g.clone() for g in grads]
+
+
+def project(
+    x: Tensor, weights: list[Any], read: Tensor, backend: str
+) -> tuple[Tensor, list[Tensor]]:
+    """Return queries, keys and values, and the gradients of rows, norm and projection."""
+    x = x.detach().requires_grad_()
+    layer = LayerWeights(*(w.requires_grad_() for w in weights[:-1]), weights[-1])
+    leaves = (x, layer.norm1_weight, layer.norm1_bias, layer.qkv_weight, layer.qkv_bias)
+    return _differentiated(lambda: norm_qkv(x, layer, backend=backend), read, leaves)
+
+
+def project_some(x: Tensor, weights: list[Any], rows: Tensor, backend: str) -> Tensor:
+    """Return queries, keys and values where the queries of some rows are read."""
+    with torch.no_grad():
+        return norm_qkv(x, LayerWeights(*weights), query_rows=rows, backend=backend)
+
+
+def finish(
+    x: Tensor, mixed: Tensor, weights: list[Any], read: Tensor, backend: str
+) -> tuple[Tensor, list[Tensor]]:
+    """Return the rows after a layer, and the gradients of all that decides them."""
+    x, mixed = x.detach().requires_grad_(), mixed.detach().requires_grad_()
+    layer = LayerWeights(*(w.requires_grad_() for w in weights[:-1]), weights[-1])
+    leaves = (x, mixed, *layer[2:-1])
+    return _differentiated(lambda: residual_mlp(x, mixed, layer, backend=backend), read, leaves)
+
+
+def pack(
+    planes: Tensor,
+    counts: list[int],
+    places: list[int],
+    parts: dict[str, Tensor],
+    patch: int,
+    read: Tensor,
+    backend: str,
+    room: int | None = None,
+) -> tuple[Tensor, list[Tensor]]:
+    """Return packed tokens, and the gradients of planes and embeddings."""
+    patches = planes.shape[1] // patch * (planes.shape[2] // patch)
+    layout = TokenLayout.from_counts(counts, places, patches, room=room)
+    planes.requires_grad_()  # not detached: its strides matter
+    leaves = [planes, *(p.requires_grad_() for p in parts.values())]
+
+    def run() -> Tensor:
+        return pack_tokens(planes, layout, **parts, patch=patch, backend=backend)
+
+    return _differentiated(run, read, leaves)
+
+
+def check_layer_operators() -> None:
+    """Run PyTorch's own checks of custom operators on those around the attention."""
+    draw = torch.Generator().manual_seed(0)
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=draw).requires_grad_()
+
+    operators = torch.ops.microscopy_zoo
+    x = normal(20, 32)
+    matrices = (normal(96, 32), normal(96))
+    torch.library.opcheck(
+        operators.norm_qkv.default,
+        (x, normal(32), normal(32), *matrices, 1e-5, None, torch.float32),
+    )
+    layer = (
+        *(normal(32, 32), normal(32), normal(32), normal(32)),
+        *(normal(64, 32), normal(64), normal(32, 64), normal(32), normal(32), normal(32)),
+    )
+    torch.library.opcheck(operators.residual_mlp.default, (x, normal(20, 32), *layer, 1e-5))
+    layout = TokenLayout.from_counts([1, 2], [0, 0, 1], 4)
+    embeddings = (normal(32, 16), normal(32), normal(4, 32), normal(2, 32), normal(32))
+    torch.library.opcheck(
+        operators.pack_tokens.default,
+        (normal(3, 8, 8), *embeddings, layout.planes, layout.plan.cu_seqlens, layout.rows, 4),
+    )

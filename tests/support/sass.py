@@ -24,6 +24,8 @@ from typing import Any
 
 KERNELS = ("forward", "query_gradient", "key_gradient")
 CHANNEL_MASS = "channel_mass"
+LAYER_KERNELS = ("norm_qkv", "residual_mlp", "pack_tokens")
+PATCH = 16
 ARITHMETICS = {
     "bfloat16": ("bfloat16", False),
     "float16": ("float16", False),
@@ -45,6 +47,14 @@ POINTERS = {
     "tiles": "i32",
     "pairs": "i32",
 }
+LAYER_POINTERS = {
+    **dict.fromkeys(("x", "pixels", "position", "channel", "first", "bias", "out_bias"), "fp32"),
+    **dict.fromkeys(("gain", "offset", "gain1", "offset1", "gain2", "offset2"), "fp32"),
+    **dict.fromkeys(("up_bias", "down_bias"), "fp32"),
+    **dict.fromkeys(("planes", "starts"), "i32"),
+    "places": "i64",
+}
+"""The same for the kernels around the attention; `out` is float32 where it is the stream."""
 """Types of the elements of tensors, where they differ from those of `qkv`."""
 SCALARS = {
     "scale": "fp32",
@@ -54,8 +64,11 @@ SCALARS = {
     "lse_stride": "i32",
     "heads": "i32",
     "out_rows": "i32",
+    **dict.fromkeys(("rows", "first_part", "parts", "hidden", "count", "sequences"), "i32"),
+    **dict.fromkeys(("patches", "columns", "plane_stride", "column_stride"), "i32"),
+    "eps": "fp32",
 }
-STRIDES = ("row_stride", "part_stride", "head_stride")
+STRIDES = ("row_stride", "part_stride", "head_stride", "plane_stride", "hidden")
 SHORT_NAMES = {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32"}
 
 
@@ -63,7 +76,8 @@ SHORT_NAMES = {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32"}
 class Configuration:
     """What is compiled: a kernel as it is launched, but for `changes`.
 
-    A change gives a compile-time constant, or `num_warps`, another value.
+    `size` is that of a head, or for the kernels around the attention that of a row. A change gives
+    a compile-time constant, or `num_warps`, another value.
     """
 
     kernel: str
@@ -117,6 +131,11 @@ class Code:
         """Return the length of the main loop in proportion to its scores."""
         return self.main_loop().total() / self.scores
 
+    def instructions_per_activation(self) -> float:
+        """Return the length of the loop over products in proportion to what a step makes."""
+        loop = max(self.loops, key=lambda one: count(one, TENSOR_CORES))
+        return loop.total() / self.scores
+
 
 def count(instructions: Counter[str], pattern: str) -> int:
     """Return how many instructions have names that begin with a pattern."""
@@ -149,28 +168,15 @@ def _compile(configuration: Configuration) -> Code:
 
 
 def _code(configuration: Configuration) -> Code:
-    import torch
     import triton
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
-    from zoo.kernels import _channel_attention_triton, _ragged_attention_triton
-    from zoo.kernels._ragged_attention_op import constants
 
-    dtype, tf32 = ARITHMETICS[configuration.arithmetic]
-    if configuration.kernel == CHANNEL_MASS:
-        kernel = _channel_attention_triton.channel_mass
-        size, kind = configuration.size, getattr(torch, dtype)
-        values, shipped_warps = _channel_attention_triton.constants(size, kind)
-    else:
-        kernel = getattr(_ragged_attention_triton, configuration.kernel)
-        tiles, values = constants(
-            configuration.kernel,
-            configuration.size,
-            getattr(torch, dtype),
-            tf32,
-            configuration.first_only,
-        )
-        shipped_warps = tiles.warps
+    dtype, _ = ARITHMETICS[configuration.arithmetic]
+    kernel, values, shipped_warps = _shipped(configuration)
+    pointers = LAYER_POINTERS if configuration.kernel in LAYER_KERNELS else POINTERS
+    if configuration.kernel in ("residual_mlp", "pack_tokens"):
+        pointers = pointers | {"out": "fp32"}
     values |= {"num_warps": shipped_warps} | dict(configuration.changes)
     warps = values.pop("num_warps")
     signature = {}
@@ -181,7 +187,7 @@ def _code(configuration: Configuration) -> Code:
         elif name in SCALARS:
             signature[name] = SCALARS[name]
         else:
-            signature[name] = "*" + POINTERS.get(name, SHORT_NAMES[dtype])
+            signature[name] = "*" + pointers.get(name, SHORT_NAMES[dtype])
         if signature[name].startswith("*") or name in STRIDES:
             multiples_of_16.append((place,))
     source = ASTSource(
@@ -196,7 +202,8 @@ def _code(configuration: Configuration) -> Code:
         options={"num_warps": warps, "enable_fp_fusion": True},
     )
     usage, listing = _disassembled(compiled.asm["cubin"])
-    scores = values.get("OWN", values["STEP"]) * values["STEP"] / (32 * warps)
+    own = values.get("ROWS", values.get("OWN", values["STEP"]))
+    scores = own * values["STEP"] / (32 * warps)
     blocks, followers = control_flow(listing)
     return Code(
         registers=int(re.search(r"\bREG:(\d+)", usage)[1]),
@@ -210,6 +217,38 @@ def _code(configuration: Configuration) -> Code:
             Counter(chain(*(blocks[one] for one in inside))) for inside in loops(followers)
         ),
     )
+
+
+def _shipped(configuration: Configuration) -> tuple[Any, dict[str, Any], int]:
+    """Return the kernel, its compile-time constants, and its warps."""
+    import torch
+    from zoo.kernels import (
+        _channel_attention_triton,
+        _fused_layer_op,
+        _fused_layer_triton,
+        _pack_tokens_triton,
+        _ragged_attention_triton,
+    )
+    from zoo.kernels._ragged_attention_op import constants
+
+    name, size = configuration.kernel, configuration.size
+    dtype, tf32 = ARITHMETICS[configuration.arithmetic]
+    kind = getattr(torch, dtype)
+    if name == CHANNEL_MASS:
+        return _channel_attention_triton.channel_mass, *_channel_attention_triton.constants(
+            size, kind
+        )
+    if name in LAYER_KERNELS:
+        large, small = _fused_layer_op.TILES[name]
+        tiles = large if configuration.capability >= 90 else small
+        values = _fused_layer_op.constants(name, size, kind, tiles)
+        if name == "pack_tokens":
+            return _pack_tokens_triton.pack_tokens, values | {"PATCH": PATCH}, tiles.warps
+        if name == "norm_qkv":
+            values["GATHER"] = configuration.first_only
+        return getattr(_fused_layer_triton, name), values, tiles.warps
+    tiles, values = constants(name, size, kind, tf32, configuration.first_only)
+    return getattr(_ragged_attention_triton, name), values, tiles.warps
 
 
 def programs() -> Path:

@@ -24,7 +24,8 @@ def images():
 def whole_matrices(encoder, image):
     """Every layer's (heads, n, n) attention, by PyTorch's own layer with weights asked for."""
     model = encoder.model
-    x, _, _ = model.tokens(image, torch.tensor([len(image)]), torch.arange(len(image)))
+    layout = model.layout(image, torch.tensor([len(image)]), torch.arange(len(image)))
+    x = model.tokens(image, layout)
     found = []
     for block in model.blocks:
         own = block.self_attn

@@ -1,0 +1,248 @@
+"""The parts of a transformer layer around its attention, for packed rows.
+
+>>> qkv = norm_qkv(x, weights)
+>>> mixed = ragged_attention(qkv, plan.cu_seqlens, plan=plan)
+>>> x = residual_mlp(x, mixed.flatten(1), weights)
+"""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+try:
+    from . import _fused_layer_op as op
+    from ._fused_layer_op import why_not as why_not
+except ModuleNotFoundError as missing:
+    if missing.name != "triton":
+        raise
+
+    def why_not(x: Tensor, dtype: torch.dtype, hidden: int | None = None) -> str | None:
+        """Say why the Triton kernels cannot take rows `x` and weights of a type."""
+        return "Triton is not installed"
+
+
+BACKENDS = ("triton", "torch")
+HIDDEN_AT_ONCE = 2**19
+"""Hidden activations that are made at once on a CPU, so that they stay in its cache."""
+
+
+class LayerWeights(NamedTuple):
+    """Parameters of one layer of ChAda-ViT, as `torch.nn` stores them; D features, M hidden units.
+
+    Parameters
+    ----------
+    qkv_weight, qkv_bias
+        Joint projection to queries, keys and values: `(3 D, D)`, `(3 D,)`.
+    out_weight, out_bias
+        Projection of the attention's output: `(D, D)`, `(D,)`.
+    norm1_weight, norm1_bias
+        LayerNorm before the attention, and again after it: `(D,)`.
+    up_weight, up_bias
+        First layer of the MLP: `(M, D)`, `(M,)`.
+    down_weight, down_bias
+        Second layer of the MLP: `(D, M)`, `(D,)`.
+    norm2_weight, norm2_bias
+        LayerNorm after the MLP: `(D,)`.
+    eps
+        Added to the variance by both LayerNorms.
+    """
+
+    qkv_weight: Tensor
+    qkv_bias: Tensor
+    out_weight: Tensor
+    out_bias: Tensor
+    norm1_weight: Tensor
+    norm1_bias: Tensor
+    up_weight: Tensor
+    up_bias: Tensor
+    down_weight: Tensor
+    down_bias: Tensor
+    norm2_weight: Tensor
+    norm2_bias: Tensor
+    eps: float
+
+
+def norm_qkv(
+    x: Tensor,
+    weights: LayerWeights,
+    *,
+    query_rows: Tensor | None = None,
+    dtype: torch.dtype | None = None,
+    backend: str | None = None,
+) -> Tensor:
+    """LayerNorm, then the joint projection to queries, keys and values.
+
+    Parameters
+    ----------
+    x
+        Rows of the residual stream, `(T, D)`, float32 or wider.
+    weights
+        Of the layer. Matrices may be in half precision; then only what enters a product is rounded,
+        and sums are float32. Under autocast they are lowered.
+    query_rows
+        Rows whose queries are read, `(B,)` int64, as a last layer needs them; the queries of all
+        other rows hold nothing. Without gradients only.
+    dtype
+        Type of the result; that of the matrices by default.
+    backend
+        ``"triton"``: one kernel, for half precision on NVIDIA GPUs, rows of up to 192 features. An
+        image gets the same bits whatever else is in the batch.
+        ``"torch"``: PyTorch's own operators.
+        None takes ``"triton"`` where it can.
+
+    Returns
+    -------
+    Tensor
+        `(T, 3 D)` in `dtype`.
+
+    Raises
+    ------
+    ValueError
+        When shapes are off or ``"triton"`` cannot be taken; the message says why.
+    """
+    weights = _lowered(x, weights)
+    if weights.qkv_weight.shape != (3 * x.shape[1], x.shape[1]):
+        raise ValueError(
+            f"the rows have {x.shape[1]} features, but the projection to queries, keys and values "
+            f"has the shape {tuple(weights.qkv_weight.shape)}"
+        )
+    parameters = (
+        *(weights.norm1_weight, weights.norm1_bias),
+        *(weights.qkv_weight, weights.qkv_bias),
+    )
+    dtype = dtype or weights.qkv_weight.dtype
+    if query_rows is not None and _needs_gradient(x, *parameters):
+        query_rows = None
+    with torch.autocast(x.device.type, enabled=False):
+        if _takes_triton(backend, x, weights):
+            return op.norm_qkv(x.contiguous(), *parameters, weights.eps, query_rows, dtype)
+        return _norm_qkv(x, weights, query_rows).to(dtype)
+
+
+def residual_mlp(
+    x: Tensor, mixed: Tensor, weights: LayerWeights, *, backend: str | None = None
+) -> Tensor:
+    """Finish a layer: output projection, residual, norm1, MLP with ReLU, residual, norm2.
+
+    ``y = norm1(x + out(mixed))``, then ``norm2(y + down(relu(up(y))))``: ChAda-ViT uses its first
+    norm a second time here, and both residuals are taken after a norm (Bourriez et al., CVPR 2024,
+    and the published code).
+
+    Parameters
+    ----------
+    x
+        Rows of the residual stream before the layer, `(T, D)`, float32 or wider.
+    mixed
+        Output of the attention with its heads side by side, `(T, D)`.
+    weights, backend
+        As for `norm_qkv`. The hidden activations stay on the chip.
+
+    Returns
+    -------
+    Tensor
+        `(T, D)` in the type of `x`.
+
+    Raises
+    ------
+    ValueError
+        When shapes are off or ``"triton"`` cannot be taken; the message says why.
+    """
+    weights = _lowered(x, weights)
+    hidden, dim = weights.up_weight.shape
+    if x.shape != mixed.shape or x.shape[1] != dim or weights.down_weight.shape != (dim, hidden):
+        raise ValueError(
+            f"rows {tuple(x.shape)} and attention {tuple(mixed.shape)} do not fit an MLP of "
+            f"{dim} features and {hidden} hidden units"
+        )
+    mixed = mixed.to(weights.out_weight.dtype)
+    with torch.autocast(x.device.type, enabled=False):
+        if _takes_triton(backend, x, weights):
+            return op.residual_mlp(x.contiguous(), mixed.contiguous(), *weights[2:])
+        return _residual_mlp(x, mixed, weights)
+
+
+def _takes_triton(backend: str | None, x: Tensor, weights: LayerWeights) -> bool:
+    if backend not in (None, *BACKENDS):
+        raise ValueError(f"backend is {backend!r}, but must be one of {', '.join(BACKENDS)}")
+    if backend == "torch":
+        return False
+    refused = why_not(x, weights.up_weight.dtype, weights.up_weight.shape[0])
+    if backend == "triton" and refused is not None:
+        raise ValueError(f"backend 'triton' cannot be taken: {refused}")
+    return refused is None
+
+
+def _lowered(x: Tensor, weights: LayerWeights) -> LayerWeights:
+    """Give matrices the type of products, and everything else the type of the residual stream."""
+    kind = x.device.type
+    low = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
+    if low is None and weights.up_weight.dtype == x.dtype == weights.norm1_weight.dtype:
+        return weights
+    *tensors, eps = weights
+    parts = []
+    for tensor in tensors:
+        wanted = x.dtype
+        if tensor.ndim == 2:
+            wanted = low if low is not None and tensor.dtype == torch.float32 else tensor.dtype
+        parts.append(tensor.to(wanted))
+    return LayerWeights(*parts, eps)
+
+
+def _needs_gradient(*tensors: Tensor) -> bool:
+    return torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Project rows, with operands rounded to the type of the weight and sums in that of the bias.
+
+    A CPU multiplies half precision slowly or not at all, so there rounded operands are multiplied
+    in float32, which is what tensor cores do.
+    """
+    if weight.dtype == bias.dtype:
+        return F.linear(x, weight, bias)
+    x = x.to(weight.dtype)
+    if x.device.type == "cpu":
+        return F.linear(x.to(bias.dtype), weight.to(bias.dtype), bias)
+    return F.linear(x, weight) + bias
+
+
+def _norm_qkv(x: Tensor, weights: LayerWeights, query_rows: Tensor | None) -> Tensor:
+    weight, bias = weights.qkv_weight, weights.qkv_bias
+    dim = x.shape[1]
+    normal = F.layer_norm(x, (dim,), weights.norm1_weight, weights.norm1_bias, weights.eps)
+    if query_rows is None or weight.dtype != bias.dtype:
+        return linear(normal, weight, bias)
+    qkv = x.new_empty((x.shape[0], 3 * dim))
+    torch.addmm(bias[dim:], normal, weight[dim:].T, out=qkv[:, dim:])
+    qkv[query_rows, :dim] = F.linear(normal[query_rows], weight[:dim], bias[:dim])
+    return qkv
+
+
+def _residual_mlp(x: Tensor, mixed: Tensor, weights: LayerWeights) -> Tensor:
+    shape = x.shape[1:]
+    (
+        _,
+        _,
+        out_weight,
+        out_bias,
+        gain1,
+        offset1,
+        up,
+        up_bias,
+        down,
+        down_bias,
+        gain2,
+        offset2,
+        eps,
+    ) = weights
+    y = F.layer_norm(x + linear(mixed, out_weight, out_bias), shape, gain1, offset1, eps)
+    if _needs_gradient(x, mixed, *weights[:-1]) or x.device.type != "cpu":
+        hidden = F.relu(linear(y, up, up_bias), inplace=True)
+        return F.layer_norm(y + linear(hidden, down, down_bias), shape, gain2, offset2, eps)
+    parts = []
+    for rows in y.split(max(1, HIDDEN_AT_ONCE // len(up_bias))):
+        hidden = F.relu(linear(rows, up, up_bias), inplace=True)
+        parts.append(rows + linear(hidden, down, down_bias))
+    return F.layer_norm(torch.cat(parts), shape, gain2, offset2, eps)

@@ -1,0 +1,120 @@
+"""From planes to packed tokens: patches, their projection, position, channel, and CLS rows."""
+
+import torch
+from torch import Tensor
+
+from ._fused_layer import BACKENDS, linear
+from ._patches import cut_patches
+from ._token_layout import TokenLayout
+
+try:
+    from . import _pack_tokens_op as op
+    from ._pack_tokens_op import why_not
+except ModuleNotFoundError as missing:
+    if missing.name != "triton":
+        raise
+    from ._fused_layer import why_not
+
+
+def pack_tokens(
+    planes: Tensor,
+    layout: TokenLayout,
+    weight: Tensor,
+    bias: Tensor,
+    *,
+    position: Tensor,
+    channel: Tensor,
+    first: Tensor,
+    patch: int,
+    backend: str | None = None,
+) -> Tensor:
+    """Cut planes into patches, embed these, and write each where its image wants it.
+
+    Parameters
+    ----------
+    planes
+        `(N, H, W)`, floating, any strides; H and W are multiples of `patch`.
+    layout
+        Where the tokens go.
+    weight, bias
+        Projection of a patch, row-major pixels: `(D, patch²)`, `(D,)`. Under autocast it is
+        lowered.
+    position, channel
+        Embedding of each patch of a plane, `(P, D)`, and of each place of a channel,
+        `(places, D)`.
+    first
+        First row of every image, `(D,)`; its type is that of the result.
+    patch
+        Pixels of a side of a patch.
+    backend
+        As for `norm_qkv`.
+
+    Returns
+    -------
+    Tensor
+        `(layout.rows, D)`. Rows that belong to no image hold nothing.
+
+    Raises
+    ------
+    ValueError, TypeError
+        When planes, layout and embeddings do not fit together or ``"triton"`` cannot be taken.
+    """
+    _check(planes, layout, position, patch)
+    kind = planes.device.type
+    if torch.is_autocast_enabled(kind) and weight.dtype == torch.float32:
+        weight = weight.to(torch.get_autocast_dtype(kind))
+    if backend not in (None, *BACKENDS):
+        raise ValueError(f"backend is {backend!r}, but must be one of {', '.join(BACKENDS)}")
+    refused = why_not(first[None], weight.dtype)
+    if backend == "triton" and refused is not None:
+        raise ValueError(f"backend 'triton' cannot be taken: {refused}")
+    with torch.autocast(kind, enabled=False):
+        if refused is None and backend != "torch":
+            return op.pack_tokens(
+                planes, weight.contiguous(), bias, position.contiguous(), channel.contiguous(),
+                first, layout.planes, layout.plan.cu_seqlens, layout.rows, patch,
+            )  # fmt: skip
+        return _pack(planes, layout, weight, bias, position, channel, first, patch)
+
+
+def _check(planes: Tensor, layout: TokenLayout, position: Tensor, patch: int) -> None:
+    if planes.ndim != 3:
+        raise ValueError(f"planes have the shape {tuple(planes.shape)}, not (N, H, W)")
+    if not planes.is_floating_point():
+        raise TypeError(f"planes are {planes.dtype}, but must be floating")
+    n, height, width = planes.shape
+    if height % patch or width % patch:
+        raise ValueError(
+            f"planes of {height} × {width} pixels cannot be cut into patches of {patch} × {patch}"
+        )
+    cut = (height // patch) * (width // patch)
+    if not cut == layout.patches == len(position):
+        raise ValueError(
+            f"planes of {height} × {width} pixels have {cut} patches, but the layout is for "
+            f"{layout.patches} and there are positions for {len(position)}"
+        )
+    if n != len(layout.planes):
+        raise ValueError(f"there are {n} planes, but the layout is for {len(layout.planes)}")
+    for what, other in (("the layout", layout.planes), ("the embeddings", position)):
+        if other.device != planes.device:
+            raise ValueError(f"planes are on {planes.device}, but {what} on {other.device}")
+
+
+def _pack(
+    planes: Tensor,
+    layout: TokenLayout,
+    weight: Tensor,
+    bias: Tensor,
+    position: Tensor,
+    channel: Tensor,
+    first: Tensor,
+    patch: int,
+) -> Tensor:
+    planes = planes[: layout.channels]
+    pixels = cut_patches(planes, patch).to(weight.dtype)
+    tokens = linear(pixels, weight, bias).to(first.dtype) + position  # (N, P, D)
+    tokens = tokens + channel[layout.planes[: layout.channels, 1:].long()]
+    x = first.new_empty(layout.rows, len(first))
+    x[layout.first_rows[: layout.images]] = first
+    x[layout.patch_rows().flatten()] = tokens.flatten(0, 1)
+    return x
