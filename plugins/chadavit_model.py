@@ -5,7 +5,7 @@ D features, H heads.
 """
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
@@ -21,6 +21,9 @@ from zoo.kernels import (
 )
 
 import zoo
+
+if TYPE_CHECKING:
+    from .chadavit_replay import Replay
 
 
 class Attention(nn.Module):
@@ -263,6 +266,7 @@ class ChAdaViTEncoder(zoo.Encoder):
     can_give = frozenset({"attention", "channels", "tokens", "layer"})
     uses_channel_index = True
     model: ChAdaViT
+    _recorded: "Replay | None" = None
 
     def to(
         self, device: torch.device | str, dtype: torch.dtype = torch.float32
@@ -270,7 +274,7 @@ class ChAdaViTEncoder(zoo.Encoder):
         """Move to a device and a floating dtype, as `ChAdaViT.lower` says; returns itself."""
         wide = torch.promote_types(dtype, torch.float32)
         super().to(device, wide)
-        self.dtype = dtype
+        self.dtype, self._recorded = dtype, None  # a recording reads parameters where they were
         for block in self.model.blocks:
             block.attention_dtype = None
         if dtype != wide:
@@ -292,8 +296,13 @@ class ChAdaViTEncoder(zoo.Encoder):
             if not (1 <= layer <= depth or -depth <= layer <= -1):
                 raise ValueError(f"layer is {layer}, but {self.name} has the layers 1 to {depth}")
             layer = layer if layer > 0 else depth + 1 + layer
+        cls_only = not (channels or tokens)
+        if cls_only and self.device.type == "cuda" and torch.is_inference_mode_enabled():
+            replayed = self._replay()(batch.planes, batch.counts, places, layer)
+            if replayed is not None:
+                return zoo.Features(replayed, batch.counts)
         cls, patches = self.model(
-            batch.planes, batch.counts, places, layer=layer, cls_only=not (channels or tokens)
+            batch.planes, batch.counts, places, layer=layer, cls_only=cls_only
         )
         if patches is None:
             return zoo.Features(cls, batch.counts)
@@ -306,12 +315,24 @@ class ChAdaViTEncoder(zoo.Encoder):
             offsets if tokens else None,
         )
 
+    def _replay(self) -> "Replay":
+        if self._recorded is None:
+            from .chadavit_replay import Replay
+
+            self._recorded = Replay(self.model)
+        return self._recorded
+
     def forward_attention(self, batch: zoo.ImageBatch) -> list[zoo.Attention]:
         """Read out the attention between channels, for each image of a batch."""
         self._check_size(batch.size)
         rows, columns = (side // self.model.patch_size for side in batch.size)
         found = self.model.attention(batch.planes, batch.counts, self._places(batch))
         return [zoo.Attention(mass, maps.unflatten(-1, (rows, columns))) for mass, maps in found]
+
+    def count_tokens(self, channels: int, size: tuple[int, int]) -> int:
+        """Return the tokens of an image: a CLS token, and those of the patches."""
+        patch = self.model.patch_size
+        return 1 + channels * (size[0] // patch) * (size[1] // patch)
 
     def _check_size(self, size: tuple[int, int]) -> None:
         patch = self.model.patch_size

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,9 +13,26 @@ from torch import Tensor
 
 from zoo.registry import EncoderSpec, ImageError, Preprocessing
 
-from ._images import ImageBatch, Objects, Stains, check_image, check_objects, check_stains
+from ._batching import (
+    NOMINAL,
+    ImageTooLargeError,
+    PlaneBudget,
+    Result,
+    is_out_of_memory,
+    run_in_batches,
+)
+from ._images import (
+    ImageBatch,
+    Objects,
+    Stains,
+    check_image,
+    check_objects,
+    check_stains,
+    finite_planes,
+)
 from ._preprocess import check_size, prepare, prepare_mask
 
+PLANES_ON_CPU, PLANES_ON_GPU = 32, 512
 Images = Sequence[Any] | NDArray[Any] | Tensor | ImageBatch
 
 
@@ -87,6 +105,7 @@ class Encoder(ABC):
         self.model = model
         self.device = torch.device("cpu")
         self.dtype = torch.float32
+        self._budget = PlaneBudget(PLANES_ON_CPU)
         self.from_registry = False
         self.seed: int | None = None
         self.weights_source: str | None = None
@@ -110,6 +129,10 @@ class Encoder(ABC):
         """Read out attention for each image of a batch; called if `can_give` says so."""
         raise NotImplementedError
 
+    def count_tokens(self, channels: int, size: tuple[int, int]) -> int | None:
+        """Return the tokens of an image of `channels` planes of a size, None without tokens."""
+        return None
+
     @property
     def name(self) -> str:
         """Name in the registry."""
@@ -118,6 +141,7 @@ class Encoder(ABC):
     def to(self, device: torch.device | str, dtype: torch.dtype = torch.float32) -> "Encoder":
         """Move to a device and a floating dtype; returns itself."""
         self.device, self.dtype = torch.device(device), dtype
+        self._budget = PlaneBudget(PLANES_ON_CPU if self.device.type == "cpu" else PLANES_ON_GPU)
         if self.model is not None:
             self.model.to(self.device, dtype).eval()
         return self
@@ -143,7 +167,8 @@ class Encoder(ABC):
         ----------
         images
             A sequence of `(C, H, W)` arrays or tensors, C and size differing as they like; one
-            such array; a `(B, C, H, W)` array; or an `ImageBatch`.
+            such array; a `(B, C, H, W)` array; or an `ImageBatch`, which without preprocessing is
+            encoded where it lies, nothing copied.
         stains
             Names of each image's channels, where known.
         channel_index
@@ -161,7 +186,9 @@ class Encoder(ABC):
             Read everything after this layer, 1 … depth or counted from the end; by default the
             last.
         batch_planes
-            Planes that go through the encoder at once; changes memory and speed only.
+            Planes that go through the encoder at once; changes memory and speed only. By default
+            as many as hold the pixels of 32 planes of 224 × 224 on a CPU, of 512 on a GPU. Where
+            memory runs out, fewer go at once, which is said once.
         progress
             Called with the number of images done, after each batch.
 
@@ -174,21 +201,31 @@ class Encoder(ABC):
         ------
         ImageError
             Naming the item: NaN, wrong shape or dtype, too small, too many channels, a mask or
-            types that do not fit.
+            types that do not fit. For an image that is too large for the memory, its tokens.
         ValueError
             When something is asked for that this encoder cannot give.
         """
         asked = {"channels": channels, "tokens": tokens, "layer": layer is not None}
         for what in sorted(k for k, wanted in asked.items() if wanted):
             self._check_gives(what)
+        beside = (stains, channel_index, masks, types, batch_planes)
+        if isinstance(images, ImageBatch) and not preprocess and all(b is None for b in beside):
+            found = self._encode_packed(images, channels=channels, tokens=tokens, layer=layer)
+            if found is not None:
+                if progress is not None:
+                    progress(len(images))
+                return found
         prepared, names, places, objects = self._prepare_all(
             images, stains, channel_index, preprocess, masks, types
         )
-        pieces: list[tuple[list[int], Features]] = []
-        for members in self._batches(prepared, batch_planes):
+
+        def run(members: list[int]) -> Features:
             batch = self._batch(members, prepared, names, places, objects)
             with torch.inference_mode():
-                features = self.forward(batch, channels=channels, tokens=tokens, layer=layer)
+                return self.forward(batch, channels=channels, tokens=tokens, layer=layer)
+
+        pieces: list[tuple[list[int], Features]] = []
+        for members, features in self._in_batches(prepared, batch_planes, run):
             pieces.append((members, features))
             if progress is not None:
                 progress(len(members))
@@ -217,11 +254,16 @@ class Encoder(ABC):
         prepared, names, places, objects = self._prepare_all(
             images, stains, channel_index, preprocess
         )
-        found: dict[int, Attention] = {}
-        for members in self._batches(prepared, batch_planes):
-            batch = self._batch(members, prepared, names, places, objects)
+
+        def run(members: list[int]) -> list[Attention]:
             with torch.inference_mode():
-                found.update(zip(members, self.forward_attention(batch), strict=True))
+                return self.forward_attention(
+                    self._batch(members, prepared, names, places, objects)
+                )
+
+        found: dict[int, Attention] = {}
+        for members, attention in self._in_batches(prepared, batch_planes, run):
+            found.update(zip(members, attention, strict=True))
         return [found[i] for i in range(len(prepared))]
 
     def check(
@@ -329,25 +371,64 @@ class Encoder(ABC):
                         "averages them"
                     )
 
-    def _batches(self, prepared: list[Tensor], batch_planes: int | None) -> Iterator[list[int]]:
-        """Group images of one size, like channel counts together, into bounded batches."""
-        if batch_planes is None:
-            batch_planes = 32 if self.device.type == "cpu" else 512
-        if batch_planes < 1:
+    def _encode_packed(self, batch: ImageBatch, **asked: Any) -> Features | None:
+        """Encode a batch as it lies, in parts if it is large; None where memory runs out.
+
+        Whether pixels are finite is asked before and looked at afterwards, so that nothing waits
+        for a GPU in between.
+        """
+        counts = batch.counts.tolist()
+        for i, count in enumerate(counts):
+            item = f"image {i}"
+            self._check_count(count, item, given=batch.channel_index is not None)
+            mask = batch.masks[i] if batch.masks else None
+            types = batch.types[i] if batch.types else None
+            self.check_objects(None if mask is None else mask.numpy(), types, item)
+        self._check_equal(counts)
+        finite = finite_planes(batch.planes)
+        parts = self._budget.consecutive(counts, batch.size)
+        pieces = []
+        try:
+            for first, last in parts:
+                part = batch if len(parts) == 1 else batch.part(first, last)
+                with torch.inference_mode():
+                    ready = replace(part, planes=part.planes.to(self.device, self.dtype))
+                    pieces.append((list(range(first, last)), self.forward(ready, **asked)))
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            return None
+        sound = finite.tolist()
+        if not all(sound):
+            plane = sound.index(False)
+            i = next(i for i, end in enumerate(accumulate(counts)) if plane < end)
+            raise ImageError(
+                f"image {i} has NaN or infinite pixels in channel {plane - sum(counts[:i])}"
+            )
+        return _join(pieces, counts)
+
+    def _in_batches(
+        self,
+        prepared: list[Tensor],
+        batch_planes: int | None,
+        run: Callable[[list[int]], Result],
+    ) -> Iterator[tuple[list[int], Result]]:
+        """Run over images in bounded batches; an image too large for memory is named."""
+        if batch_planes is not None and batch_planes < 1:
             raise ValueError(f"batch_planes is {batch_planes}, but must be positive")
-        order = sorted(
-            range(len(prepared)), key=lambda i: (*prepared[i].shape[1:], len(prepared[i]))
-        )
-        members: list[int] = []
-        planes = 0
-        for i in order:
-            full = planes + len(prepared[i]) > batch_planes
-            if members and (full or prepared[i].shape[1:] != prepared[members[0]].shape[1:]):
-                yield members
-                members, planes = [], 0
-            members.append(i)
-            planes += len(prepared[i])
-        yield members
+        shapes = [tuple(planes.shape) for planes in prepared]
+        budget = self._budget if batch_planes is None else PlaneBudget(2**62 // NOMINAL)
+        try:
+            yield from run_in_batches(shapes, run, budget=budget, most=batch_planes)
+        except ImageTooLargeError as error:
+            channels, height, width = shapes[error.place]
+            tokens = self.count_tokens(channels, (height, width))
+            size = f"{channels} channels of {height} × {width} pixels"
+            raise ImageError(
+                f"an image of {size}{'' if tokens is None else f', {tokens} tokens,'} is too large "
+                f"for the memory of {self.device} with {self.name}: crop it, choose channels, or "
+                "load the encoder for another device"
+            ) from error
 
     def _batch(
         self,

@@ -101,6 +101,20 @@ class ImageBatch:
         """Height and width in pixels."""
         return self.planes.shape[1], self.planes.shape[2]
 
+    def part(self, first: int, last: int) -> "ImageBatch":
+        """Return the images from `first` to before `last`, as views."""
+        start = int(self.counts[:first].sum())
+        stop = start + int(self.counts[first:last].sum())
+        index = self.channel_index
+        return ImageBatch(
+            self.planes[start:stop],
+            self.counts[first:last],
+            self.stains[first:last],
+            None if index is None else index[start:stop],
+            self.masks[first:last],
+            self.types[first:last],
+        )
+
     def images(self) -> tuple[Tensor, ...]:
         """Views of the single images, each `(C_i, H, W)`."""
         return self.planes.split(self.counts.tolist())
@@ -137,17 +151,22 @@ def check_image(image: Any, item: str) -> NDArray[Any] | Tensor:
     if isinstance(image, Tensor):
         if image.is_complex() or image.dtype == torch.bool:
             raise ImageError(f"{item} is {image.dtype}; pixels are integers or floats")
-        pixels = as_array(image) if image.is_floating_point() else None
+        # Where they are: pixels on a GPU are not fetched to be looked at.
+        sound = finite_planes(image).tolist()
     else:
         if image.dtype.kind not in "iuf":
             raise ImageError(f"{item} is {image.dtype}; pixels are integers or floats")
         if not image.dtype.isnative:
             image = image.astype(image.dtype.newbyteorder("="))
-        pixels = image if image.dtype.kind == "f" else None
-    if pixels is not None and not np.isfinite(pixels).all():
-        channel = int(np.argwhere(~np.isfinite(pixels))[0][0])
-        raise ImageError(f"{item} has NaN or infinite pixels in channel {channel}")
+        sound = np.isfinite(image).all(axis=(1, 2)).tolist()
+    if not all(sound):
+        raise ImageError(f"{item} has NaN or infinite pixels in channel {sound.index(False)}")
     return image
+
+
+def finite_planes(planes: Tensor) -> Tensor:
+    """Say of each plane whether all its pixels are finite, `(N,)`, without waiting for a GPU."""
+    return torch.isfinite(planes).flatten(1).all(1)
 
 
 def as_array(image: NDArray[Any] | Tensor) -> NDArray[Any]:
