@@ -57,8 +57,9 @@ wheel: .wheel-venv/.done
 bench: setup
 	mkdir -p .benchmarks
 	$(BIN)/pytest benchmarks/bench_encode.py --benchmark-json=.benchmarks/encode.json \
-		--benchmark-columns=min,median,rounds --timeout=3000 -q
-	$(BIN)/python benchmarks/encode_table.py .benchmarks/encode.json $(if $(BASE),--base $(BASE))
+		--benchmark-columns=min,median,rounds --timeout=3000 -q; status=$$?; \
+	$(BIN)/python benchmarks/encode_table.py .benchmarks/encode.json \
+		$(if $(BASE),--base $(BASE)) && exit $$status
 	$(BIN)/pytest benchmarks/bench_ragged_attention.py --benchmark-json=.benchmarks/attention.json \
 		--benchmark-columns=min,median,rounds --timeout=3000 -q; status=$$?; \
 	$(BIN)/python benchmarks/attention_table.py .benchmarks/attention.json \

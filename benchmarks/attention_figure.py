@@ -10,6 +10,7 @@ from pathlib import Path
 
 import kept_rows
 from attention_providers import BUCKETED, PADDED, TRITON
+from bar_figure import draw_bars
 from kept_rows import Row
 
 # Colours that the colour-blind can tell apart (Okabe and Ito); hatches for print.
@@ -56,56 +57,22 @@ def bars(rows: Sequence[Row]) -> tuple[dict[str, dict[str, float]], bool]:
 
 def draw(rows: Sequence[Row], picture: Path) -> None:
     """Draw rows of one machine as a PNG or SVG."""
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
     heights, of_limit = bars(rows)
-    foot = 0 if of_limit else 1
-    shown = [p for p in LOOKS if any(p in found for found in heights.values())]
-    if not of_limit:
-        shown.remove(PADDED)  # the unit, which every bar stands on
-    width = 0.84 / len(shown)
-    with mpl.rc_context({"font.size": 9, "hatch.linewidth": 0.5, "svg.hashsalt": "zoo"}):
-        figure = Figure(figsize=(8.2, 3.5), dpi=150, layout="constrained")
-        axes = figure.subplots()
-        for provider in shown:
-            colour, hatch = LOOKS[provider]
-            places, values = [], []
-            for x, found in enumerate(heights.values()):
-                there = [p for p in shown if p in found]
-                if provider in there:
-                    places.append(x + (there.index(provider) - (len(there) - 1) / 2) * width)
-                    values.append(found[provider])
-            drawn = axes.bar(
-                places,
-                [value - foot for value in values],
-                width,
-                foot,
-                label=provider,
-                color=colour,
-                hatch=hatch,
-                edgecolor="white",
-                linewidth=0.5,
-            )
-            labels = [f"{value:.0f}" if value >= 10 else f"{value:.2g}" for value in values]
-            axes.bar_label(drawn, labels, fontsize=7, padding=1)
-        axes.set_xticks(range(len(heights)), list(heights))
-        axes.spines[["top", "right"]].set_visible(False)
-        if of_limit:
-            axes.set_ylabel("scores a second,\n% of exact exponentials' limit")
-        else:
-            axes.set_yscale("log")
-            axes.yaxis.set_major_formatter("{x:g}")
-            axes.axhline(1, color="black", linewidth=0.6)
-            axes.set_ylabel(f"times as fast as\n{PADDED}")
-        first = rows[0]
-        axes.set_title(
-            f"Attention forward, 12 heads of 16, {first['device']}, torch {first['torch']}",
-            fontsize=9,
-            loc="left",
-        )
-        figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=8)
-        figure.savefig(picture, metadata={"Date": None} if picture.suffix == ".svg" else None)
+    first = rows[0]
+    ratios = not of_limit
+    draw_bars(
+        {
+            name: {p: v for p, v in found.items() if of_limit or p != PADDED}  # the unit
+            for name, found in heights.items()
+        },
+        LOOKS,
+        picture,
+        title=f"Attention forward, 12 heads of 16, {first['device']}, torch {first['torch']}",
+        label=f"times as fast as\n{PADDED}"
+        if ratios
+        else "scores a second,\n% of exact exponentials' limit",
+        ratios=ratios,
+    )
 
 
 def main() -> None:

@@ -1,67 +1,167 @@
-"""Images to embeddings: ours beside a padded implementation of the original, in one run.
+"""Planes to embeddings: ours beside its rivals and beside what the machine can do, in one run.
 
-``make bench`` runs this and then `encode_table.py`, which prints ratios and keeps the rows.
+What is wrong gets no time. ``make bench`` runs this and then `encode_table.py`, which keeps the
+rows and prints ratios. On a machine with a GPU this times the GPU, else the processor; `-k` picks
+cases and providers by their names.
 """
 
-from collections.abc import Callable
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache, partial
+from statistics import median
 
 import pytest
 import torch
-from machine import processor
+from device_clock import Clock, calls_at_once, seconds_per_call, warm_up
+from encode_cases import DIM, HIDDEN, Case, cases
+from encode_providers import ENCODER, OURS, PADDED, PROVIDERS, UnavailableError
+from machine import machine
 from padded_original import PaddedChAdaViT, fast_path
-from workloads import SIDE, WORKLOADS
+from peak_memory import peak_mib
+from torch import Tensor
 
 import zoo
 
-OURS = "zoo"
-# Rounds are few where one takes tens of seconds.
-ROUNDS = {OURS: 7, "padded, fast path off": 3, "padded, fast path on": 1}
-Encode = Callable[[list[torch.Tensor]], torch.Tensor]
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+CLOCK = Clock()
+# Seconds to warm up and to measure for, and the fewest and the most rounds.
+EFFORT = {"cuda": (0.2, 1.0, 7, 30), "cpu": (0.1, 6.0, 2, 9)}
+LIMITS = {"float32": 1e-4, "bfloat16": 3e-2}
+_here = cache(machine)
 
 
-@pytest.fixture(scope="module")
-def providers() -> dict[str, Encode]:
-    encoder = zoo.load("chadavit-untrained", device="cpu")
-    padded = PaddedChAdaViT().eval()
-    padded.load_state_dict(encoder.model.state_dict(), strict=True)
+@cache
+def product_rate(dtype: torch.dtype) -> float:
+    """Return the operations a second of a matrix product: the large one of the MLP on a processor.
 
-    def ours(images: list[torch.Tensor]) -> torch.Tensor:
-        return encoder.encode(images, preprocess=False).embedding
-
-    def original(enabled: bool) -> Encode:
-        def encode(images: list[torch.Tensor]) -> torch.Tensor:
-            with torch.inference_mode(), fast_path(enabled):
-                return padded(torch.cat(images), [len(i) for i in images])[0]
-
-        return encode
-
-    return {
-        OURS: ours,
-        "padded, fast path off": original(False),
-        "padded, fast path on": original(True),
-    }
+    On a GPU a larger one, which fills it.
+    """
+    rows, inner, columns = (2048, DIM, HIDDEN) if DEVICE == "cpu" else (8192, 8192, 8192)
+    a = torch.randn(rows, inner, device=DEVICE).to(dtype)
+    b = torch.randn(inner, columns, device=DEVICE).to(dtype)
+    call = partial(torch.mm, a, b)
+    warm_up(call, DEVICE, 0.5)
+    seconds = median(seconds_per_call([call] * 5, DEVICE) for _ in range(15))
+    return 2 * rows * inner * columns / seconds
 
 
-@pytest.mark.parametrize("provider", ROUNDS)
-@pytest.mark.parametrize("workload", WORKLOADS)
-def test_encode(benchmark, providers, workload: str, provider: str) -> None:
-    draw = torch.Generator().manual_seed(0)
-    images = [torch.rand(c, SIDE, SIDE, generator=draw) for c in WORKLOADS[workload]]
-    encode = providers[provider]
-    found = encode(images)  # warm-up, and the gate: what is wrong gets no time
-    if provider != OURS:
-        wanted = providers[OURS](images)
-        worst = ((found - wanted).abs().max() / wanted.abs().max()).item()
-        assert worst < 1e-4, f"{provider} differs by {worst:.1e}"
-    benchmark.group = workload
+@cache
+def exact(case: Case) -> Tensor:
+    """Return what a case's first batch is to give, from the original in float32."""
+    model = PaddedChAdaViT().eval().to(DEVICE)
+    model.load_state_dict(zoo.load(ENCODER, device="cpu").model.state_dict())
+    batch = case.batch(0)
+    with torch.inference_mode(), fast_path(False):
+        parts = [model(image.float(), [len(image)])[0] for image in batch.images()]
+    return torch.cat(parts).double()
+
+
+@dataclass
+class Batch:
+    """A case with its first batch and the right answer."""
+
+    case: Case
+    first: zoo.ImageBatch
+    wanted: Tensor
+
+
+@pytest.fixture(scope="module", params=cases(DEVICE), ids=str)
+def batch(request) -> Iterator[Batch]:
+    case: Case = request.param
+    yield Batch(case, case.batch(0), exact(case))
+    exact.cache_clear()
+    if DEVICE == "cuda":
+        torch.cuda.empty_cache()
+
+
+@pytest.mark.filterwarnings("default")  # what rivals warn of is shown, and stops nothing
+@pytest.mark.benchmark(timer=CLOCK.read)
+@pytest.mark.parametrize("provider", PROVIDERS, ids=lambda name: re.sub(r"\W+", "-", name))
+def test_encode(benchmark, batch: Batch, provider: str) -> None:
+    case = batch.case
+    benchmark.group = str(case)
+    try:
+        encode = PROVIDERS[provider](case).encode
+        found = encode(batch.first)
+    except (UnavailableError, torch.OutOfMemoryError) as error:
+        pytest.skip(f"{provider}: {error}")
+    error = ((found.double() - batch.wanted).norm() / batch.wanted.norm()).item()
+    assert error < LIMITS[case.arithmetic], f"not timed: {provider} differs by {error:.1e}"
+
+    warm, budget, fewest, most = EFFORT[DEVICE]
+    seconds = warm_up(partial(encode, batch.first), DEVICE, warm)
+    # Each call has a batch of its own, so that none is in the cache of a GPU.
+    batches = [batch.first]
+    if DEVICE == "cuda":
+        batches += [case.batch(seed) for seed in range(1, min(8, calls_at_once(seconds)))]
+    calls = [partial(encode, one) for one in batches]
+    rounds = max(fewest, min(most, int(budget / (seconds * len(calls)))))
+    benchmark.pedantic(CLOCK.run, args=(calls, DEVICE), rounds=rounds, iterations=1)
     benchmark.extra_info.update(
-        workload=workload,
+        workload=case.workload,
         provider=provider,
-        images=len(images),
-        channels=sum(WORKLOADS[workload]),
-        device="cpu",
-        processor=processor(),
-        threads=torch.get_num_threads(),
-        torch=torch.__version__,
+        images=case.images,
+        channels=sum(case.counts),
+        dtype=case.arithmetic,
+        relative_error=error,
+        peak_mib=peak_mib(calls[0], DEVICE),
+        operations=case.operations,
+        exponentials=case.exponentials,
+        bytes=case.bytes,
+        product_rate=product_rate(case.dtype),
+        **_here(DEVICE),
     )
-    benchmark.pedantic(encode, args=(images,), rounds=ROUNDS[provider], iterations=1)
+
+
+# Fine-tuning: forward, backward and AdamW, as `torch.amp` would have it on a GPU.
+TRAINED = {"cuda": 64, "cpu": 4}
+TRAINERS = (OURS, PADDED)
+
+
+@pytest.mark.benchmark(timer=CLOCK.read)
+@pytest.mark.parametrize("provider", TRAINERS)
+@pytest.mark.parametrize("workload", ["3 channels", "long-tailed"])
+def test_training_step(benchmark, workload: str, provider: str) -> None:
+    dtype = torch.bfloat16 if DEVICE == "cuda" else torch.float32
+    case = Case(workload, TRAINED[DEVICE], dtype, DEVICE)
+    benchmark.group = f"{case}, training step"
+    first = Case(workload, TRAINED[DEVICE], torch.float32, DEVICE).batch(0)
+    state = zoo.load(ENCODER, device="cpu").model.state_dict()
+    places = torch.cat([torch.arange(c) for c in case.counts])
+    if provider == OURS:
+        model = zoo.load(ENCODER, device=DEVICE).model.train()
+        embed = partial(model, first.planes, first.counts, places, cls_only=True)
+    else:
+        model = PaddedChAdaViT().to(DEVICE).train()
+        model.load_state_dict(state)
+        for block in model.blocks:
+            block.self_attn.dropout = 0.0
+        embed = partial(model, first.planes, list(case.counts))
+    goal = torch.randn(case.images, DIM, generator=torch.Generator().manual_seed(0)).to(DEVICE)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=1e-5)
+    losses = []
+
+    def step() -> None:
+        optimiser.zero_grad(set_to_none=True)
+        with torch.autocast(DEVICE, dtype, enabled=dtype != torch.float32):
+            cls = embed()[0]
+        loss = (cls.float() - goal).square().mean()
+        loss.backward()
+        optimiser.step()
+        losses.append(loss.detach())
+
+    seconds = warm_up(step, DEVICE, 0.1)
+    _, budget, fewest, most = EFFORT[DEVICE]
+    rounds = max(fewest, min(most, int(budget / seconds)))
+    benchmark.pedantic(CLOCK.run, args=([step], DEVICE), rounds=rounds, iterations=1)
+    assert losses[-1] < losses[0], "the loss does not fall"
+    benchmark.extra_info.update(
+        workload=f"{workload}, training step",
+        provider=provider,
+        images=case.images,
+        channels=sum(case.counts),
+        dtype=case.arithmetic,
+        peak_mib=peak_mib(step, DEVICE),
+        **_here(DEVICE),
+    )

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+Row = Mapping[str, object]
+
 EXPONENTIALS_PER_SM_AND_CLOCK = 16
 """Exact exponentials of one multiprocessor, from compute capability 7.0 to 10.0."""
 
@@ -19,7 +21,7 @@ BANDWIDTH = {
 ITEM = {"bfloat16": 2, "float16": 2, "float32": 4}
 
 
-def columns(row: Mapping[str, object]) -> dict[str, float | None]:
+def columns(row: Row) -> dict[str, float | None]:
     """Return scores a second, TFLOP/s, and per cent of two limits; None where one is unknown.
 
     Forward a score costs two products of length d and an exponential. Backward it costs five
@@ -44,4 +46,28 @@ def columns(row: Mapping[str, object]) -> dict[str, float | None]:
         "tflops": speed * size * (10 if backward else 4) / 1e12,
         "percent_ex2": exponentials,
         "percent_bandwidth": 100 * moved / bandwidth if bandwidth else None,
+    }
+
+
+def encoder_columns(row: Row) -> dict[str, float | None]:
+    """Return for a pass of the whole encoder how close it comes to what the machine can do.
+
+    `percent_products` compares the matrix products of the pass with the rate of one that was timed
+    in the same run. `percent_floor` compares its time with the larger of products and exact
+    exponentials, plus the bytes that must go through memory; None where a limit is unknown.
+    """
+    if not row.get("operations"):
+        return {"percent_products": None, "percent_floor": None}
+    seconds = float(str(row["median_s"]))
+    products = float(str(row["operations"])) / float(str(row["product_rate"]))
+    floor = None
+    sms, megahertz = row.get("sms"), row.get("sm_clock_mhz")
+    bandwidth = BANDWIDTH.get(str(row["device"]))
+    if sms and megahertz and bandwidth:
+        limit = int(str(sms)) * EXPONENTIALS_PER_SM_AND_CLOCK * float(str(megahertz)) * 1e6
+        floor = max(products, float(str(row["exponentials"])) / limit)
+        floor += float(str(row["bytes"])) / bandwidth
+    return {
+        "percent_products": 100 * products / seconds,
+        "percent_floor": None if floor is None else 100 * floor / seconds,
     }

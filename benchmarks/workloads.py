@@ -8,16 +8,7 @@ SIDE = 224
 PATCHES = (SIDE // 16) ** 2
 """Tokens of one channel; an image has one more, CLS."""
 
-# Whole encoder: one batch each.
-WORKLOADS: dict[str, tuple[int, ...]] = {
-    "1 channel": (1,) * 4,
-    "3 channels": (3,) * 4,
-    "5 channels": (5,) * 2,
-    "10 channels": (10,) * 2,
-    "uniform 1-10": tuple(range(1, 11)),
-}
-
-# Attention alone: per cent of the images by number of channels, for batches of any size.
+# Per cent of the images by number of channels, for batches of any size.
 MIXES: dict[str, dict[int, int]] = {
     "1 channel": {1: 100},
     "3 channels": {3: 100},

@@ -75,17 +75,21 @@ def demo(folder: Path) -> str:
 
 
 def speed() -> str:
-    """Show the committed rows of the encoder benchmark, one table for each machine."""
+    """Draw and show the committed rows of the encoder benchmark, for each machine."""
     sys.path.insert(0, str(ROOT / "benchmarks"))
+    from encode_figure import draw
     from encode_table import table
+    from kept_rows import read
 
     parts = []
     for path in sorted((ROOT / "benchmarks" / "results").glob("encode-*.csv")):
-        with path.open() as file:
-            rows = list(csv.DictReader(file))
+        rows = read(path)
         first = rows[0]
+        target = ROOT / "docs" / f"{path.stem}.png"
+        draw(rows, target)
         parts.append(
-            f"{table(rows)}\n\n{first['processor']}, {first['threads']} threads, "
+            f"![Speed of the encoder beside its rivals, {first['device']}](docs/{target.name})\n\n"
+            f"{table(rows)}\n\n{first['device']}, {first['threads']} threads, "
             f"torch {first['torch']}, commit {first['commit']}."
         )
     return "\n\n".join(parts)

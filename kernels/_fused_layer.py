@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from . import _cpu_linear as cpu
+
 try:
     from . import _fused_layer_op as op
     from ._fused_layer_op import why_not as why_not
@@ -212,8 +214,10 @@ def _norm_qkv(x: Tensor, weights: LayerWeights, query_rows: Tensor | None) -> Te
     weight, bias = weights.qkv_weight, weights.qkv_bias
     dim = x.shape[1]
     normal = F.layer_norm(x, (dim,), weights.norm1_weight, weights.norm1_bias, weights.eps)
-    if query_rows is None or weight.dtype != bias.dtype:
+    if weight.dtype != bias.dtype or _needs_gradient(x, *weights[:-1]):
         return linear(normal, weight, bias)
+    if query_rows is None:
+        return cpu.linear(normal, weight, bias)
     qkv = x.new_empty((x.shape[0], 3 * dim))
     torch.addmm(bias[dim:], normal, weight[dim:].T, out=qkv[:, dim:])
     qkv[query_rows, :dim] = F.linear(normal[query_rows], weight[:dim], bias[:dim])
@@ -221,28 +225,19 @@ def _norm_qkv(x: Tensor, weights: LayerWeights, query_rows: Tensor | None) -> Te
 
 
 def _residual_mlp(x: Tensor, mixed: Tensor, weights: LayerWeights) -> Tensor:
-    shape = x.shape[1:]
-    (
-        _,
-        _,
-        out_weight,
-        out_bias,
-        gain1,
-        offset1,
-        up,
-        up_bias,
-        down,
-        down_bias,
-        gain2,
-        offset2,
-        eps,
-    ) = weights
-    y = F.layer_norm(x + linear(mixed, out_weight, out_bias), shape, gain1, offset1, eps)
-    if _needs_gradient(x, mixed, *weights[:-1]) or x.device.type != "cpu":
-        hidden = F.relu(linear(y, up, up_bias), inplace=True)
-        return F.layer_norm(y + linear(hidden, down, down_bias), shape, gain2, offset2, eps)
-    parts = []
-    for rows in y.split(max(1, HIDDEN_AT_ONCE // len(up_bias))):
-        hidden = F.relu(linear(rows, up, up_bias), inplace=True)
-        parts.append(rows + linear(hidden, down, down_bias))
-    return F.layer_norm(torch.cat(parts), shape, gain2, offset2, eps)
+    shape, eps = x.shape[1:], weights.eps
+    norm1 = (weights.norm1_weight, weights.norm1_bias)
+    norm2 = (weights.norm2_weight, weights.norm2_bias)
+    out = (weights.out_weight, weights.out_bias)
+    up, down = (weights.up_weight, weights.up_bias), (weights.down_weight, weights.down_bias)
+    lowered = weights.up_weight.dtype != x.dtype
+    if lowered or x.device.type != "cpu" or _needs_gradient(x, mixed, *weights[:-1]):
+        y = F.layer_norm(x + linear(mixed, *out), shape, *norm1, eps)
+        hidden = F.relu(linear(y, *up), inplace=True)
+        return F.layer_norm(y + linear(hidden, *down), shape, *norm2, eps)
+    y = F.layer_norm(cpu.linear_add(mixed, *out, x), shape, *norm1, eps)
+    z = torch.empty_like(y)
+    step = max(1, HIDDEN_AT_ONCE // len(weights.up_bias))
+    for rows, result in zip(y.split(step), z.split(step), strict=True):
+        result.copy_(cpu.linear_add(cpu.linear_relu(rows, *up), *down, rows))
+    return F.layer_norm(z, shape, *norm2, eps)

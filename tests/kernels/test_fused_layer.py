@@ -187,6 +187,27 @@ def test_queries_that_nobody_reads_are_not_computed():
         assert error(found[rows, :32], wanted[rows, :32]) < 1e-6
 
 
+@pytest.mark.parametrize("onednn", [True, False])
+def test_linear_layers_of_a_cpu_do_what_follows_them(monkeypatch, onednn):
+    from zoo.kernels import _cpu_linear as cpu
+
+    if not onednn:
+        monkeypatch.setattr(cpu, "_LINEAR", None)
+    elif cpu._LINEAR is None:
+        pytest.skip("PyTorch was built without oneDNN")
+    weights = LayerWeights(*layer(32, 64))
+    up, down = (weights.up_weight, weights.up_bias), (weights.down_weight, weights.down_bias)
+    for x in (normal(70, 32), normal(70, 64)[:, ::2], normal(0, 32)):
+        kept = x.clone()
+        wanted = x.double() @ up[0].double().T + up[1].double()
+        assert error(cpu.linear(x, *up), wanted) < 1e-6
+        assert error(cpu.linear_relu(x, *up), wanted.relu()) < 1e-6
+        hidden = wanted.relu().float()
+        wanted = hidden.double() @ down[0].double().T + down[1].double() + x.double()
+        assert error(cpu.linear_add(hidden, *down, x), wanted) < 1e-6
+        assert torch.equal(x, kept)
+
+
 def test_chunks_of_the_hidden_activations_change_nothing(monkeypatch):
     from zoo.kernels import _fused_layer
 

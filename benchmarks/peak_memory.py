@@ -1,0 +1,30 @@
+"""The most memory that a call needs beyond what was there before it."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+
+def peak_mib(call: Callable[[], object], device: str) -> float | None:
+    """Return MiB, on a GPU as PyTorch allots them, else as the system sees; None if it cannot."""
+    if device == "cuda":
+        torch.cuda.synchronize()
+        before = torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+        call()
+        torch.cuda.synchronize()
+        return (torch.cuda.max_memory_allocated() - before) / 2**20
+    try:
+        Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+    except OSError:
+        return None
+    before = _status("VmRSS")
+    call()
+    return max(0.0, _status("VmHWM") - before) / 2**10
+
+
+def _status(field: str) -> float:
+    """Return a field of the process's status, in KiB."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return float(next(line.split()[1] for line in lines if line.startswith(f"{field}:")))
