@@ -5,7 +5,7 @@
 >>> x = residual_mlp(x, mixed.flatten(1), weights)
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -89,8 +89,8 @@ def norm_qkv(
     dtype
         Type of the result; that of the matrices by default.
     backend
-        ``"triton"``: one kernel, for half precision on NVIDIA GPUs, rows of up to 192 features. An
-        image gets the same bits whatever else is in the batch.
+        ``"triton"``: one kernel, for half precision on NVIDIA GPUs, rows of 32, 64, 96, 128 or 192
+        features. An image gets the same bits whatever else is in the batch.
         ``"torch"``: PyTorch's own operators.
         None takes ``"triton"`` where it can.
 
@@ -182,14 +182,17 @@ def _lowered(x: Tensor, weights: LayerWeights) -> LayerWeights:
     low = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
     if low is None and weights.up_weight.dtype == x.dtype == weights.norm1_weight.dtype:
         return weights
-    *tensors, eps = weights
-    parts = []
-    for tensor in tensors:
-        wanted = x.dtype
-        if tensor.ndim == 2:
-            wanted = low if low is not None and tensor.dtype == torch.float32 else tensor.dtype
-        parts.append(tensor.to(wanted))
-    return LayerWeights(*parts, eps)
+
+    def right(tensor: Tensor) -> Tensor:
+        if tensor.ndim == 1:
+            return tensor.to(x.dtype)
+        return tensor if low is None or tensor.dtype != torch.float32 else tensor.to(low)
+
+    lowered: dict[str, Any] = {
+        name: right(value) if isinstance(value, Tensor) else value
+        for name, value in weights._asdict().items()
+    }
+    return LayerWeights(**lowered)
 
 
 def _needs_gradient(*tensors: Tensor) -> bool:

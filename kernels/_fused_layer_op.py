@@ -15,7 +15,7 @@ import triton
 from torch import Tensor
 
 from . import _fused_layer_triton as kernels
-from ._ragged_attention_op import INTERPRETED, SHARED_MEMORY
+from ._ragged_attention_op import INTERPRETED, why_no_gpu
 
 native_layer_norm = torch.ops.aten.native_layer_norm.default
 native_layer_norm_backward = torch.ops.aten.native_layer_norm_backward.default
@@ -42,8 +42,8 @@ TILES: dict[str, tuple[Tiles, Tiles]] = {
 }
 CHUNK = 64
 """Columns of a tile of a row."""
-WIDEST = 192
-"""Features of a row, beyond which it no longer fits the registers of a program."""
+WIDTHS = (32, 64, 96, 128, 192)
+"""Features of a row for which the kernels are compiled and checked; wider ones fit no registers."""
 HALF = (torch.bfloat16, torch.float16)
 
 
@@ -73,25 +73,14 @@ def tiles_for(kernel: str, device: torch.device) -> Tiles:
 def why_not(x: Tensor, dtype: torch.dtype, hidden: int | None = None) -> str | None:
     """Say why the kernels cannot take rows `x` and weights of a type, or None if they can."""
     dim = int(x.shape[-1])
-    chunk = min(CHUNK, dim & -dim)
-    if dim > WIDEST or chunk < 16:
-        return f"it takes up to {WIDEST} features, a multiple of 16, but there are {dim}"
+    if dim not in WIDTHS:
+        return f"it takes {', '.join(map(str, WIDTHS))} features, but there are {dim}"
     step = max(tiles.step for tiles in TILES["residual_mlp"])
     if hidden is not None and hidden % step:
         return f"it takes a multiple of {step} hidden units, but there are {hidden}"
-    if INTERPRETED:
-        return None
-    if dtype not in HALF:
+    if dtype not in HALF and not INTERPRETED:
         return f"it takes weights in bfloat16 and float16, but these are {dtype}"
-    if x.device.type != "cuda" or torch.version.hip is not None:
-        return f"it needs an NVIDIA GPU, but the rows are on {x.device}"
-    major, minor = torch.cuda.get_device_capability(x.device)
-    if major < 8:
-        return f"it needs compute capability 8.0, but {x.device} has {major}.{minor}"
-    offered = torch.cuda.get_device_properties(x.device).shared_memory_per_block_optin
-    if offered < SHARED_MEMORY:
-        return f"it needs {SHARED_MEMORY} bytes of shared memory, but {x.device} offers {offered}"
-    return None
+    return why_no_gpu(x.device)
 
 
 def launch(

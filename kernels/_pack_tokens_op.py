@@ -10,9 +10,10 @@ import triton
 from torch import Tensor
 
 from . import _pack_tokens_triton as kernels
-from ._fused_layer_op import INTERPRETED, constants, launch, tiles_for
+from ._fused_layer_op import constants, launch, tiles_for
 from ._fused_layer_op import why_not as why_not
 from ._patches import cut_patches, join_patches
+from ._ragged_attention_op import INTERPRETED
 
 # The interpreter cannot be traced, so that there the operators are closed boxes.
 _operator: Any = torch.library.custom_op if INTERPRETED else torch.library.triton_op

@@ -134,17 +134,22 @@ def why_not(qkv: Tensor) -> str | None:
     if int(qkv.shape[-1]) not in HEAD_SIZES:
         sizes = ", ".join(map(str, HEAD_SIZES))
         return f"it has no tiles for heads of size {qkv.shape[-1]}, only for {sizes}"
+    return why_no_gpu(qkv.device)
+
+
+def why_no_gpu(device: torch.device) -> str | None:
+    """Say why kernels cannot run on a device, or None if they can."""
     if INTERPRETED:
         return None
-    if qkv.device.type != "cuda" or torch.version.hip is not None:
-        return f"it needs an NVIDIA GPU, but qkv is on {qkv.device}"
-    major, minor = torch.cuda.get_device_capability(qkv.device)
+    if device.type != "cuda" or torch.version.hip is not None:
+        return f"it needs an NVIDIA GPU, but the tensors are on {device}"
+    major, minor = torch.cuda.get_device_capability(device)
     if major < 8:
-        return f"it needs compute capability 8.0, but {qkv.device} has {major}.{minor}"
-    offered = torch.cuda.get_device_properties(qkv.device).shared_memory_per_block_optin
+        return f"it needs compute capability 8.0, but {device} has {major}.{minor}"
+    offered = torch.cuda.get_device_properties(device).shared_memory_per_block_optin
     if offered < SHARED_MEMORY:
         return (
-            f"it needs {SHARED_MEMORY} bytes of shared memory for a program, but {qkv.device} "
+            f"it needs {SHARED_MEMORY} bytes of shared memory for a program, but {device} "
             f"offers {offered}"
         )
     return None

@@ -4,6 +4,7 @@ Shapes: B images with C_i channels, P patches to a channel, T = sum of (1 + C_i 
 D features, H heads.
 """
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -86,6 +87,11 @@ class TokenLearner(nn.Module):
     def __init__(self, dim: int, patch: int) -> None:
         super().__init__()
         self.proj = nn.Conv2d(1, dim, kernel_size=patch, stride=patch)
+
+    def bias(self) -> Tensor:
+        """Return what is added to each projected patch."""
+        assert self.proj.bias is not None
+        return self.proj.bias
 
 
 class ChAdaViT(nn.Module):
@@ -177,7 +183,7 @@ class ChAdaViT(nn.Module):
             planes,
             layout,
             projection.weight.flatten(1),
-            projection.bias,
+            self.token_learner.bias(),
             position=self.position(planes.shape[1:]),
             channel=self.channel_token[0, :, 0],
             first=(self.cls_token + self.pos_embed[..., 0, :])[0, 0],
@@ -230,8 +236,8 @@ class ChAdaViT(nn.Module):
         matrices and what they multiply are float16, which has eight times as fine steps. That
         keeps the nearest neighbours of real images, which bfloat16 throughout does not.
         """
-        names = ("token_learner.proj.weight", "in_proj_weight", "out_proj.weight")
-        names += ("linear1.weight", "linear2.weight")
+        attention = ("in_proj_weight", "out_proj.weight")
+        names = ("token_learner.proj.weight", "linear1.weight", "linear2.weight", *attention)
         for name, parameter in self.named_parameters():
             if name.endswith(names):
                 parameter.data = parameter.data.to(torch.float16)
@@ -275,11 +281,25 @@ class ChAdaViTEncoder(zoo.Encoder):
         wide = torch.promote_types(dtype, torch.float32)
         super().to(device, wide)
         self.dtype, self._recorded = dtype, None  # a recording reads parameters where they were
-        for block in self.model.blocks:
+        blocks: Any = self.model.blocks
+        for block in blocks:
             block.attention_dtype = None
         if dtype != wide:
             self.model.lower(dtype)
+            if self.device.type == "cuda":
+                self._warn_of_plain_layers()
         return self
+
+    def _warn_of_plain_layers(self) -> None:
+        """Say once where this network has no fused form on this GPU."""
+        block: Any = self.model.blocks[0]
+        none = block.norm1.weight.new_empty((0, block.norm1.weight.shape[0]))
+        try:
+            residual_mlp(none, none, block.weights(), backend="triton")
+        except ValueError as error:
+            warnings.warn(
+                f"the layers of {self.name} run on PyTorch's own operators: {error}", stacklevel=3
+            )
 
     def forward(
         self,

@@ -88,7 +88,8 @@ def run_in_batches(
     """
     waiting = sorted(range(len(shapes)), key=lambda i: (*shapes[i][1:], shapes[i][0]))
     while waiting:
-        members, planes, pixels = [], 0, 0
+        members: list[int] = []
+        planes = pixels = 0
         for i in waiting:
             channels, height, width = shapes[i]
             more = channels * height * width

@@ -549,7 +549,8 @@ def _join(pieces: list[tuple[list[int], Features]], counts: list[int]) -> Featur
 
     features = [f for _, f in pieces]
     embedding = torch.cat([f.embedding for f in features]).float()
-    embedding = embedding[back.to(embedding.device)]
+    if order != sorted(order):
+        embedding = embedding[back.to(embedding.device)]
     channels = tokens = offsets = None
     if features[0].channels is not None:
         channels = rows([f.channels for f in features if f.channels is not None], counts)

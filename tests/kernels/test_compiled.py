@@ -11,12 +11,14 @@ from sass import (
     CHANNEL_MASS,
     EXPONENTIALS,
     KERNELS,
+    LAYER_KERNELS,
     SPILLS,
     TENSOR_CORES,
     Configuration,
     compilers,
     count,
 )
+from zoo.kernels._fused_layer_op import WIDTHS
 from zoo.kernels._ragged_attention_op import HEAD_SIZES, SHARED_MEMORY
 
 pytestmark = [
@@ -122,6 +124,11 @@ EVERY = [
     *configurations(("bfloat16", "tf32", "ieee"), first_only=True),
     *configurations(("bfloat16", "float16", "ieee"), kernels=(CHANNEL_MASS,)),
     *LAYERS,
+    *(
+        Configuration(kernel, "bfloat16", size, capability)
+        for kernel, size, capability in itertools.product(LAYER_KERNELS, WIDTHS, CAPABILITIES)
+        if size not in LAYER_BUDGET[kernel]
+    ),
     *(Configuration("norm_qkv", "bfloat16", 192, one, first_only=True) for one in CAPABILITIES),
 ]
 

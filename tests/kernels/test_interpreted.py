@@ -604,7 +604,7 @@ def test_what_the_kernels_cannot_take_is_said(monkeypatch):
     monkeypatch.setattr(op, "INTERPRETED", False)
     cu = torch.tensor([0, 5], dtype=torch.int32)
     for qkv, reason in (
-        (packed([5]), "needs an NVIDIA GPU, but qkv is on cpu"),
+        (packed([5]), "needs an NVIDIA GPU, but the tensors are on cpu"),
         (packed([5]).double(), "takes bfloat16, float16 and float32, but qkv is torch.float64"),
         (packed([5], size=8), "heads of size 8, only for 16, 32, 64, 96"),
     ):
@@ -664,6 +664,17 @@ def test_chadavit_gives_the_recorded_outputs(golden, backend, number):
     assert error(cls, recorded[f"case{number}.cls"]) < 1e-5
     assert error(tokens, recorded[f"case{number}.tokens"]) < 1e-5
     assert error(alone, recorded[f"case{number}.cls"]) < 1e-5
+
+
+def test_chadavit_in_half_precision_keeps_its_outputs(golden):
+    recorded = load_file(golden / "expected.safetensors")
+    images = list(recorded["case0.planes"][:, 0].split(recorded["case0.channel_counts"].tolist()))
+    cls, tokens = interpreted(
+        worker.encode, str(golden), images, "triton", dtype="bfloat16", tokens=True
+    )
+    for found, name in ((cls, "cls"), (tokens, "tokens")):
+        similar = torch.nn.functional.cosine_similarity(found, recorded[f"case0.{name}"])
+        assert similar.min() > 1 - 1e-5  # the interpreter cuts bfloat16 off
 
 
 @pytest.mark.parametrize("cls_only", [False, True])

@@ -1,9 +1,22 @@
 """What only a GPU can show; skipped without one."""
 
+import warnings
+from functools import partial
+
 import pytest
 import torch
-from zoo.kernels import RaggedPlan, channel_attention, ragged_attention
+from zoo.kernels import (
+    LayerWeights,
+    RaggedPlan,
+    channel_attention,
+    norm_qkv,
+    pack_tokens,
+    ragged_attention,
+    residual_mlp,
+)
 from zoo.kernels._ragged_attention import why_not
+
+import zoo
 
 NEEDED = "needs an NVIDIA GPU of compute capability 8.0 or higher, with Triton"
 
@@ -188,3 +201,126 @@ def test_more_than_two_to_the_31_elements():
     with torch.no_grad():
         out = ragged_attention(qkv, plan.cu_seqlens, plan=plan)
         assert torch.equal(out[-197:], ragged_attention(last, own.cu_seqlens, plan=own))
+
+
+# The parts around the attention, and the whole encoder.
+
+
+def channel_batch(counts, seed=0, side=224):
+    draw = torch.Generator().manual_seed(seed)
+    planes = torch.rand(sum(counts), side, side, generator=draw)
+    return zoo.ImageBatch(planes.cuda(), torch.tensor(counts))
+
+
+def embed(encoder, batch, **options):
+    return encoder.encode(batch, preprocess=False, **options).embedding
+
+
+@pytest.fixture(scope="module")
+def encoders():
+    """Nothing is equal in float32 and half precision but what the weights are drawn from."""
+    return {
+        dtype: zoo.load("chadavit-untrained", device="cuda", dtype=dtype)
+        for dtype in (torch.float32, torch.bfloat16, torch.float16)
+    }
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_the_fused_parts_are_as_exact_as_plain_ones(dtype):
+    draw = torch.Generator("cuda").manual_seed(0)
+
+    def normal(*shape, scale=1.0):
+        return scale * torch.randn(*shape, device="cuda", generator=draw)
+
+    matrices = [normal(576, 192), normal(192, 192), normal(2048, 192), normal(192, 2048)]
+    exact = [(m * m.shape[1] ** -0.5).to(dtype).double() for m in matrices]
+    gains = [1 + normal(192, scale=0.2) for _ in range(2)]
+    shifts = {n: normal(n, scale=0.2) for n in (576, 2048)} | {0: normal(192), 1: normal(192)}
+    wide = [
+        *(exact[0], shifts[576], exact[1], shifts[0], gains[0], shifts[1]),
+        *(exact[2], shifts[2048], exact[3], shifts[1], gains[1], shifts[0], 1e-5),
+    ]
+    for rows in (1, 127, 128, 5000):
+        x, mixed = normal(rows, 192), normal(rows, 192).to(dtype)
+        own = LayerWeights(
+            *(w.to(dtype) if isinstance(w, torch.Tensor) and w.ndim == 2 else w for w in wide)
+        )
+        doubled = LayerWeights(*(w.double() if isinstance(w, torch.Tensor) else w for w in wide))
+        pairs = [
+            (partial(norm_qkv, x, own), norm_qkv(x.double(), doubled)),
+            (
+                partial(residual_mlp, x, mixed, own),
+                residual_mlp(x.double(), mixed.double(), doubled),
+            ),
+        ]
+        for run, wanted in pairs:
+            plain, fused = (error(run(backend=b), wanted) for b in ("torch", "triton"))
+            assert fused <= 2 * plain + torch.finfo(dtype).eps
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_keeps_embeddings(encoders, dtype):
+    batch = channel_batch([1, 3, 10, 2, 5])
+    wanted, found = embed(encoders[torch.float32], batch), embed(encoders[dtype], batch)
+    assert torch.nn.functional.cosine_similarity(wanted, found).min() > 0.9999
+    assert error(wanted.cpu(), embed(zoo.load("chadavit-untrained", device="cpu"), batch)) < 1e-5
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_replayed_batches_are_those_that_are_launched(encoders, dtype, monkeypatch):
+    encoder = encoders[dtype]
+    batches = [channel_batch(counts, i) for i, counts in enumerate([[1], [3, 2], [5], [1, 1, 1]])]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # such as a graph that could not be recorded
+        replayed = [embed(encoder, batch) for batch in batches]
+    monkeypatch.setattr(type(encoder), "_replay", lambda self: lambda *_: None)
+    for batch, found in zip(batches, replayed, strict=True):
+        torch.testing.assert_close(found, embed(encoder, batch), rtol=1e-3, atol=1e-4)
+
+
+def test_half_precision_gives_the_same_bits_in_any_company(encoders, monkeypatch):
+    encoder = encoders[torch.bfloat16]
+    monkeypatch.setattr(type(encoder), "_replay", lambda self: lambda *_: None)
+    batch = channel_batch([2, 7, 1, 3])
+    together = embed(encoder, batch)
+    for i, image in enumerate(batch.images()):
+        alone = zoo.ImageBatch(image, torch.tensor([len(image)]))
+        assert torch.equal(embed(encoder, alone)[0], together[i])
+
+
+def test_a_training_step_through_the_kernels_has_the_gradients_of_plain_operators(monkeypatch):
+    batch = channel_batch([1, 3, 2], side=64)
+    places = torch.cat([torch.arange(c) for c in (1, 3, 2)])
+    goal = torch.randn(3, 192, generator=torch.Generator().manual_seed(1)).cuda()
+
+    def gradients(backend, dtype):
+        model = zoo.load("chadavit-untrained", device="cuda").model.train()
+        for function in (norm_qkv, pack_tokens, residual_mlp):
+            monkeypatch.setattr(
+                f"zoo.plugins.chadavit_model.{function.__name__}",
+                partial(function, backend=backend),
+            )
+        with torch.autocast("cuda", dtype, enabled=dtype != torch.float32):
+            cls = model(batch.planes, batch.counts, places, cls_only=True)[0]
+        (cls.float() * goal).sum().backward()
+        return torch.cat([p.grad.flatten() for p in model.parameters()]).double()
+
+    exact = gradients("torch", torch.float32)
+    plain = error(gradients("torch", torch.bfloat16), exact)
+    assert error(gradients("triton", torch.bfloat16), exact) <= 2 * plain
+
+
+def test_memory_that_runs_out_is_said_and_everything_goes_on():
+    encoder = zoo.load("chadavit-untrained", device="cuda")
+    batch = channel_batch([4] * 24)
+    wanted = embed(encoder, batch)
+    _, total = torch.cuda.mem_get_info()
+    torch.cuda.empty_cache()
+    used = torch.cuda.memory_reserved()
+    torch.cuda.set_per_process_memory_fraction(min(1.0, (used + 96 * 2**20) / total))
+    try:
+        with pytest.warns(UserWarning, match="memory ran out"):
+            found = embed(encoder, batch)
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    torch.testing.assert_close(found, wanted, rtol=1e-3, atol=1e-4)

@@ -10,6 +10,7 @@ from padded_original import PaddedChAdaViT
 from safetensors.torch import load_file, save_file
 
 import zoo
+from zoo._dataset import open_dataset
 
 CASES = range(4)
 
@@ -255,9 +256,50 @@ def test_arguments_that_say_nothing_are_refused(golden, arguments, message):
         zoo.load("chadavit-untrained", weights=golden / "model.safetensors")
 
 
-def test_half_precision_stays_close(golden, expected):
-    encoder = zoo.load(f"chadavit:{golden}", dtype="bfloat16")
+HALF = ["float16", "bfloat16"]
+
+
+@pytest.mark.parametrize("dtype", HALF)
+def test_half_precision_stays_close(golden, expected, dtype):
+    encoder = zoo.load(f"chadavit:{golden}", dtype=dtype)
     found = encoder.encode(case(expected, 0), preprocess=False).embedding
     assert found.dtype == torch.float32
     cosine = torch.nn.functional.cosine_similarity(found, expected["case0.cls"])
-    assert cosine.min() > 0.999  # bfloat16 keeps eight bits
+    assert cosine.min() > 1 - 1e-6
+
+
+@pytest.mark.parametrize("dtype", HALF)
+def test_half_precision_lowers_what_is_multiplied_and_nothing_else(golden, dtype):
+    encoder = zoo.load(f"chadavit:{golden}", dtype=dtype)
+    lowered = {n for n, p in encoder.model.named_parameters() if p.dtype == torch.float16}
+    assert len(lowered) == 1 + 4 * len(encoder.model.blocks)
+    assert all(n.endswith("weight") and "norm" not in n for n in lowered)
+    assert encoder.provenance()["dtype"] == dtype
+    again = encoder.to("cpu", torch.float32)
+    assert {p.dtype for p in again.model.parameters()} == {torch.float32}
+    assert again.encode([torch.rand(2, 64, 64)], preprocess=False).embedding.isfinite().all()
+
+
+def test_layers_without_a_fused_form_are_said(golden):
+    """Called for half precision on a GPU; here there is none."""
+    encoder = zoo.load(f"chadavit:{golden}", dtype="float16")
+    with pytest.warns(UserWarning, match="run on PyTorch's own operators: .*'triton' cannot be"):
+        encoder._warn_of_plain_layers()
+
+
+def test_half_precision_keeps_the_nearest_neighbours_of_real_images(real_data):
+    """As on a GPU but for the attention weights, which are rounded there too."""
+    plate = open_dataset("bbbc013", real_data / "bbbc013")
+    exact, lower = (
+        zoo.load("chadavit-untrained", device="cpu", dtype=d) for d in ("float32", "bfloat16")
+    )
+    images = [exact.prepare(plate[i].pixels, "") for i in range(len(plate))]
+    wanted, found = (e.encode(images, preprocess=False).embedding for e in (exact, lower))
+    assert torch.nn.functional.cosine_similarity(wanted, found).min() > 0.9999
+
+    def nearest(embedding):
+        unit = torch.nn.functional.normalize(embedding.double())
+        return (unit @ unit.T).fill_diagonal_(-2).topk(5).indices.sort().values
+
+    same = (nearest(wanted) == nearest(found)).all(1)
+    assert same.float().mean() >= 0.99

@@ -243,11 +243,12 @@ def _with_backend(backend: str) -> Iterator[None]:
 
 
 def encode(
-    folder: str, images: list[Tensor], backend: str, **options: Any
+    folder: str, images: list[Tensor], backend: str, dtype: str = "float32", **options: Any
 ) -> tuple[Tensor, Tensor | None]:
     """Return the embeddings and the tokens of a ChAda-ViT."""
     with _with_backend(backend):
-        features = zoo.load(f"chadavit:{folder}").encode(images, preprocess=False, **options)
+        encoder = zoo.load(f"chadavit:{folder}", dtype=dtype)
+        features = encoder.encode(images, preprocess=False, **options)
     return features.embedding, features.tokens
 
 
