@@ -177,6 +177,13 @@ def pull(names: tuple[str, ...], force: bool, record: bool) -> None:
 @click.option("--seed", type=int, help="For untrained networks and noise.")
 @click.option("--device", help="cpu, cuda, cuda:1; by default a GPU where there is one.")
 @click.option(
+    "--dtype",
+    type=click.Choice(["float32", "bfloat16", "float16"]),
+    default="float32",
+    show_default=True,
+    help="Type of the computation; half precision is for GPUs.",
+)
+@click.option(
     "--scaling",
     type=click.Choice(["auto", "range", "percentile", "instance", "none"]),
     help="How pixel values become floats, in place of the encoder's record.",
@@ -188,6 +195,7 @@ def embed(
     weights: Path | None,
     seed: int | None,
     device: str | None,
+    dtype: str,
     scaling: str | None,
 ) -> None:
     """Embed SOURCE: a table of files, a folder, or an image.
@@ -204,7 +212,7 @@ def embed(
 
     check_output(out)
     dataset = open_source(source)
-    loaded = load(encoder, device=device, weights=weights, seed=seed)
+    loaded = load(encoder, device=device, dtype=dtype, weights=weights, seed=seed)
     if scaling is not None:
         changed: Any = scaling
         loaded.with_preprocessing(replace(loaded.spec.preprocessing, scaling=changed))

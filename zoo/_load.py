@@ -37,7 +37,8 @@ def load(
     device
         By default the first NVIDIA GPU where there is one, otherwise the CPU.
     dtype
-        Floating dtype of the parameters and of the computation.
+        Floating dtype of the parameters and of the computation. In half precision an encoder may
+        keep finer what needs it: ChAda-ViT keeps norms, sums and the residual stream in float32.
     weights
         Local safetensors file to use in place of the record's.
     seed

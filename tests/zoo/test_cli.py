@@ -102,6 +102,19 @@ def test_embed_a_folder_of_any_channel_counts(golden, images, tmp_path, suffix):
     np.testing.assert_allclose(profiles.iloc[:, 3:], direct.embedding.numpy(), atol=1e-5)
 
 
+def test_embed_in_half_precision(golden, images, tmp_path):
+    out = tmp_path / "profiles.csv"
+    encoder = f"chadavit:{golden}"
+    run("embed", images, "--encoder", encoder, "--out", out, "--dtype", "bfloat16")
+    assert json.loads(out.with_suffix(".json").read_text())["dtype"] == "bfloat16"
+    exact = zoo.load(encoder).encode(
+        [zoo.read_image(images / f"{c}.tif").pixels for c in (1, 2, 3)]
+    )
+    found = pd.read_csv(out).iloc[:, 3:]
+    np.testing.assert_allclose(found, exact.embedding.numpy(), atol=1e-2)
+    assert (found.to_numpy() != exact.embedding.numpy()).any()
+
+
 def test_embed_reports_a_bad_file_keeps_the_rest_and_fails(golden, images, tmp_path):
     whole = (images / "2.tif").read_bytes()
     (images / "2.tif").write_bytes(whole[: len(whole) // 3])
