@@ -95,6 +95,19 @@ def speed() -> str:
     return "\n\n".join(parts)
 
 
+def networks() -> str:
+    """Show the committed rows of timm networks, one table for each machine."""
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    from bench_timm import table
+    from kept_rows import read
+
+    parts = []
+    for path in sorted((ROOT / "benchmarks" / "results").glob("timm-*.csv")):
+        rows = read(path)
+        parts.append(f"{table(rows)}\n\n{rows[0]['device']}, {rows[0]['planes']} planes at once.")
+    return "\n\n".join(parts)
+
+
 def attention() -> str:
     """Draw the committed rows of the attention benchmark, one figure for each machine."""
     sys.path.insert(0, str(ROOT / "benchmarks"))
@@ -186,6 +199,7 @@ def main() -> None:
             "demo": demo(Path(folder)),
             **listed,
             "speed": speed(),
+            "networks": networks(),
             "attention": attention(),
             "metrics": metrics(),
         }.items():

@@ -21,8 +21,8 @@ class PlaneNetwork(nn.Module):
 
     A plane is repeated to all input channels and normalised as the network was trained, also
     where it is untrained, so that twins see the same input. Planes are meant to lie in [0, 1].
-    Colours lie innermost in memory, which makes convolutions up to 1.6 times as fast and costs
-    other networks nothing (``benchmarks/bench_timm.py``).
+    Colours lie innermost in memory, which makes most convolutions 1.2 to 1.35 times as fast and
+    costs other networks nothing (``benchmarks/bench_timm.py``).
     """
 
     mean: Tensor
