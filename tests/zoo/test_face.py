@@ -27,9 +27,14 @@ def test_the_faces_change_on_purpose_only():
     assert sorted(zoo.kernels.__all__) == [
         "BACKENDS",
         "ChannelAttention",
+        "LayerWeights",
         "RaggedPlan",
+        "TokenLayout",
         "channel_attention",
+        "norm_qkv",
+        "pack_tokens",
         "ragged_attention",
+        "residual_mlp",
     ]
     assert zoo.__all__ == FACE.split()
 
