@@ -52,9 +52,7 @@ def draw(rows: Sequence[Row], picture: Path) -> None:
 def main() -> None:
     """Draw the rows of a file, if they are committed."""
     source, picture = map(Path, sys.argv[1:])
-    if not kept_rows.is_committed(source):
-        raise SystemExit(f"{source} differs from the last commit; commit the rows, then draw")
-    draw(kept_rows.read(source), picture)
+    draw(kept_rows.read_committed(source), picture)
 
 
 if __name__ == "__main__":

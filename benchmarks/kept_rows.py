@@ -55,6 +55,13 @@ def read(path: Path) -> list[dict[str, str]]:
     return _parse(path.read_text())
 
 
+def read_committed(path: Path) -> list[dict[str, str]]:
+    """Read the rows of a file for a figure; exits where they are not what the last commit holds."""
+    if not is_committed(path):
+        raise SystemExit(f"{path} differs from the last commit; commit the rows, then draw")
+    return read(path)
+
+
 def joined(old: Iterable[Row], new: Sequence[Row], key: Sequence[str]) -> list[Row]:
     """Put new rows in the places of those with the same key, and the others at the end."""
     rows = {_key(row, key): row for row in old}

@@ -66,6 +66,10 @@ class LayerWeights(NamedTuple):
     eps: float
 
 
+QKV_FIELDS = ("norm1_weight", "norm1_bias", "qkv_weight", "qkv_bias")
+MLP_FIELDS = LayerWeights._fields[2:-1]
+
+
 def norm_qkv(
     x: Tensor,
     weights: LayerWeights,
@@ -104,21 +108,18 @@ def norm_qkv(
     ValueError
         When shapes are off or ``"triton"`` cannot be taken; the message says why.
     """
-    weights = _lowered(x, weights)
+    weights = _lowered(x, weights, QKV_FIELDS)
     if weights.qkv_weight.shape != (3 * x.shape[1], x.shape[1]):
         raise ValueError(
             f"the rows have {x.shape[1]} features, but the projection to queries, keys and values "
             f"has the shape {tuple(weights.qkv_weight.shape)}"
         )
-    parameters = (
-        *(weights.norm1_weight, weights.norm1_bias),
-        *(weights.qkv_weight, weights.qkv_bias),
-    )
+    parameters = tuple(getattr(weights, name) for name in QKV_FIELDS)
     dtype = dtype or weights.qkv_weight.dtype
     if query_rows is not None and _needs_gradient(x, *parameters):
         query_rows = None
     with torch.autocast(x.device.type, enabled=False):
-        if _takes_triton(backend, x, weights):
+        if takes_triton(backend, why_not(x, weights.qkv_weight.dtype, len(weights.up_weight))):
             return op.norm_qkv(x.contiguous(), *parameters, weights.eps, query_rows, dtype)
         return _norm_qkv(x, weights, query_rows).to(dtype)
 
@@ -151,7 +152,7 @@ def residual_mlp(
     ValueError
         When shapes are off or ``"triton"`` cannot be taken; the message says why.
     """
-    weights = _lowered(x, weights)
+    weights = _lowered(x, weights, MLP_FIELDS)
     hidden, dim = weights.up_weight.shape
     if x.shape != mixed.shape or x.shape[1] != dim or weights.down_weight.shape != (dim, hidden):
         raise ValueError(
@@ -160,39 +161,32 @@ def residual_mlp(
         )
     mixed = mixed.to(weights.out_weight.dtype)
     with torch.autocast(x.device.type, enabled=False):
-        if _takes_triton(backend, x, weights):
+        if takes_triton(backend, why_not(x, weights.up_weight.dtype, hidden)):
             return op.residual_mlp(x.contiguous(), mixed.contiguous(), *weights[2:])
         return _residual_mlp(x, mixed, weights)
 
 
-def _takes_triton(backend: str | None, x: Tensor, weights: LayerWeights) -> bool:
+def takes_triton(backend: str | None, refused: str | None) -> bool:
+    """Choose the backend, given why the kernels cannot be taken, if so; or say what is wrong."""
     if backend not in (None, *BACKENDS):
         raise ValueError(f"backend is {backend!r}, but must be one of {', '.join(BACKENDS)}")
-    if backend == "torch":
-        return False
-    refused = why_not(x, weights.up_weight.dtype, weights.up_weight.shape[0])
     if backend == "triton" and refused is not None:
         raise ValueError(f"backend 'triton' cannot be taken: {refused}")
-    return refused is None
+    return backend != "torch" and refused is None
 
 
-def _lowered(x: Tensor, weights: LayerWeights) -> LayerWeights:
+def _lowered(x: Tensor, weights: LayerWeights, fields: tuple[str, ...]) -> LayerWeights:
     """Give matrices the type of products, and everything else the type of the residual stream."""
     kind = x.device.type
     low = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
-    if low is None and weights.up_weight.dtype == x.dtype == weights.norm1_weight.dtype:
-        return weights
 
     def right(tensor: Tensor) -> Tensor:
         if tensor.ndim == 1:
             return tensor.to(x.dtype)
         return tensor if low is None or tensor.dtype != torch.float32 else tensor.to(low)
 
-    lowered: dict[str, Any] = {
-        name: right(value) if isinstance(value, Tensor) else value
-        for name, value in weights._asdict().items()
-    }
-    return LayerWeights(**lowered)
+    lowered: dict[str, Any] = {name: right(getattr(weights, name)) for name in fields}
+    return weights._replace(**lowered)
 
 
 def _needs_gradient(*tensors: Tensor) -> bool:

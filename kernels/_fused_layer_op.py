@@ -5,7 +5,6 @@ is one kernel; backward is made of PyTorch's own matrix products, with what the 
 chip computed again.
 """
 
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +14,7 @@ import triton
 from torch import Tensor
 
 from . import _fused_layer_triton as kernels
-from ._ragged_attention_op import INTERPRETED, why_no_gpu
+from ._ragged_attention_op import INTERPRETED, launch, why_no_gpu
 
 native_layer_norm = torch.ops.aten.native_layer_norm.default
 native_layer_norm_backward = torch.ops.aten.native_layer_norm_backward.default
@@ -83,22 +82,6 @@ def why_not(x: Tensor, dtype: torch.dtype, hidden: int | None = None) -> str | N
     return why_no_gpu(x.device)
 
 
-def launch(
-    kernel: Any, tiles: Tiles, programs: int, arguments: tuple[Any, ...], values: dict[str, Any]
-) -> None:
-    """Launch so many programs of a kernel on the device of the first of its arguments."""
-    function: Any = kernel if INTERPRETED else torch.library.wrap_triton(kernel)
-    options: dict[str, object] = {"num_warps": tiles.warps}
-    # Triton launches on the current GPU, which need not be that of the tensors. The compiler's
-    # wrapper takes care of that, and does not know the option.
-    device: Any = nullcontext()
-    if function is kernel and not INTERPRETED:
-        device = torch.cuda.device(arguments[0].device)
-        options["enable_fp_fusion"] = True
-    with device:
-        function[(programs,)](*arguments, **values, **options)
-
-
 def _launch_rows(
     name: str, dtype: torch.dtype, rows: int, parts: int, arguments: tuple[Any, ...], **more: bool
 ) -> None:
@@ -106,7 +89,8 @@ def _launch_rows(
     x = arguments[0]
     tiles = tiles_for(name, x.device)
     values = constants(name, int(x.shape[1]), dtype, tiles) | more
-    launch(getattr(kernels, name), tiles, triton.cdiv(rows, tiles.rows) * parts, arguments, values)
+    grid = (triton.cdiv(rows, tiles.rows) * parts,)
+    launch(getattr(kernels, name), grid, tiles.warps, arguments, values)
 
 
 # The interpreter cannot be traced, so that there the operators are closed boxes.

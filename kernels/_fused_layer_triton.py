@@ -21,9 +21,16 @@ def _operand(values, like, UPCAST: tl.constexpr):
 
 
 @triton.jit
-def _weights(base, units, inputs, stride, UPCAST: tl.constexpr):
-    """Load a tile of a matrix of `torch.nn.Linear`, transposed: `(inputs, units)`."""
-    values = tl.load(base + units[None, :] * stride + inputs[:, None])
+def _weights(base, units, inputs, width, CHECK: tl.constexpr, UPCAST: tl.constexpr):
+    """Load a tile of a matrix `(·, width)` of `torch.nn.Linear`, transposed: `(inputs, units)`.
+
+    Inputs beyond the width are 0, if checked.
+    """
+    at = base + units[None, :] * width + inputs[:, None]
+    if CHECK:
+        values = tl.load(at, mask=(inputs < width)[:, None], other=0.0)
+    else:
+        values = tl.load(at)
     if UPCAST:
         values = values.to(tl.float32)
     return values
@@ -90,7 +97,7 @@ def norm_qkv(
         unit = part * D + j + tl.arange(0, STEP)
         acc = tl.zeros((ROWS, STEP), tl.float32) + tl.load(bias + unit).to(tl.float32)[None, :]
         for i in tl.static_range(CHUNKS):
-            across = _weights(weight, unit, i * CHUNK + inner, D, UPCAST)
+            across = _weights(weight, unit, i * CHUNK + inner, D, False, UPCAST)
             acc = tl.dot(low[i], across, acc, input_precision=PRECISION)
         at = out + own.to(tl.int64)[:, None] * (3 * D) + unit[None, :]
         tl.store(at, acc.to(out.dtype.element_ty), mask=exists[:, None])
@@ -122,7 +129,7 @@ def residual_mlp(
         column = i * CHUNK + inner
         acc = before[i] + tl.load(out_bias + column).to(tl.float32)[None, :]
         for j in tl.static_range(CHUNKS):
-            across = _weights(out_weight, column, j * CHUNK + inner, D, UPCAST)
+            across = _weights(out_weight, column, j * CHUNK + inner, D, False, UPCAST)
             acc = tl.dot(attended[j], across, acc, input_precision=PRECISION)
         summed = summed + (acc,)
     normal = _normalised(summed, gain1, offset1, eps, CHUNK, CHUNKS)
@@ -137,13 +144,13 @@ def residual_mlp(
         bias = tl.load(up_bias + unit).to(tl.float32)
         active = tl.zeros((ROWS, STEP), tl.float32) + bias[None, :]
         for i in tl.static_range(CHUNKS):
-            up = _weights(up_weight, unit, i * CHUNK + inner, D, UPCAST)
+            up = _weights(up_weight, unit, i * CHUNK + inner, D, False, UPCAST)
             active = tl.dot(low[i], up, active, input_precision=PRECISION)
         active = tl.maximum(active, 0.0, propagate_nan=tl.PropagateNan.ALL)
         active_low = _operand(active, down_weight, UPCAST)
         more = ()
         for i in tl.static_range(CHUNKS):
-            down = _weights(down_weight, i * CHUNK + inner, unit, hidden, UPCAST)
+            down = _weights(down_weight, i * CHUNK + inner, unit, hidden, False, UPCAST)
             more = more + (tl.dot(active_low, down, total[i], input_precision=PRECISION),)
         total = more
     result = _normalised(total, gain2, offset2, eps, CHUNK, CHUNKS)

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from ._fused_layer import BACKENDS, linear
+from ._fused_layer import linear, takes_triton
 from ._patches import cut_patches
 from ._token_layout import TokenLayout
 
@@ -63,13 +63,8 @@ def pack_tokens(
     kind = planes.device.type
     if torch.is_autocast_enabled(kind) and weight.dtype == torch.float32:
         weight = weight.to(torch.get_autocast_dtype(kind))
-    if backend not in (None, *BACKENDS):
-        raise ValueError(f"backend is {backend!r}, but must be one of {', '.join(BACKENDS)}")
-    refused = why_not(first[None], weight.dtype)
-    if backend == "triton" and refused is not None:
-        raise ValueError(f"backend 'triton' cannot be taken: {refused}")
     with torch.autocast(kind, enabled=False):
-        if refused is None and backend != "torch":
+        if takes_triton(backend, why_not(first[None], weight.dtype)):
             return op.pack_tokens(
                 planes, weight.contiguous(), bias, position.contiguous(), channel.contiguous(),
                 first, layout.planes, layout.plan.cu_seqlens, layout.rows, patch,

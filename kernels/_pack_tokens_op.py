@@ -10,10 +10,10 @@ import triton
 from torch import Tensor
 
 from . import _pack_tokens_triton as kernels
-from ._fused_layer_op import constants, launch, tiles_for
+from ._fused_layer_op import constants, tiles_for
 from ._fused_layer_op import why_not as why_not
 from ._patches import cut_patches, join_patches
-from ._ragged_attention_op import INTERPRETED
+from ._ragged_attention_op import INTERPRETED, launch
 
 # The interpreter cannot be traced, so that there the operators are closed boxes.
 _operator: Any = torch.library.custom_op if INTERPRETED else torch.library.triton_op
@@ -38,7 +38,7 @@ def pack_tokens(
         sequences, patches, width // patch, *pixels.stride(),
     )  # fmt: skip
     values = constants("pack_tokens", int(dim), weight.dtype, tiles) | {"PATCH": patch}
-    launch(kernels.pack_tokens, tiles, programs, arguments, values)
+    launch(kernels.pack_tokens, (programs,), tiles.warps, arguments, values)
     return out
 
 

@@ -3,18 +3,7 @@
 import triton
 import triton.language as tl
 
-
-@triton.jit
-def _weights(base, units, inputs, width, CHECK: tl.constexpr, UPCAST: tl.constexpr):
-    """Load a tile of the projection, transposed: `(inputs, units)`."""
-    at = base + units[None, :] * width + inputs[:, None]
-    if CHECK:
-        values = tl.load(at, mask=(inputs < width)[:, None], other=0.0)
-    else:
-        values = tl.load(at)
-    if UPCAST:
-        values = values.to(tl.float32)
-    return values
+from ._fused_layer_triton import _operand, _weights
 
 
 @triton.jit
@@ -70,9 +59,7 @@ def pack_tokens(
         if PIXELS % STEP:
             mask = mask & (pixel < PIXELS)[None, :]
         value = tl.load(corner[:, None] + within[None, :], mask=mask, other=0.0)
-        value = value.to(weight.dtype.element_ty)
-        if UPCAST:
-            value = value.to(tl.float32)
+        value = _operand(value, weight, UPCAST)
         more = ()
         for i in tl.static_range(CHUNKS):
             across = _weights(weight, i * CHUNK + inner, pixel, PIXELS, PIXELS % STEP > 0, UPCAST)

@@ -161,22 +161,29 @@ def _launch(kernel: str, tensors: tuple[Tensor, ...], qkv: Tensor, tiles: Tensor
         return
     sizes, values = constants(kernel, int(qkv.shape[3]), qkv.dtype, tf32, first)
     heads = qkv.shape[2]
-    plain: Any = getattr(kernels, kernel)
-    function: Any = plain if INTERPRETED else torch.library.wrap_triton(plain)
-    options: dict[str, object] = {"num_warps": sizes.warps}
+    programs = 1 if first and kernel != "key_gradient" else TILE // sizes.own  # for each tile
+    grid = (tiles.shape[0] * heads, programs)
+    arguments = (
+        *tensors, tiles, scale * math.log2(math.e),
+        qkv.stride(0), qkv.stride(1), qkv.stride(2), heads, rows,
+    )  # fmt: skip
+    launch(getattr(kernels, kernel), grid, sizes.warps, arguments, values)
+
+
+def launch(
+    kernel: Any, grid: tuple[int, ...], warps: int, arguments: tuple[Any, ...], values: Any
+) -> None:
+    """Launch a kernel of an operator, with its compile-time constants as `values`."""
+    function: Any = kernel if INTERPRETED else torch.library.wrap_triton(kernel)
+    options: dict[str, object] = {"num_warps": warps}
     # Triton launches on the current GPU, which need not be that of the tensors. The compiler's
     # wrapper takes care of that, and does not know the option.
     device: Any = nullcontext()
-    if function is plain and not INTERPRETED:
-        device = torch.cuda.device(qkv.device)
+    if function is kernel and not INTERPRETED:
+        device = torch.cuda.device(arguments[0].device)
         options["enable_fp_fusion"] = True
-    programs = 1 if first and kernel != "key_gradient" else TILE // sizes.own  # for each tile
-    grid = (tiles.shape[0] * heads, programs)
     with device:
-        function[grid](
-            *tensors, tiles, scale * math.log2(math.e),
-            qkv.stride(0), qkv.stride(1), qkv.stride(2), heads, rows, **values, **options,
-        )  # fmt: skip
+        function[grid](*arguments, **values, **options)
 
 
 def _outputs(

@@ -73,10 +73,8 @@ def test_other_errors_are_not_taken_for_a_lack_of_memory():
         list(run_in_batches([(1, 8, 8)] * 2, run, budget=PlaneBudget(2)))
 
 
-def test_encoding_goes_on_with_less_and_gives_the_same(monkeypatch):
-    encoder = zoo.load("chadavit-untrained", device="cpu")
-    images = [torch.rand(c, 32, 32) for c in (1, 2, 3, 1)]
-    wanted = encoder.encode(images, preprocess=False).embedding
+def run_short_of_memory(monkeypatch, encoder):
+    """Let an encoder run out of memory with more than three planes at once."""
     forward = type(encoder).forward
 
     def scarce(self, batch, **options):
@@ -85,6 +83,13 @@ def test_encoding_goes_on_with_less_and_gives_the_same(monkeypatch):
         return forward(self, batch, **options)
 
     monkeypatch.setattr(type(encoder), "forward", scarce)
+
+
+def test_encoding_goes_on_with_less_and_gives_the_same(monkeypatch):
+    encoder = zoo.load("chadavit-untrained", device="cpu")
+    images = [torch.rand(c, 32, 32) for c in (1, 2, 3, 1)]
+    wanted = encoder.encode(images, preprocess=False).embedding
+    run_short_of_memory(monkeypatch, encoder)
     with pytest.warns(UserWarning, match="memory ran out"):
         found = encoder.encode(images, preprocess=False)
     torch.testing.assert_close(found.embedding, wanted)
@@ -192,14 +197,7 @@ def test_a_batch_that_does_not_fit_is_refused_like_its_images(encoder):
 def test_a_batch_too_large_for_memory_goes_in_parts(encoder, monkeypatch):
     batch = whole()
     wanted = encoder.encode(batch, preprocess=False).embedding
-    forward = type(encoder).forward
-
-    def scarce(self, images, **options):
-        if len(images.planes) > 3:
-            raise GPU_ERROR
-        return forward(self, images, **options)
-
-    monkeypatch.setattr(type(encoder), "forward", scarce)
+    run_short_of_memory(monkeypatch, encoder)
     with pytest.warns(UserWarning, match="memory ran out"):
         found = encoder.encode(batch, preprocess=False).embedding
     torch.testing.assert_close(found, wanted)
