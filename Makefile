@@ -1,7 +1,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-SOURCES := $(shell find zoo kernels plugins registry -name '*.py' -o -name '*.j2' -o -name '*.js')
+SITE := 'import sysconfig; print(sysconfig.get_path("purelib"))'
+SOURCES := $(shell find zoo kernels plugins registry -name '*.py' -o -name '*.j2' -o -name '*.js' -o -name '*.css')
 
 .PHONY: help setup test lint types wheel demo bench readme clean
 
@@ -32,6 +33,7 @@ test: lint types wheel
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/deptry zoo kernels plugins registry
 
 # Types are checked on the installed wheel: checkers cannot see the folders behind the mapping.
 types: .wheel-venv/.done
@@ -41,16 +43,13 @@ types: .wheel-venv/.done
 wheel: .wheel-venv/.done
 	cd .wheel-venv && bin/python -P ../tests/smoke.py
 
-.wheel-venv/.deps: pyproject.toml | setup
-	$(PYTHON) -m venv --clear .wheel-venv
-	rm -rf dist && $(BIN)/python -m build --wheel --outdir dist . > /dev/null
-	.wheel-venv/bin/python -m pip install --quiet --disable-pip-version-check "$$(ls dist/*.whl)[all]"
-	@touch $@
-
-.wheel-venv/.done: .wheel-venv/.deps $(SOURCES) setup.py
+# The wheel's environment borrows what it needs from .venv, for a second PyTorch takes gigabytes;
+# that all of it is declared is what deptry checks.
+.wheel-venv/.done: $(SOURCES) setup.py pyproject.toml | setup
+	$(PYTHON) -m venv --clear --without-pip .wheel-venv
 	rm -rf build dist && $(BIN)/python -m build --wheel --outdir dist . > /dev/null
-	.wheel-venv/bin/python -m pip install --quiet --disable-pip-version-check \
-		--force-reinstall --no-deps dist/*.whl
+	$(BIN)/python -m pip --python .wheel-venv/bin/python install --quiet --no-deps dist/*.whl
+	$(BIN)/python -c $(SITE) > "$$(.wheel-venv/bin/python -c $(SITE))/borrowed.pth"
 	@touch $@
 
 # BASE=COMMIT or a table of rows compares with earlier times.
