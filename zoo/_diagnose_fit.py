@@ -23,18 +23,18 @@ FITTED = ("dose", "separation", "knn", "probe")
 def alignment(study: Study) -> Diagnostic:
     """Scores of embeddings as they are and aligned on negative controls, side by side."""
     control = study.negative
+    controls = int(control.sum())
     batches = study.metadata[study.batch].astype(str).to_numpy()
     refused: list[str] = []
+    said: list[str] = []
+    wide: list[str] = []
     findings: list[Finding] = []
     if not control.any():
         refused.append("No negative controls are named, and there is nothing to align on.")
     for name, matrix in study.matrices.items() if control.any() else ():
         aligned: dict[str, Array] = {"raw": matrix}
-        if control.sum() <= matrix.shape[1]:
-            refused.append(
-                f"{name} has {matrix.shape[1]} dimensions for {int(control.sum())} negative "
-                f"controls: PCA and TVN keep {int(control.sum()) - 1} axes, and sphering shrinks."
-            )
+        if controls <= matrix.shape[1]:
+            wide.append(f"{name} ({matrix.shape[1]})")
         for method, align in _alignments(matrix, control, batches):
             try:
                 aligned[method] = align()
@@ -51,9 +51,14 @@ def alignment(study: Study) -> Diagnostic:
                         seed=study.seed,
                         fitted_on="training folds"
                         if method == "raw"
-                        else f"{int(control.sum())} negative controls, then training folds",
+                        else f"{controls} negative controls, then training folds",
                     )
                 )
+    if wide:
+        said.append(
+            f"With {controls} negative controls, PCA and TVN keep at most {controls - 1} axes and "
+            f"sphering shrinks; more dimensions have {', '.join(wide)}."
+        )
     return Diagnostic(
         "alignment",
         "Raw and aligned",
@@ -61,7 +66,7 @@ def alignment(study: Study) -> Diagnostic:
         "of the controls, by typical variation normalisation (TVN), and sphered. Read each beside "
         "the raw score, for controls too: alignment helps a control as it helps an encoder.",
         tuple(findings),
-        (),
+        tuple(said),
         tuple(dict.fromkeys(refused)),
     )
 

@@ -14,6 +14,7 @@ def space(study: Study) -> Diagnostic:
     """Geometry of every embedding, and whether it has collapsed."""
     findings: list[Finding] = []
     said: list[str] = []
+    collapsed: list[str] = []
     for name, contender in study.contenders.items():
         matrix = contender.embeddings[0].matrix
         found = geometry(matrix)
@@ -33,10 +34,14 @@ def space(study: Study) -> Diagnostic:
                     note=f"of {matrix.shape[1]} dimensions",
                 )
             )
-        if found.collapse:
+        if found.collapse and name == study.subject:
             said.append(f"{name}: {found.collapse}.")
+        elif found.collapse:
+            collapsed.append(name)
         if (twice := len(matrix) - len(np.unique(matrix, axis=0))) > 0:
             said.append(f"{name}: {twice} of {len(matrix)} rows repeat another row exactly.")
+    if collapsed:
+        said.append(f"Controls whose embedding is collapsed: {', '.join(collapsed)}.")
     return Diagnostic(
         "geometry",
         "Geometry and collapse",

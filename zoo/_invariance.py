@@ -79,10 +79,10 @@ def invariance(
 
     intact = embed(images)
     if not np.isfinite(intact).all():
-        return (), (f"{encoder.name} gives NaN or infinite numbers: no drift can be measured.",)
+        return (), ("NaN or infinite numbers come out: no drift can be measured.",)
     unit = _between(intact)
     if unit <= UNRESOLVED:
-        return (), (f"{encoder.name} embeds different images alike: drift has no unit.",)
+        return (), ("different images are embedded alike: drift has no unit.",)
 
     findings: list[Finding] = []
     refused: list[str] = []
@@ -98,12 +98,12 @@ def invariance(
             continue
         if moved.shape[1] != intact.shape[1]:
             refused.append(
-                f"{condition}: {encoder.name} gives {moved.shape[1]} numbers instead of "
-                f"{intact.shape[1]}, which cannot be compared."
+                f"{condition}: {moved.shape[1]} numbers come out instead of {intact.shape[1]}, "
+                "which cannot be compared."
             )
             continue
         if not np.isfinite(moved).all():
-            refused.append(f"{condition}: {encoder.name} gives NaN or infinite numbers.")
+            refused.append(f"{condition}: NaN or infinite numbers come out.")
             continue
         drift = _apart(intact[places], moved) / unit
         found = _finding(encoder, condition, drift, seed)
@@ -219,8 +219,8 @@ def _channel_changes(
         yield "channels permuted, names kept", lambda image, _: _renamed(image)
     if encoder.equal_channels:
         refused.append(
-            f"Channels dropped or duplicated: {encoder.name} joins channels, so that embeddings of "
-            "another number of them cannot be compared."
+            "Channels dropped or duplicated: channels are joined, so that embeddings of another "
+            "number of them cannot be compared."
         )
     else:
         yield "first channel duplicated", lambda image, _: _duplicated(image)

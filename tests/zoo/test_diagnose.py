@@ -107,8 +107,15 @@ def test_geometry_names_collapse_and_repeated_rows():
     found = space.space(study({"flat": flat, "round": round_}))
     assert any(s.startswith("flat: the embedding is collapsed") for s in found.said)
     assert any("round: 1 of 96 rows repeat" in s for s in found.said)
+    assert not any("Controls" in s for s in found.said)
     ratio = values(found, quantity="participation ratio")
     assert 4 < ratio["round"].value <= 5  # N(0, I) in 5 dimensions, 96 items
+
+
+def test_collapsed_controls_are_named_together():
+    flat = np.ones((96, 5)) + 1e-6 * noise(96, 5)
+    found = space.space(study({"round": noise(96, 5), "flat": flat, "level": 2 * flat}))
+    assert found.said == ("Controls whose embedding is collapsed: flat, level.",)
 
 
 def test_agreement_is_one_with_a_rotated_copy_and_none_with_noise(known):
@@ -255,6 +262,14 @@ def test_alignment_takes_away_plates_and_is_shown_beside_raw():
     assert by["centre-scale"].value > by["raw"].value + 0.3
     assert by["TVN"].value > by["raw"].value + 0.3
     assert "24 negative controls" in by["TVN"].fitted_on
+
+
+def test_more_dimensions_than_controls_are_said_once():
+    found = fit.alignment(study({"wide": noise(96, 30), "wider": noise(96, 40), "few": noise(96)}))
+    (sentence,) = found.said
+    assert sentence.startswith("With 24 negative controls, PCA and TVN keep at most 23 axes")
+    assert sentence.endswith("more dimensions have wide (30), wider (40).")
+    assert found.refused == ()
 
 
 def test_alignment_without_controls_is_refused():
