@@ -26,7 +26,7 @@ from threadpoolctl import threadpool_limits
 from zoo._metrics import balanced_accuracy, macro_f1
 from zoo._mixing import clisi, ilisi, lisi, silhouette_samples
 from zoo._neighbours import majority_vote, nearest_neighbours
-from zoo._replicates import DEFINITIONS as DEFINE
+from zoo._pairs import DEFINITIONS as DEFINE
 from zoo._replicates import replicate_retrieval
 
 NEIGHBOURS = 90

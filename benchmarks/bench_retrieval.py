@@ -85,7 +85,7 @@ def workload(profiles: int) -> tuple[np.ndarray, pd.DataFrame]:
 
 def ours() -> Scores:
     """Return scores of treatments by this package."""
-    from zoo._replicates import DEFINITIONS as DEFINE
+    from zoo._pairs import DEFINITIONS as DEFINE
     from zoo._replicates import replicate_retrieval
 
     columns = {"any": (), "controls": ("plate", "control"), "across batches": ("plate",)}

@@ -8,15 +8,10 @@ from numpy.typing import NDArray
 from ._alignment import centre_scale
 from ._findings import Diagnostic, Finding
 from ._metrics import standardise
+from ._pairs import Pairs, across_batches, any_negatives, control_negatives
 from ._perturbations import consistency, magnitude
 from ._relationships import relationship_recall
-from ._replicates import (
-    Pairs,
-    across_batches,
-    any_negatives,
-    control_negatives,
-    replicate_retrieval,
-)
+from ._replicates import replicate_retrieval
 from ._study import Study
 
 SIGNIFICANT = 0.05

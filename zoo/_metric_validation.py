@@ -33,13 +33,8 @@ from ._mixing import (
     silhouette_label,
 )
 from ._neighbours import nearest_neighbours
-from ._replicates import (
-    Pairs,
-    across_batches,
-    any_negatives,
-    control_negatives,
-    replicate_retrieval,
-)
+from ._pairs import Pairs, across_batches, any_negatives, control_negatives
+from ._replicates import replicate_retrieval
 from ._robustness import croma, robustness_index
 from ._tasks import Question, answer
 from ._variance import decompose

@@ -8,16 +8,16 @@ import pytest
 from sklearn.metrics import average_precision_score
 
 from zoo._metrics import expected_precision
-from zoo._replicates import (
+from zoo._pairs import (
     DEFINITIONS,
     Pairs,
-    _above,
     across_batches,
     any_negatives,
     control_negatives,
-    replicate_retrieval,
-    shuffled_precision,
 )
+from zoo._ranking import _above
+from zoo._replicates import replicate_retrieval
+from zoo._shuffled import shuffled_precision
 
 COLUMNS = {
     "any": ("label",),
