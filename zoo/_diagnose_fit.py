@@ -184,14 +184,12 @@ def learning(study: Study) -> Diagnostic:
         if units < 3:
             refused.append(f"{question.task.title}: {units} groups make no curve.")
             continue
+        too_few = []
         for size in sizes:
             repeats = 1 if size == units - 1 else REPEATS
             drawn = [_few_groups(question, size, rng) for _ in range(repeats)]
             if any(splits is None for splits in drawn):
-                refused.append(
-                    f"{question.task.title} ({question.task.kind}): {size} {study.spec.group}(s) "
-                    "do not hold two classes to learn from."
-                )
+                too_few.append(str(size))
                 continue
             for name, matrix in study.matrices.items():
                 rows = matrix[question.items]
@@ -206,6 +204,12 @@ def learning(study: Study) -> Diagnostic:
                         fitted_on=f"{size} of {units - 1} other groups",
                     )
                 )
+        if too_few:
+            refused.append(
+                f"{question.task.title} ({question.task.kind}): of {', '.join(too_few)} "
+                f"{study.spec.group}{'s' * (too_few != ['1'])} to learn from, some choice has one "
+                f"value of {question.task.target} only."
+            )
     return Diagnostic(
         "learning",
         "Learning curves",

@@ -119,7 +119,11 @@ def channels_left_out(study: Study) -> Diagnostic:
     refused: list[str] = []
     names = _channel_names(study.dataset)
     if len(names) < 2:
-        refused.append("There is one channel only.")
+        refused.append(
+            "There is one channel only."
+            if names
+            else "Images differ in their channels, so that none can be lost by all."
+        )
         names = []
     encoders = dict(_few_encoders(study, ()))
     for channel, label in enumerate(names):

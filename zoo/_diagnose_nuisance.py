@@ -117,15 +117,20 @@ def _confounders(study: Study) -> tuple[dict[str, NDArray[np.float64]], list[str
                     place = contender.spec.columns.index(wanted)
                     table[wanted] = contender.embeddings[0].matrix[:, place]
     kept: dict[str, NDArray[np.float64]] = {}
+    unknown: dict[int, list[str]] = {}
     for name in map(str, table.columns):
         numbers = table[name].to_numpy(dtype=float)
-        if not np.isfinite(numbers).all():
-            lacking = int((~np.isfinite(numbers)).sum())
-            refused.append(f"{name} is unknown for {lacking} item(s) and is not regressed out.")
+        if (lacking := int((~np.isfinite(numbers)).sum())) > 0:
+            unknown.setdefault(lacking, []).append(name)
         elif np.ptp(numbers) <= 0:
             refused.append(f"{name} is the same for all items.")
         else:
             kept[name] = numbers
+    for lacking, names in unknown.items():
+        verb, items = "is" if len(names) == 1 else "are", "item" if lacking == 1 else "items"
+        refused.append(
+            f"{', '.join(names)} {verb} unknown for {lacking} {items} and not regressed out."
+        )
     if not kept:
         refused.append("There is no confounder to look for.")
     return kept, refused

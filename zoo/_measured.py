@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import laplace
 
 from ._dataset import Dataset
+from ._invariance import channel_names
 
 
 def measure(dataset: Dataset) -> pd.DataFrame:
@@ -18,17 +19,25 @@ def measure(dataset: Dataset) -> pd.DataFrame:
     DataFrame
         One row for each item: ``intensity X``, the mean of channel X, and ``focus X``, the log of
         the mean squared Laplacian over the variance (NaN for a constant plane). X is the stain, or
-        the place from 1; what an image lacks is NaN.
+        the place from 1. Where images differ in their channels: ``intensity`` and ``focus``, the
+        means over those that an image has.
     """
-    rows = []
+    channels, intensities, focuses = [], [], []
     for i in range(len(dataset)):
         image = dataset[i]
-        names = image.stains or [str(k + 1) for k in range(len(image.pixels))]
-        row = {}
-        for name, plane in zip(names, image.pixels, strict=True):
-            row[f"intensity {name}"] = float(plane.mean(dtype=np.float64))
-            row[f"focus {name}"] = sharpness(plane)
-        rows.append(row)
+        channels.append(channel_names(image))
+        intensities.append([float(plane.mean(dtype=np.float64)) for plane in image.pixels])
+        focuses.append([sharpness(plane) for plane in image.pixels])
+    if len({frozenset(names) for names in channels}) > 1:
+        means = {
+            "intensity": [pd.Series(values).mean() for values in intensities],
+            "focus": [pd.Series(values).mean() for values in focuses],  # of planes that have one
+        }
+        return pd.DataFrame(means)
+    rows = []
+    for names, brightness, focus in zip(channels, intensities, focuses, strict=True):
+        row = {f"intensity {name}": value for name, value in zip(names, brightness, strict=True)}
+        rows.append(row | {f"focus {name}": v for name, v in zip(names, focus, strict=True)})
     return pd.DataFrame(rows)
 
 

@@ -1,8 +1,9 @@
 """The outcome of an evaluation: numbers that never stand alone, and what they allow one to say."""
 
 import io
+import textwrap
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 _NAME_WIDTH = 28
-_CELL_WIDTH = 15
+_CELL_WIDTH = 14
 
 
 @dataclass(frozen=True)
@@ -156,8 +157,8 @@ class Result:
         counts = sorted({row.permutations for row in self.rows})
         times = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
         return (
-            f"Whatever is fitted is fitted on training folds that never split a {group}. Chance is "
-            f"the mean score for {times} permutations of the labels in the same folds. "
+            f"Whatever is fitted is fitted on training folds, between which no {group} is split. "
+            f"Chance is the mean score for {times} permutations of the labels in the same folds. "
             f"Intervals are 95 % bootstraps over {group}s, widened for few of them, {DRAWS} "
             "resamples of the held-out answers, the same for all; they do not cover another choice "
             "of training data. An encoder beats all controls only if its paired gap to each lies "
@@ -217,11 +218,10 @@ class Result:
         console = Console(
             file=out, width=width, force_terminal=colour, no_color=not colour, highlight=False
         )
-        fitting = max(1, (width - _NAME_WIDTH) // _CELL_WIDTH)
-        for start in range(0, len(self.rows), fitting):
-            rows = self.rows[start : start + fitting]
-            title = f"{self.encoder} on {self.dataset.name}"
-            console.print(self._scores(rows, title if start == 0 else None))
+        title: str | None = f"{self.encoder} on {self.dataset.name}"
+        for rows in _side_by_side(self.rows, width - _NAME_WIDTH - 1):
+            console.print(self._scores(rows, title))
+            title = None
 
         verdicts = Table(
             title="Verdicts",
@@ -269,7 +269,7 @@ class Result:
             pad_edge=False,
             padding=(0, 1, 0, 0),
         )
-        scores.add_column("", overflow="fold", min_width=_NAME_WIDTH)
+        scores.add_column("", overflow="fold", width=_NAME_WIDTH)
         for row in rows:
             scores.add_column(Text(_heading(row)), justify="right", no_wrap=True)
         for name in rows[0].estimates:
@@ -277,8 +277,7 @@ class Result:
             cells = [Text(_cell(row.estimates[name])) for row in rows]
             scores.add_row(Text(_fold(self.label(name))), *cells, style=style)
         scores.add_row("chance", *[f"{row.chance:.2f}" for row in rows], style="dim")
-        sizes = [f"{row.n_items} in {row.n_groups}" for row in rows]
-        scores.add_row("items in groups", *sizes, style="dim")
+        scores.add_row("items in groups", *map(_support, rows), style="dim")
         return scores
 
     def __str__(self) -> str:
@@ -287,6 +286,10 @@ class Result:
 
 def _cell(estimate: Estimate) -> str:
     return f"{estimate.value:.2f}\n[{estimate.low:.2f}, {estimate.high:.2f}]"
+
+
+def _support(row: Row) -> str:
+    return f"{row.n_items} in {row.n_groups}"
 
 
 def _fold(label: str) -> str:
@@ -301,4 +304,22 @@ def _fold(label: str) -> str:
 def _heading(row: Row) -> str:
     """Break a heading into short lines, so that columns stay narrow."""
     short = row.metric.replace("balanced accuracy", "bal. acc.").replace("linear probe", "probe")
-    return f"{row.task}\n" + short.replace(" bal", "\nbal").replace("Spearman ρ", "Spearman")
+    short = short.replace(" bal", "\nbal").replace("Spearman ρ", "Spearman")
+    return "\n".join([*textwrap.wrap(row.task, _CELL_WIDTH), short])
+
+
+def _side_by_side(rows: Sequence[Row], width: int) -> Iterator[list[Row]]:
+    """Divide scores into as many tables as have room for their columns."""
+    columns: list[Row] = []
+    taken = 0
+    for row in rows:
+        cells = [_heading(row), *map(_cell, row.estimates.values())]
+        cells.append(_support(row))
+        needed = 1 + max(len(line) for cell in cells for line in cell.split("\n"))
+        if columns and taken + needed > width:
+            yield columns
+            columns, taken = [], 0
+        columns.append(row)
+        taken += needed
+    if columns:
+        yield columns

@@ -30,6 +30,7 @@ Splits = Sequence[tuple[Array, Array]]
 MAX_FOLDS = 10
 NEIGHBOURS = 5
 ALPHAS = np.logspace(-1, 5, 13)
+DIGITS = 12  # of fitted shares of classes; what follows is rounding
 # Numbers that one step may hold at once, and comparisons that a retrieval may make.
 ENTRIES = 2**25
 COMPARISONS = 2**30
@@ -272,10 +273,12 @@ def probe_labels(embedding: Array, codes: Array, splits: Splits) -> Array:
             belongs = (codes[train, columns][:, :, None] == classes).astype(float)  # (t, m, k)
             model = RidgeCV(alphas=ALPHAS, alpha_per_target=True)
             model.fit(seen, belongs.reshape(len(train), -1))
-            fitted = model.predict(seen).reshape(belongs.shape)
-            members = belongs.sum(0)  # (m, k)
+            members, share = belongs.sum(0), belongs.mean(0)  # (m, k)
+            # Where nothing was fitted rounding must not decide: it goes with the training classes.
+            fitted = (model.predict(seen).reshape(belongs.shape) - share).round(DIGITS)
+            asked = (model.predict(unseen).reshape(len(test), *share.shape) - share).round(DIGITS)
             centres = np.einsum("tmc,tmk->mck", belongs, fitted) / np.maximum(members, 1)[..., None]
-            asked = model.predict(unseen).reshape(len(test), -1, 1, len(classes))
+            asked = asked[:, :, None]
             distance = ((asked - centres) ** 2).sum(-1)  # (u, m, k)
             label[test, columns] = classes[np.where(members > 0, distance, np.inf).argmin(-1)]
     return label

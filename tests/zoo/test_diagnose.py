@@ -162,7 +162,10 @@ def test_what_is_constant_or_unknown_is_no_confounder():
     assert any("edge is the same for all items" in s for s in found.refused)
     metadata.loc[3, "edge"] = np.nan
     found = nuisance.confounds(study({"noise": noise(96)}, metadata))
-    assert any("edge is unknown for 1 item" in s for s in found.refused)
+    assert any("edge is unknown for 1 item " in s for s in found.refused)
+    metadata["rim"] = metadata["edge"]
+    found = nuisance.confounds(study({"noise": noise(96)}, metadata, confounders=("edge", "rim")))
+    assert "edge, rim are unknown for 1 item and not regressed out." in found.refused
 
 
 def test_retrieval_by_every_definition(known):
@@ -302,6 +305,16 @@ def test_learning_curves_rise_and_use_as_many_groups_as_they_say():
     assert curve[-1].value > curve[0].value
     assert curve[0].seeds == fit.REPEATS
     assert curve[0].fitted_on == "1 of 7 other groups"
+
+
+def test_too_few_groups_to_learn_from_are_said_once_for_a_score():
+    metadata = table()
+    metadata["half"] = (metadata["plate"] > "P3").map({True: "late", False: "early"})
+    tasks = (zoo.Task(kind="probe", target="half", title="half"),)
+    found = fit.learning(study({"noise": noise(96)}, metadata, tasks=tasks))
+    (sentence,) = found.refused
+    assert sentence.startswith("half (probe): of 1, 2")
+    assert sentence.endswith("plates to learn from, some choice has one value of half only.")
 
 
 def test_readouts_agree_on_what_is_plain_and_stand_beside_the_majority(known):

@@ -1,5 +1,7 @@
 """The diagnostics that change images, on small images whose every number is known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -142,6 +144,14 @@ def test_embeddings_made_elsewhere_have_no_images_to_change():
     for ask_ in (images.drift, images.pathological, images.channels_left_out, images.sweep):
         found = ask_(alone)
         assert (found.findings, found.refused) == ((), (images.NO_IMAGES,))
+
+
+def test_channels_that_only_some_images_have_cannot_be_lost_by_all():
+    ragged = dataset(channels=2)
+    ragged = replace(ragged, spec=replace(ragged.spec, channels=(1, 3)))
+    found = images.channels_left_out(study([Means(record("means"))], ragged))
+    assert found.findings == ()
+    assert found.refused == ("Images differ in their channels, so that none can be lost by all.",)
 
 
 def test_one_channel_cannot_be_lost():

@@ -1,5 +1,7 @@
 """The whole evaluation, on plates whose truth is known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,6 +11,7 @@ from zoo.registry import DatasetSpec, EncoderSpec, Task, registry
 import zoo
 from zoo._contenders import CONTROLS, default_controls
 from zoo._dataset import Dataset
+from zoo._metrics import balanced_accuracy
 from zoo._read import Image
 from zoo._tasks import answer, ask, folds, neighbour_labels, permute, probe_labels, ridge
 from zoo._verdict import estimate, judge, resamples
@@ -98,6 +101,15 @@ def test_labels_of_the_held_out_group_do_not_reach_its_own_answers(fit):
     before, after = (fit(matrix, c, list(folds(groups))) for c in (codes, other))
     np.testing.assert_array_equal(before[:4], after[:4])
     assert (before[4:] != after[4:]).any()
+
+
+@pytest.mark.parametrize("items", [60, 61, 90])
+@pytest.mark.parametrize("classes", [2, 3])
+def test_a_probe_of_a_constant_embedding_is_at_chance_whatever_the_folds_hold(items, classes):
+    """Rounding that goes with the classes in training tells those that are held out."""
+    codes = np.random.default_rng(items).permutation(np.arange(items) % classes)
+    label = probe_labels(np.ones((items, 8)), codes[:, None], list(folds(np.arange(items))))[:, 0]
+    assert balanced_accuracy(codes, label) == pytest.approx(1 / classes, abs=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -226,6 +238,15 @@ def test_the_result_never_shows_a_score_alone(phantom_spec, tmp_path):
     for word in (*names, "chance", "Verdicts", "items in groups"):
         assert word in text
     assert max(map(len, text.splitlines())) <= 120
+    titled = [
+        replace(row, task="nucleus count in fluorescence and in transmitted light")
+        for row in result.rows
+    ]
+    table = replace(result, rows=tuple(titled)).render(width=120).split("Verdicts")[0]
+    assert all(f" {name}" in table for name in names)
+    for row in result.rows:
+        for e in row.estimates.values():
+            assert f"[{e.low:.2f}, {e.high:.2f}]" in table
     result.to_csv(tmp_path / "s.csv")
     written = pd.read_csv(tmp_path / "s.csv")
     assert set(written["encoder"]) == names
