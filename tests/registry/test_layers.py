@@ -17,41 +17,109 @@ FORBIDDEN = {
 }
 PACKAGES = {"zoo": "zoo", **{f: f"zoo.{f}" for f in ("kernels", "plugins", "registry")}}
 MODULE_LEVEL_ONLY = {"registry": {"pluggy"}, "kernels": {"torch", "triton"}}
+# The rooms of zoo/: each imports only itself and what stands before it. The verbs, zoo/*.py, have
+# no folder of their own.
+VERBS = "verbs"
+LAYERS = (
+    "metrics",
+    "_images",
+    "_encoders",
+    "_data",
+    "_embedding",
+    "_evaluation",
+    "_diagnostics",
+    "_report",
+    VERBS,
+    "_cli",
+)
+FACES = {"zoo", "zoo.__init__", "zoo.__main__"}
 
 
-def imported(path: Path, *, everywhere: bool) -> set[str]:
+def module_of(path: Path, root: Path = ROOT) -> str:
+    """Dotted name under which a file is imported."""
+    folder, *rest = path.relative_to(root).with_suffix("").parts
+    return ".".join([PACKAGES[folder], *rest]).removesuffix(".__init__")
+
+
+def imported(path: Path, *, everywhere: bool, root: Path = ROOT) -> set[str]:
     """Absolute names that a file imports: anywhere, or when it is itself imported."""
     tree = ast.parse(path.read_text())
     nodes = list(ast.walk(tree)) if everywhere else list(tree.body)
+    package = module_of(path.with_name("__init__.py"), root)
     names = set()
     for node in nodes:
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            package = PACKAGES[path.parent.name].rsplit(".", node.level - 1)[0]
-            home = ".".join(filter(None, [package if node.level else "", node.module]))
+            above = package.rsplit(".", node.level - 1)[0] if node.level else ""
+            home = ".".join(filter(None, [above, node.module]))
             names.add(home)
             names |= {f"{home}.{alias.name}" for alias in node.names}
     return names
 
 
-def files(folder: str) -> list[Path]:
-    return sorted((ROOT / folder).glob("*.py"))
+def files(folder: str, root: Path = ROOT) -> list[Path]:
+    return sorted((root / folder).rglob("*.py"))
+
+
+def within(name: str, package: str) -> bool:
+    return name == package or name.startswith(package + ".")
+
+
+def layer_of(name: str) -> str | None:
+    """Room of zoo/ that a dotted name belongs to; None for the foundations and for strangers."""
+    top, _, rest = name.partition(".")
+    room = rest.partition(".")[0]
+    if top != "zoo" or room in ("registry", "kernels", "plugins"):
+        return None
+    return room if room in LAYERS else VERBS
+
+
+def arrows_up(folder: str, root: Path = ROOT) -> list[str]:
+    """Imports of a folder that the order of the four folders forbids."""
+    return [
+        f"{path.relative_to(root)} imports {name}"
+        for path in files(folder, root)
+        for name in imported(path, everywhere=True, root=root)
+        for banned in FORBIDDEN[folder]
+        if within(name, banned)
+        and not (within(name, PACKAGES[folder]) and within(PACKAGES[folder], banned))
+    ]
+
+
+def private_names(folder: str, root: Path = ROOT) -> list[str]:
+    """Imports of private names of zoo in files that must live without."""
+    return [
+        f"{path.relative_to(root)} imports {name}"
+        for path in files(folder, root)
+        for name in imported(path, everywhere=True, root=root)
+        if within(name, "zoo") and any(p.startswith("_") for p in name.split("."))
+    ]
+
+
+def inner_arrows_up(root: Path = ROOT) -> list[str]:
+    """Imports inside zoo/ that the order of its rooms forbids."""
+    found = []
+    for path in files("zoo", root):
+        own = module_of(path, root)
+        if own in FACES:
+            continue
+        layer = layer_of(own)
+        for name in imported(path, everywhere=True, root=root):
+            other = layer_of(name) if name != "zoo" else VERBS
+            if other is not None and LAYERS.index(other) > LAYERS.index(layer):
+                found.append(f"{path.relative_to(root)} imports {name}")
+    return found
 
 
 @pytest.mark.parametrize("folder", FORBIDDEN)
 def test_no_arrow_points_up(folder):
     assert files(folder)
-    for path in files(folder):
-        for name in imported(path, everywhere=True):
-            for banned in FORBIDDEN[folder]:
-                own = PACKAGES[folder]
-                if name == own or name.startswith(own + "."):
-                    continue
-                is_whole = banned == "zoo" and (name == "zoo" or name.startswith("zoo."))
-                is_part = banned != "zoo" and (name == banned or name.startswith(banned + "."))
-                assert not is_whole, f"{path} imports {name}"
-                assert not is_part, f"{path} imports {name}"
+    assert not arrows_up(folder)
+
+
+def test_rooms_of_zoo_import_only_lower_rooms():
+    assert not inner_arrows_up()
 
 
 @pytest.mark.parametrize("folder", MODULE_LEVEL_ONLY)
@@ -59,17 +127,43 @@ def test_foundations_import_only_what_they_may(folder):
     for path in files(folder):
         for name in imported(path, everywhere=False):
             top = name.partition(".")[0]
-            if name == PACKAGES[folder] or name.startswith(PACKAGES[folder] + "."):
+            if within(name, PACKAGES[folder]):
                 continue
             assert top in STDLIB | MODULE_LEVEL_ONLY[folder], f"{path} imports {name}"
 
 
 def test_plugins_use_public_names_only():
-    for path in files("plugins"):
-        for name in imported(path, everywhere=True):
-            if name.startswith("zoo."):
-                parts = name.split(".")
-                assert not any(p.startswith("_") for p in parts), f"{path} imports {name}"
+    assert not private_names("plugins")
+
+
+@pytest.mark.parametrize(
+    ("file", "line", "check"),
+    [
+        (
+            "plugins/sub/bad.py",
+            "from zoo._encoder import Encoder",
+            lambda r: private_names("plugins", r),
+        ),
+        (
+            "plugins/bad.py",
+            "def f():\n    from zoo.registry import fetch",
+            lambda r: arrows_up("plugins", r),
+        ),
+        ("registry/deep/er/bad.py", "import zoo", lambda r: arrows_up("registry", r)),
+        ("kernels/bad.py", "from ..registry import fetch", lambda r: arrows_up("kernels", r)),
+        ("zoo/_report/bad.py", "from zoo.plugins import phantom", lambda r: arrows_up("zoo", r)),
+        ("zoo/metrics/bad.py", "from .._images.read import Image", inner_arrows_up),
+        ("zoo/_report/bad.py", "from zoo._cli import main", inner_arrows_up),
+        ("zoo/_data/bad.py", "from .._evaluate import evaluate", inner_arrows_up),
+    ],
+)
+def test_planted_violations_are_seen(tmp_path, file, line, check):
+    path = tmp_path / file
+    path.parent.mkdir(parents=True)
+    path.write_text("import numpy\n")
+    assert not check(tmp_path)
+    path.write_text(line)
+    assert check(tmp_path)
 
 
 @pytest.mark.parametrize(
