@@ -17,11 +17,11 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 import zoo
-from zoo._cache import EmbeddingCache
-from zoo._contenders import contend
-from zoo._dataset import Dataset, open_dataset
-from zoo._scores import score
-from zoo._tasks import ask
+from zoo._data.dataset import Dataset, open_dataset
+from zoo._embedding.cache import EmbeddingCache
+from zoo._evaluation.contenders import contend
+from zoo._evaluation.scoring import score
+from zoo._evaluation.tasks import ask
 
 
 def permuted(dataset: Dataset, seed: int) -> pd.DataFrame:

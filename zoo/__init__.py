@@ -32,43 +32,43 @@ if TYPE_CHECKING:
         resolve_revision,
     )
 
-    from ._build import build, record
-    from ._cache import cache_folder
     from ._compare import Comparison, compare
-    from ._dataset import Dataset, Precomputed
-    from ._embed import Embeddings, embed
-    from ._encoder import Attention, Encoder, Features
+    from ._data.dataset import Dataset, Precomputed
+    from ._embedding.cache import cache_folder
+    from ._embedding.embed import Embeddings, embed
+    from ._embedding.profiles import read_profiles
+    from ._encoders.build import build, record
+    from ._encoders.contract import Attention, Encoder, Features
+    from ._encoders.loading import load, load_state
     from ._evaluate import evaluate
-    from ._findings import Diagnostic, Finding
-    from ._images import ImageBatch
-    from ._load import load, load_state
-    from ._profiles import read_profiles
-    from ._read import Image, read_image
+    from ._evaluation.findings import Diagnostic, Finding
+    from ._images.batch import ImageBatch
+    from ._images.read import Image, read_image
     from ._result import Result
 
 _HOME = {
-    "Attention": "zoo._encoder",
+    "Attention": "zoo._encoders.contract",
     "Comparison": "zoo._compare",
-    "Dataset": "zoo._dataset",
-    "Diagnostic": "zoo._findings",
-    "Embeddings": "zoo._embed",
-    "Encoder": "zoo._encoder",
-    "Features": "zoo._encoder",
-    "Finding": "zoo._findings",
-    "Image": "zoo._read",
-    "ImageBatch": "zoo._images",
-    "Precomputed": "zoo._dataset",
+    "Dataset": "zoo._data.dataset",
+    "Diagnostic": "zoo._evaluation.findings",
+    "Embeddings": "zoo._embedding.embed",
+    "Encoder": "zoo._encoders.contract",
+    "Features": "zoo._encoders.contract",
+    "Finding": "zoo._evaluation.findings",
+    "Image": "zoo._images.read",
+    "ImageBatch": "zoo._images.batch",
+    "Precomputed": "zoo._data.dataset",
     "Result": "zoo._result",
-    "build": "zoo._build",
-    "cache_folder": "zoo._cache",
+    "build": "zoo._encoders.build",
+    "cache_folder": "zoo._embedding.cache",
     "compare": "zoo._compare",
-    "embed": "zoo._embed",
+    "embed": "zoo._embedding.embed",
     "evaluate": "zoo._evaluate",
-    "load": "zoo._load",
-    "load_state": "zoo._load",
-    "read_image": "zoo._read",
-    "read_profiles": "zoo._profiles",
-    "record": "zoo._build",
+    "load": "zoo._encoders.loading",
+    "load_state": "zoo._encoders.loading",
+    "read_image": "zoo._images.read",
+    "read_profiles": "zoo._embedding.profiles",
+    "record": "zoo._encoders.build",
 }
 
 __all__ = [

@@ -9,11 +9,11 @@ import pandas as pd
 
 from zoo.registry import EvaluationError
 
-from ._contenders import Subject
-from ._dataset import Dataset
+from ._data.dataset import Dataset
 from ._evaluate import evaluate
+from ._evaluation.contenders import Subject
+from ._evaluation.verdict import MIN_GROUPS, interval
 from ._result import Result
-from ._verdict import MIN_GROUPS, interval
 
 Winner = Literal["first", "second", "neither", "no verdict"]
 

@@ -9,17 +9,17 @@ from threadpoolctl import threadpool_limits
 
 from zoo.registry import EvaluationError, registry
 
-from ._cache import EmbeddingCache
-from ._contenders import Subject, contend, name_of
-from ._dataset import Dataset, Precomputed, open_dataset, open_source
-from ._embed import Embeddings
-from ._findings import Diagnostic
-from ._labelled import label_dataset
-from ._metric_rows import Metric, metric_row
+from ._data.dataset import Dataset, Precomputed, open_dataset, open_source
+from ._data.design import label_dataset
+from ._diagnostics.study import Study
+from ._embedding.cache import EmbeddingCache
+from ._embedding.embed import Embeddings
+from ._evaluation.contenders import Subject, contend, name_of
+from ._evaluation.custom_metrics import Metric, metric_row
+from ._evaluation.findings import Diagnostic
+from ._evaluation.scoring import doubts, score
+from ._evaluation.tasks import ask
 from ._result import Result
-from ._scores import doubts, score
-from ._study import Study
-from ._tasks import ask
 
 TWIN_SEEDS = 5
 Suite = Literal["scores", "full"]
@@ -129,7 +129,7 @@ def evaluate(
         rows += [metric_row(f, spec, contenders, seed) for f in metrics]
     diagnostics: tuple[Diagnostic, ...] = ()
     if suite == "full":
-        from ._suite import diagnose  # as heavy as all its questions
+        from ._diagnostics.suite import diagnose  # as heavy as all its questions
 
         study = Study(opened, spec, tuple(questions), contenders, seed, cache, progress, pairs)
         diagnostics = diagnose(study)

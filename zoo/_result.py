@@ -13,10 +13,10 @@ import pandas as pd
 
 from zoo.registry import EncoderSpec
 
-from ._dataset import Dataset
-from ._embed import Embeddings
-from ._findings import Diagnostic, findings_table
-from ._verdict import DRAWS, Estimate, Verdict
+from ._data.dataset import Dataset
+from ._embedding.embed import Embeddings
+from ._evaluation.findings import Diagnostic, findings_table
+from ._evaluation.verdict import DRAWS, Estimate, Verdict
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -203,7 +203,7 @@ class Result:
         MissingExtraError
             Without jinja2.
         """
-        from ._report import write_report
+        from ._report.page import write_report
 
         write_report(self, Path(path))
 

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from zoo.registry import EncoderSpec, Preprocessing
 
-from ._encoder import Encoder, Features
-from ._load import load
+from ._encoders.contract import Encoder, Features
+from ._encoders.loading import load
 
 __all__ = ["Check", "check_encoder"]
 

@@ -6,7 +6,7 @@ import pytest
 import tifffile
 
 import zoo
-from zoo._dataset import open_dataset
+from zoo._data.dataset import open_dataset
 
 CHANNELS = ("DAPI", "Tubulin", "Actin")
 PLATES = ["Week1_22123", "Week1_22141", "Week10_40111"]
@@ -118,7 +118,7 @@ class TestOpened:
         spec = dataset.spec
         assert (spec.group, spec.batch, spec.perturbation) == ("compound", "plate", "treatment")
         assert spec.domains == ("week",)
-        from zoo._tasks import ask
+        from zoo._evaluation.tasks import ask
 
         for task in spec.tasks:
             question = ask(task, dataset.metadata, spec.group)

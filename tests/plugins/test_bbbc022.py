@@ -6,8 +6,8 @@ import pytest
 import tifffile
 
 import zoo
-from zoo._dataset import open_dataset
-from zoo._tasks import ask
+from zoo._data.dataset import open_dataset
+from zoo._evaluation.tasks import ask
 
 PLATES = [20585, 20586]
 SITES = (1, 2)

@@ -9,12 +9,12 @@ from zoo.plugins.phantom import Dials, make
 from zoo.registry import DatasetSpec, EncoderSpec, Task, registry
 
 import zoo
-from zoo._contenders import CONTROLS, default_controls
-from zoo._dataset import Dataset
-from zoo._metrics import balanced_accuracy
-from zoo._read import Image
-from zoo._tasks import answer, ask, folds, neighbour_labels, permute, probe_labels, ridge
-from zoo._verdict import estimate, judge, resamples
+from zoo._data.dataset import Dataset
+from zoo._evaluation.contenders import CONTROLS, default_controls
+from zoo._evaluation.tasks import answer, ask, folds, neighbour_labels, permute, probe_labels, ridge
+from zoo._evaluation.verdict import estimate, judge, resamples
+from zoo._images.read import Image
+from zoo.metrics._scores import balanced_accuracy
 
 SMALL = Dials(rises={"translocation": 1}, plates_count=4, doses=3, replicates=2, cells=8)
 

@@ -1,0 +1,321 @@
+"""The map of the report: two-dimensional views, colourings, and a picture for every point."""
+
+import base64
+import io
+import json
+import warnings
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from zoo.registry import DatasetSpec, Preprocessing, ZooError
+
+from .._images.preprocess import scale
+from ..metrics._scores import standardise
+
+if TYPE_CHECKING:
+    from .._images.read import Image
+    from .._result import Result
+
+POINTS = 2000
+THUMBNAILS = 400
+SIDE = 88  # pixels of a thumbnail
+CATEGORIES = 48  # more values than these are no colouring; six shapes in eight colours tell so many
+COLUMNS = 10  # of the metadata beside a picture
+UMAP_SEED = 0
+# Okabe and Ito's colours, black last but one and yellow last, for it is faint on white.
+PALETTE = (
+    *("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000", "#F0E442"),
+)
+VIRIDIS = (
+    *("#440154", "#482878", "#3e4a89", "#31688e", "#26828e"),
+    *("#1f9e89", "#35b779", "#6ece58", "#b5de2b", "#fde725"),
+)
+UNKNOWN = "#c4c9cf"
+# Circle, square, two triangles, diamond, cross; around the origin and of like areas.
+SHAPES = (
+    "M-5,0a5,5 0 1,0 10,0a5,5 0 1,0 -10,0",
+    "M-4.4,-4.4h8.8v8.8h-8.8z",
+    "M0,-6L5.6,4.2h-11.2z",
+    "M0,6L5.6,-4.2h-11.2z",
+    "M0,-6.2L6.2,0L0,6.2L-6.2,0z",
+    "M-1.9,-5.7h3.8v3.8h3.8v3.8h-3.8v3.8h-3.8v-3.8h-3.8v-3.8h3.8z",
+)
+_COLOURS = ("red", "green", "blue")
+_TINTS = {
+    1: (("grey", (1.0, 1.0, 1.0)),),
+    2: (("green", (0.15, 1.0, 0.2)), ("magenta", (0.95, 0.2, 0.95))),
+    3: (
+        ("green", (0.15, 0.95, 0.2)),
+        ("magenta", (0.9, 0.15, 0.9)),
+        ("yellow", (0.85, 0.65, 0.0)),
+    ),
+}
+
+
+def map_data(result: "Result", *, umap: bool) -> tuple[dict[str, Any] | None, tuple[str, ...]]:
+    """Return what the script of the page draws, as plain values, and what to say of it.
+
+    `umap` asks for a UMAP beside the principal components; it takes some seconds. There is nothing
+    to draw of fewer than three items.
+    """
+    said: list[str] = []
+    total = len(result.embeddings)
+    usable = np.flatnonzero(np.isfinite(result.embeddings.matrix).all(axis=1))
+    if len(usable) < total:
+        said.append(f"{total - len(usable)} of {total} items have no finite embedding.")
+    if len(usable) < 3:
+        return None, (*said, "There are too few items to draw a map of.")
+    shown = usable[spread_out(len(usable), POINTS)]
+    if len(shown) < len(usable):
+        said.append(f"{len(shown)} of {total} items are drawn, evenly chosen.")
+    matrix = result.embeddings.matrix[shown]
+    table = result.embeddings.metadata.iloc[shown].reset_index(drop=True)
+    points, share = principal_components(matrix)
+    axes = [f"PC 1 ({share[0]:.0%} of the variance)", f"PC 2 ({share[1]:.0%})"]
+    views = [_view("PCA", points, axes)]
+    if umap and len(matrix) >= 10:
+        if find_spec("umap") is None:
+            said.append('UMAP is left out: pip install "microscopy-zoo[umap]" adds it.')
+        elif len(np.unique(matrix, axis=0)) < 10:
+            said.append("UMAP is left out: fewer than ten items differ.")
+        else:
+            views.append(_view("UMAP", umap_points(matrix), ["UMAP 1", "UMAP 2"]))
+    pictures = thumbnails(result, shown)
+    drawn = sum(p is not None for p in pictures)
+    if 0 < drawn < len(shown):
+        said.append(f"{drawn} points, spread over the labels, have a picture.")
+    return {
+        "views": views,
+        "colourings": colourings(result, table),
+        **captions(table, result.dataset.spec),
+        "thumbnails": pictures,
+        "plain": PALETTE[0],
+        "viridis": VIRIDIS,
+        "shapes": SHAPES,
+        "unknown": UNKNOWN,
+    }, tuple(said)
+
+
+def as_json(data: Any) -> str:
+    """Return JSON that can stand in a script element: a closing tag within would end it."""
+    text = json.dumps(data, separators=(",", ":"), allow_nan=False)
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def spread_out(count: int, most: int) -> NDArray[np.intp]:
+    """Choose up to `most` of `count` places, evenly."""
+    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(np.intp))
+
+
+def spread_over(labels: NDArray[Any], most: int) -> NDArray[np.intp]:
+    """Choose up to `most` places so that every label gets as many as it can."""
+    found = [np.flatnonzero(labels == label) for label in np.unique(labels)]
+    chosen: list[NDArray[np.intp]] = []
+    left = most
+    for k, places in enumerate(sorted(found, key=len)):
+        quota = left // (len(found) - k)
+        chosen.append(places[spread_out(len(places), quota)] if quota else places[:0])
+        left -= len(chosen[-1])
+    return np.sort(np.concatenate(chosen))
+
+
+def principal_components(matrix: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """First two principal components of the standardised rows, and their shares of the variance."""
+    rows = standardise(matrix.astype(np.float64), matrix.astype(np.float64))[0]
+    left, singular, _ = np.linalg.svd(rows, full_matrices=False)
+    points = np.pad(left[:, :2] * singular[:2], ((0, 0), (0, max(0, 2 - left.shape[1]))))
+    share = singular**2 / max(float((singular**2).sum()), 1e-300)
+    return points, np.pad(share, (0, 2))[:2]
+
+
+def umap_points(matrix: NDArray[Any]) -> NDArray[np.float64]:
+    """UMAP of the standardised rows with 15 neighbours (McInnes, Healy and Melville, 2018)."""
+    rows = standardise(matrix.astype(np.float64), matrix.astype(np.float64))[0]
+    with warnings.catch_warnings():
+        # It warns of TensorFlow, which nothing needs, and that a fixed seed means one thread.
+        warnings.simplefilter("ignore")
+        from umap import UMAP
+
+        model = UMAP(n_neighbors=min(15, len(rows) - 1), random_state=UMAP_SEED)
+        return np.asarray(model.fit_transform(rows), dtype=np.float64)
+
+
+def colourings(result: "Result", table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Columns that points can be coloured by: biology first, then nuisances, then the others.
+
+    Numbers are a scale, but those of labels and batches are names unless a task asks for a dose.
+    """
+    spec = result.dataset.spec
+    first: list[str] = []
+    role: dict[str, str] = {}
+    scales: set[str] = set()
+    names: set[str] = set()
+    if spec is not None:
+        nuisances = [c for c in (spec.batch, spec.group) if c]
+        first = [spec.label, *nuisances, *spec.confounders, *spec.domains, *spec.factors]
+        role = dict.fromkeys((*nuisances, *spec.confounders), "nuisance")
+        role[spec.label] = "biology"
+        scales = {t.target for t in spec.tasks if t.kind == "dose"}
+        names = {spec.label, *nuisances, *spec.domains} - scales
+    found = []
+    columns = [c for c in dict.fromkeys([*first, *table.columns]) if c in table.columns]
+    for column in columns:
+        values = table[column]
+        known = values.dropna()
+        text = known.astype(str)
+        several, few = text.nunique() > 1, text.nunique() <= CATEGORIES
+        entry: dict[str, Any] = {"name": str(column), "role": role.get(column, "")}
+        numeric = pd.api.types.is_numeric_dtype(known) and not pd.api.types.is_bool_dtype(known)
+        if numeric and not (column in names and few) and known.nunique() > 2:
+            numbers = pd.to_numeric(values).to_numpy(dtype=float, na_value=np.nan)
+            if len(np.unique(numbers[np.isfinite(numbers)])) > 1:
+                found.append({**entry, "kind": "number", "values": _short(numbers)})
+        elif several and few:
+            order = sorted(known.unique()) if numeric else sorted(text.unique())
+            known_names = [str(v) for v in order]
+            lookup = {name: code for code, name in enumerate(known_names)}
+            codes = [-1 if pd.isna(v) else lookup[str(v)] for v in values]
+            looks = [_look(code) for code in range(len(known_names))]
+            more = {"kind": "category", "names": known_names, "looks": looks, "values": codes}
+            found.append({**entry, **more})
+    return found
+
+
+def captions(table: pd.DataFrame, spec: DatasetSpec | None) -> dict[str, Any]:
+    """Metadata of each point as text: names of columns, and a row for each point."""
+    asked = (spec.label, spec.perturbation, spec.batch, spec.group, spec.position) if spec else ()
+    first = [*table.columns[:1], *filter(None, asked)]
+    columns = [c for c in dict.fromkeys([*first, *table.columns]) if c in table.columns][:COLUMNS]
+    rows = [[_said(value) for value in row] for row in table[columns].to_numpy(dtype=object)]
+    return {"columns": [str(c) for c in columns], "rows": rows}
+
+
+def _said(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.3g}" if np.isfinite(value) else "–"
+    text = str(value)
+    return text if len(text) <= 80 else text[:79] + "…"
+
+
+def thumbnails(result: "Result", shown: NDArray[np.intp]) -> list[str | None]:
+    """Data URL of a picture for each point, None beyond `THUMBNAILS` or without an image."""
+    pictures: list[str | None] = [None] * len(shown)
+    dataset = result.dataset
+    if dataset.read is None or len(dataset) != len(result.embeddings):
+        return pictures
+    labels = np.zeros(len(shown), dtype=str)
+    if dataset.spec is not None:
+        labels = dataset.metadata[dataset.spec.label].astype(str).to_numpy(dtype=str)[shown]
+    for place in spread_over(labels, THUMBNAILS):
+        pictures[place] = item_picture(result, int(shown[place]), SIDE, "jpeg")
+    return pictures
+
+
+def item_picture(result: "Result", item: int, side: int, kind: str = "png") -> str | None:
+    """Draw an item; None where it cannot be read any more."""
+    try:
+        return picture(result.dataset[item], side, kind)
+    except (ZooError, OSError):
+        return None
+
+
+def picture(image: "Image", side: int, kind: str = "png") -> str:
+    """Draw an image as a data URL: colours as they are, other channels as coloured light."""
+    from PIL import Image as Picture
+
+    # Four pixels for each that is drawn are enough.
+    step = max(1, min(image.pixels.shape[1:]) // (4 * side))
+    pixels = np.nan_to_num(image.pixels[:3, ::step, ::step], posinf=0, neginf=0)
+    if in_colour(image):
+        white = 255 if pixels.dtype == np.uint8 else max(float(pixels.max()), 1e-12)
+        colour = np.moveaxis(pixels / white, 0, -1)
+    else:
+        planes = scale(pixels, Preprocessing(scaling="percentile"), "a picture")
+        tints = np.array([tint for _, tint in _TINTS[len(planes)]])
+        colour = np.einsum("chw,cr->hwr", planes, tints)
+    drawn = Picture.fromarray((255 * np.clip(colour, 0, 1)).astype(np.uint8))
+    drawn.thumbnail((side, side))
+    with io.BytesIO() as out:
+        drawn.save(out, kind, **({"quality": 82} if kind == "jpeg" else {"optimize": True}))
+        return f"data:image/{kind};base64," + base64.b64encode(out.getvalue()).decode()
+
+
+def in_colour(image: "Image") -> bool:
+    """Whether the channels are those of a colour camera."""
+    return tuple(s.lower() for s in image.stains or ()) == _COLOURS
+
+
+def tinted(image: "Image") -> str:
+    """Say which channel is drawn as which light; nothing for colour images."""
+    if in_colour(image):
+        return ""
+    count = len(image.pixels)
+    tints = _TINTS[min(count, 3)]
+    names = image.stains or tuple(f"channel {k + 1}" for k in range(count))
+    said = ", ".join(f"{name} {tint}" for name, (tint, _) in zip(names, tints, strict=False))
+    more = f"; the other {count - 3} of {count} channels are not drawn" if count > 3 else ""
+    return f"Drawn as light: {said}{more}. Every channel of every image has its own scale."
+
+
+def still(data: dict[str, Any], colouring: dict[str, Any] | None) -> dict[str, Any]:
+    """Lay out one colouring of the principal components for paper, 480 by 400 units."""
+    view = data["views"][0]
+    x, y = (_fit(view[k], low, high) for k, low, high in (("x", 40, 470), ("y", 360, 10)))
+    looks = [(0, PALETTE[0])] * len(x)
+    legend: list[tuple[int, str, str]] = []
+    ends: tuple[str, str] | None = None
+    if colouring is not None and colouring["kind"] == "category":
+        looks = [_look(code) for code in colouring["values"]]
+        legend = [
+            (*look, name) for look, name in zip(colouring["looks"], colouring["names"], strict=True)
+        ]
+    elif colouring is not None:
+        known = [v for v in colouring["values"] if v is not None]
+        low, high = min(known), max(known)
+        looks = [
+            (0, UNKNOWN if v is None else _shade((v - low) / (high - low)))
+            for v in colouring["values"]
+        ]
+        ends = (f"{low:.4g}", f"{high:.4g}")
+    return {
+        "title": colouring["name"] if colouring else "all items",
+        "axes": view["axes"],
+        "marks": [(a, b, *look) for a, b, look in zip(x, y, looks, strict=True)],
+        "legend": legend,
+        "ends": ends,
+    }
+
+
+def _look(code: int) -> tuple[int, str]:
+    """Shape and colour of a category: eight colours for each shape in turn."""
+    if code < 0:
+        return 0, UNKNOWN
+    shape = (code // len(PALETTE) + code % len(PALETTE)) % len(SHAPES)
+    return shape, PALETTE[code % len(PALETTE)]
+
+
+def _shade(share: float) -> str:
+    at = min(max(share, 0), 1) * (len(VIRIDIS) - 1)
+    low = min(int(at), len(VIRIDIS) - 2)
+    a, b = ([int(h[k : k + 2], 16) for k in (1, 3, 5)] for h in VIRIDIS[low : low + 2])
+    mixed = [round(p + (at - low) * (q - p)) for p, q in zip(a, b, strict=True)]
+    return "#" + "".join(f"{v:02x}" for v in mixed)
+
+
+def _fit(values: list[float], low: float, high: float) -> list[float]:
+    least, most = min(values), max(values)
+    room = (most - least) or 1.0
+    return [round(low + (0.03 + 0.94 * (v - least) / room) * (high - low), 1) for v in values]
+
+
+def _view(name: str, points: NDArray[np.float64], axes: list[str]) -> dict[str, Any]:
+    return {"name": name, "x": _short(points[:, 0]), "y": _short(points[:, 1]), "axes": axes}
+
+
+def _short(values: NDArray[np.float64]) -> list[float | None]:
+    """Round to five digits; what is no number is None."""
+    return [float(f"{v:.5g}") if np.isfinite(v) else None for v in values]
