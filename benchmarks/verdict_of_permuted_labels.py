@@ -17,7 +17,8 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 import zoo
-from zoo._data.dataset import Dataset, open_dataset
+from zoo._data.dataset import Dataset
+from zoo._data.sources import open_dataset
 from zoo._embedding.cache import EmbeddingCache
 from zoo._evaluation.contenders import contend
 from zoo._evaluation.scoring import score

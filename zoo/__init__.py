@@ -32,18 +32,21 @@ if TYPE_CHECKING:
         resolve_revision,
     )
 
-    from ._compare import Comparison, compare
+    from ._compare import compare
     from ._data.dataset import Dataset, Precomputed
     from ._embedding.cache import cache_folder
-    from ._embedding.embed import Embeddings, embed
+    from ._embedding.embed import embed
+    from ._embedding.embeddings import Embeddings
     from ._embedding.profiles import read_profiles
     from ._encoders.build import build, record
     from ._encoders.contract import Attention, Encoder, Features
     from ._encoders.loading import load, load_state
     from ._evaluate import evaluate
+    from ._evaluation.comparison import Comparison
     from ._evaluation.findings import Diagnostic, Finding
     from ._images.batch import ImageBatch
-    from ._images.read import Image, read_image
+    from ._images.image import Image
+    from ._images.read import read_image
     from ._result import Result
 
 _HOME = {

@@ -1,9 +1,8 @@
 """Two encoders on the same items: the paired gap between them, beside the controls of each."""
 
-import io
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
 
@@ -11,36 +10,11 @@ from zoo.registry import EvaluationError
 
 from ._data.dataset import Dataset
 from ._evaluate import evaluate
+from ._evaluation.bootstrap import interval
+from ._evaluation.comparison import Gap, Winner
 from ._evaluation.contenders import Subject
-from ._evaluation.verdict import MIN_GROUPS, interval
+from ._evaluation.verdict import MIN_GROUPS
 from ._result import Result
-
-Winner = Literal["first", "second", "neither", "no verdict"]
-
-
-@dataclass(frozen=True)
-class Gap:
-    """The paired difference of two encoders in one score.
-
-    Parameters
-    ----------
-    task, metric
-        What was asked and how it is counted.
-    gap, low, high
-        First minus second, with its 95 % interval over groups.
-    winner
-        Who is ahead; neither where the interval holds 0.
-    words
-        That as a phrase.
-    """
-
-    task: str
-    metric: str
-    gap: float
-    low: float
-    high: float
-    winner: Winner
-    words: str
 
 
 @dataclass(frozen=True)
@@ -106,41 +80,17 @@ class Comparison:
 
     def render(self, *, width: int = 120, colour: bool = False) -> str:
         """Return the gaps as text of a width in characters."""
-        from rich import box
-        from rich.console import Console
-        from rich.table import Table
-        from rich.text import Text
+        from ._report.terminal import render_comparison
 
-        out = io.StringIO()
-        console = Console(
-            file=out, width=width, force_terminal=colour, no_color=not colour, highlight=False
+        return render_comparison(
+            self.first, self.second, self.gaps, self.headline, width=width, colour=colour
         )
-        a, b = self.first.encoder, self.second.encoder
-        table = Table(
-            title=Text(f"{a} and {b} on {self.first.dataset.name}"),
-            title_style="bold",
-            title_justify="left",
-            box=box.SIMPLE_HEAD,
-            pad_edge=False,
-        )
-        for heading in ("score", a, b, "first minus second", "what may be said"):
-            table.add_column(Text(heading), overflow="fold")
-        for gap, x, y in zip(self.gaps, self.first.rows, self.second.rows, strict=True):
-            style = {"first": "green", "second": "yellow"}.get(gap.winner)
-            table.add_row(
-                Text(f"{gap.task}, {gap.metric}"),
-                Text(f"{x.estimates[a].value:.2f}\n").append(x.verdict.words, style="dim"),
-                Text(f"{y.estimates[b].value:.2f}\n").append(y.verdict.words, style="dim"),
-                f"{gap.gap:+.2f} [{gap.low:+.2f}, {gap.high:+.2f}]",
-                Text(gap.words, style=style or ""),
-            )
-        console.print(table)
-        console.print(Text(self.headline, style="bold"))
-        console.print(Text(self.first.method(), style="dim"))
-        return out.getvalue()
 
     def __str__(self) -> str:
         return self.render()
+
+    def __repr__(self) -> str:
+        return f"<zoo.Comparison: {self.headline}>"
 
 
 def compare(

@@ -9,14 +9,16 @@ from threadpoolctl import threadpool_limits
 
 from zoo.registry import EvaluationError, registry
 
-from ._data.dataset import Dataset, Precomputed, open_dataset, open_source
+from ._data.dataset import Dataset, Precomputed
 from ._data.design import label_dataset
+from ._data.sources import open_dataset, open_source
 from ._diagnostics.study import Study
 from ._embedding.cache import EmbeddingCache
-from ._embedding.embed import Embeddings
-from ._evaluation.contenders import Subject, contend, name_of
+from ._embedding.embeddings import Embeddings
+from ._evaluation.contenders import Subject, contend
 from ._evaluation.custom_metrics import Metric, metric_row
 from ._evaluation.findings import Diagnostic
+from ._evaluation.precomputed import name_of
 from ._evaluation.scoring import doubts, score
 from ._evaluation.tasks import ask
 from ._result import Result

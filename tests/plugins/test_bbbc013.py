@@ -19,7 +19,7 @@ from PIL import Image as Picture
 from zoo.plugins import bbbc013
 
 import zoo
-from zoo._data.dataset import open_dataset
+from zoo._data.sources import open_dataset
 
 WELLS = [f"{row}{column:02d}" for row in "ABCDEFGH" for column in range(1, 13)]
 SOME = ["A01", "A03", "A12", "D11", "E01", "E02", "E12", "H10"]

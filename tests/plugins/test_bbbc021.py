@@ -6,7 +6,7 @@ import pytest
 import tifffile
 
 import zoo
-from zoo._data.dataset import open_dataset
+from zoo._data.sources import open_dataset
 
 CHANNELS = ("DAPI", "Tubulin", "Actin")
 PLATES = ["Week1_22123", "Week1_22141", "Week10_40111"]

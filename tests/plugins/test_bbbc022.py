@@ -6,7 +6,7 @@ import pytest
 import tifffile
 
 import zoo
-from zoo._data.dataset import open_dataset
+from zoo._data.sources import open_dataset
 from zoo._evaluation.tasks import ask
 
 PLATES = [20585, 20586]

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image as Picture
 
 import zoo
-from zoo._data.dataset import open_dataset
+from zoo._data.sources import open_dataset
 
 PHASES = ["Anaphase", "G1", "G2", "Metaphase", "Prophase", "S", "Telophase"]
 CHANNELS = (3, 4, 6)

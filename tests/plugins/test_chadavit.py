@@ -10,7 +10,7 @@ from padded_original import PaddedChAdaViT
 from safetensors.torch import load_file, save_file
 
 import zoo
-from zoo._data.dataset import open_dataset
+from zoo._data.sources import open_dataset
 
 CASES = range(4)
 

@@ -8,7 +8,7 @@ from PIL import Image as Picture
 from zoo.plugins.chammi import chammi_score
 
 import zoo
-from zoo._data.dataset import open_dataset
+from zoo._data.sources import open_dataset
 
 COUNTS = {"Allen": 3, "HPA": 4, "CP": 5}
 SPLITS = {

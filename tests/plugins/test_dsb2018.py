@@ -10,7 +10,7 @@ from scipy import ndimage
 from zoo.plugins import dsb2018
 
 import zoo
-from zoo._data.dataset import open_dataset
+from zoo._data.sources import open_dataset
 
 IDS = [f"{k:064x}" for k in range(40, 48)]
 # Size and look of each image; nuclei are squares of 2 × 2 pixels on a lattice.

@@ -12,7 +12,7 @@ from PIL import Image as Picture
 from zoo.plugins import he_crcval
 
 import zoo
-from zoo._data.dataset import open_dataset
+from zoo._data.sources import open_dataset
 
 CLASSES = ["ADI", "BACK", "DEB", "LYM", "MUC", "MUS", "NORM", "STR", "TUM"]
 NAMES = [f"{tissue}-TCGA-{code}" for tissue in CLASSES for code in ("AAICEQFN", "YKIDGGHP")]

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 import zoo
-from zoo._data.dataset import open_dataset
+from zoo._data.sources import open_dataset
 
 h5py = pytest.importorskip("h5py", reason="HEST needs h5py, of the extra 'tissue'")
 scipy_sparse = pytest.importorskip("scipy.sparse")

@@ -7,7 +7,7 @@ import tifffile
 from PIL import Image as Picture
 
 import zoo
-from zoo._data.dataset import open_dataset
+from zoo._data.sources import open_dataset
 
 SIDE = 16
 

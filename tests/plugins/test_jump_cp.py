@@ -6,7 +6,7 @@ import pytest
 from zoo.plugins import jump_cp
 
 import zoo
-from zoo._data.dataset import open_dataset
+from zoo._data.sources import open_dataset
 
 FEATURES = [
     "Cells_AreaShape_Area",

@@ -8,7 +8,7 @@ import pytest
 from zoo.plugins import medmnist
 
 import zoo
-from zoo._data.dataset import open_dataset
+from zoo._data.sources import open_dataset
 
 COUNTS = {"train": 16, "val": 8, "test": 8}
 SIDE = {"bloodmnist": (20, 20, 3), "tissuemnist": (20, 20)}

@@ -12,7 +12,7 @@ from zoo.plugins.phantom_dials import BIOLOGY, PLATE
 from zoo.registry import registry
 
 import zoo
-from zoo._data.dataset import open_dataset
+from zoo._data.sources import open_dataset
 
 SPEC = registry().dataset("phantom")
 SMALL = Dials(rises={"translocation": 1}, plates_count=2, doses=3, replicates=2, cells=8)

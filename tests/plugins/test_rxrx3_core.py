@@ -6,7 +6,7 @@ import pytest
 from zoo.plugins import rxrx3_core
 
 import zoo
-from zoo._data.dataset import open_dataset
+from zoo._data.sources import open_dataset
 
 FEATURES = 4
 

@@ -10,10 +10,12 @@ from zoo.registry import DatasetSpec, EncoderSpec, Task, registry
 
 import zoo
 from zoo._data.dataset import Dataset
+from zoo._evaluation.bootstrap import estimate, resamples
 from zoo._evaluation.contenders import CONTROLS, default_controls
-from zoo._evaluation.tasks import answer, ask, folds, neighbour_labels, permute, probe_labels, ridge
-from zoo._evaluation.verdict import estimate, judge, resamples
-from zoo._images.read import Image
+from zoo._evaluation.tasks import answer, ask, permute
+from zoo._evaluation.verdict import judge
+from zoo._images.image import Image
+from zoo.metrics._probes import folds, neighbour_labels, probe_labels, ridge
 from zoo.metrics._scores import balanced_accuracy
 
 SMALL = Dials(rises={"translocation": 1}, plates_count=4, doses=3, replicates=2, cells=8)

@@ -205,9 +205,9 @@ def embed(
     """
     from dataclasses import replace
 
-    from .._data.dataset import open_source
-    from .._embedding.embed import check_output
+    from .._data.sources import open_source
     from .._embedding.embed import embed as run
+    from .._embedding.embeddings import check_output
     from .._encoders.loading import load
 
     check_output(out)

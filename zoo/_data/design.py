@@ -44,7 +44,7 @@ def label_dataset(dataset: Dataset, *, label: str, group: str, batch: str | None
     what = "images" if dataset.read is not None else "embeddings"
     spec = DatasetSpec(
         name="table",
-        builder="zoo._data.dataset:open_source",
+        builder="zoo._data.sources:open_source",
         summary=f"{len(dataset)} {what} of your own, {label} by {group}",
         label=label,
         group=group,

@@ -6,21 +6,27 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
 
 from zoo.registry import ZooError
 
 from .._encoders.contract import Encoder
-from .._evaluation.findings import Finding
-from .._evaluation.verdict import interval, pick_groups
-from .._images.read import Image
-from ..metrics._geometry import RESOLUTION, unit_rows
+from .._evaluation.bootstrap import interval, pick_groups
+from .._evaluation.findings import Diagnostic, Finding
+from .._images.image import Image, channel_names
+from .._images.perturb import (
+    NUISANCES,
+    Change,
+    blackened,
+    dropped,
+    duplicated,
+    renamed,
+    reordered,
+    to_channel,
+)
+from ..metrics._matrix import RESOLUTION, unit_rows
+from .study import NO_IMAGES, Study, few_encoders
 
 Array = NDArray[Any]
-Rng = np.random.Generator
-Change = Callable[[Image, Rng], Image | None]
-BLUR = 1.5  # pixels
-NOISE = 0.02  # of a plane's range
 # 1 − cosine of directions that differ by the rounding of float32.
 UNRESOLVED = RESOLUTION**2 / 2
 
@@ -112,96 +118,6 @@ def invariance(
     return tuple(findings), tuple(refused)
 
 
-def limits(pixels: Array) -> tuple[float, float]:
-    """Range that changed pixels must keep to: that of the type, and of the image's convention.
-
-    An image without negative pixels gets none, and floats in [0, 1] stay there.
-    """
-    if pixels.dtype.kind != "f":
-        info = np.iinfo(pixels.dtype)
-        top = float(info.max)
-        # The largest 64-bit integers have no float, and the next one is too large.
-        high = top if int(top) <= info.max else float(np.nextafter(top, 0))
-        return 0.0 if pixels.min() >= 0 else float(info.min), high
-    largest = float(np.finfo(pixels.dtype).max)
-    if pixels.min() < 0:
-        return -largest, largest
-    return 0.0, 1.0 if pixels.max() <= 1 else largest
-
-
-def fitted(values: Array, like: Array) -> Array:
-    """Clip and round values to the type and `limits` of an image, never wrapping around."""
-    kept = np.clip(values, *limits(like))
-    return (kept if like.dtype.kind == "f" else np.rint(kept)).astype(like.dtype)
-
-
-def channel_names(image: Image) -> tuple[str, ...]:
-    """Stain of each channel, or its place from 1; a stain that comes again has its place added."""
-    names = image.stains or [str(k + 1) for k in range(len(image.pixels))]
-    return tuple(
-        f"{name} ({k + 1})" if name in names[:k] else str(name) for k, name in enumerate(names)
-    )
-
-
-def blackened(image: Image, channel: int) -> Image:
-    """Set all pixels of a channel to 0."""
-    pixels = image.pixels.copy()
-    pixels[channel] = 0
-    return replace(image, pixels=pixels)
-
-
-def _moving(move: Callable[[Array], Array]) -> Change:
-    """Move pixels and mask alike, by a function of the last two axes."""
-
-    def change(image: Image, _: Rng) -> Image:
-        mask = None if image.mask is None else np.ascontiguousarray(move(image.mask))
-        return replace(image, pixels=np.ascontiguousarray(move(image.pixels)), mask=mask)
-
-    return change
-
-
-def _recolouring(recolour: Callable[[Array, Rng], Array]) -> Change:
-    """Change pixels where they are, by a function of floats."""
-
-    def change(image: Image, rng: Rng) -> Image:
-        values = recolour(image.pixels.astype(np.float64), rng)
-        return replace(image, pixels=fitted(values, image.pixels))
-
-    return change
-
-
-def _shift(planes: Array) -> Array:
-    """Move down and right by a tenth of each side; the edge is a mirror."""
-    height, width = planes.shape[-2:]
-    down, right = (max(1, round(side / 10)) for side in (height, width))
-    pad = [(0, 0)] * (planes.ndim - 2) + [(down, 0), (right, 0)]
-    return np.pad(planes, pad, mode="reflect")[..., :height, :width]
-
-
-def _gamma(planes: Array, _: Rng) -> Array:
-    """Bend each plane between its own extremes, which stay."""
-    low = planes.min((1, 2), keepdims=True)
-    span = np.ptp(planes, (1, 2), keepdims=True)
-    return low + span * ((planes - low) / np.where(span > 0, span, 1.0)) ** 0.7
-
-
-def _noisy(planes: Array, rng: Rng) -> Array:
-    return planes + NOISE * np.ptp(planes, (1, 2), keepdims=True) * rng.normal(size=planes.shape)
-
-
-NUISANCES: dict[str, Change] = {
-    "rotated by 90°": _moving(lambda planes: np.rot90(planes, axes=(-2, -1))),
-    "flipped": _moving(lambda planes: planes[..., ::-1]),
-    "shifted by a tenth": _moving(_shift),
-    "gain 0.7": _recolouring(lambda planes, _: 0.7 * planes),
-    "gain 1.4": _recolouring(lambda planes, _: 1.4 * planes),
-    "gamma 0.7": _recolouring(_gamma),
-    "blurred (sd 1.5 px)": _recolouring(lambda x, _: gaussian_filter(x, (0, BLUR, BLUR))),
-    "noise (sd 2 % of the range)": _recolouring(_noisy),
-}
-"""Changes that should not matter, by what tables call them."""
-
-
 def _channel_changes(
     encoder: Encoder, images: Sequence[Image], refused: list[str]
 ) -> Iterator[tuple[str, Change]]:
@@ -214,57 +130,20 @@ def _channel_changes(
         )
     if not several:
         return
-    yield "channels permuted", lambda image, _: _reordered(image)
+    yield "channels permuted", lambda image, _: reordered(image)
     if any(image.stains for image in several):
-        yield "channels permuted, names kept", lambda image, _: _renamed(image)
+        yield "channels permuted, names kept", lambda image, _: renamed(image)
     if encoder.equal_channels:
         refused.append(
             "Channels dropped or duplicated: channels are joined, so that embeddings of another "
             "number of them cannot be compared."
         )
     else:
-        yield "first channel duplicated", lambda image, _: _duplicated(image)
+        yield "first channel duplicated", lambda image, _: duplicated(image)
     for name in dict.fromkeys(name for image in several for name in channel_names(image)):
         if not encoder.equal_channels:
-            yield f"channel {name} dropped", _to_channel(name, _dropped)
-        yield f"channel {name} black", _to_channel(name, blackened)
-
-
-def _reordered(image: Image) -> Image | None:
-    """Move every channel to the next place, with its name; the last becomes the first."""
-    if len(image.pixels) < 2:
-        return None
-    stains = image.stains and (image.stains[-1], *image.stains[:-1])
-    return replace(image, pixels=np.roll(image.pixels, 1, axis=0), stains=stains)
-
-
-def _renamed(image: Image) -> Image | None:
-    """Move every channel to the next place and leave the names where they are."""
-    moved = _reordered(image)
-    if moved is None or image.stains is None:
-        return None
-    return replace(moved, stains=image.stains)
-
-
-def _duplicated(image: Image) -> Image | None:
-    if len(image.pixels) < 2:
-        return None
-    stains = image.stains and (*image.stains, image.stains[0])
-    pixels = np.concatenate([image.pixels, image.pixels[:1]])
-    return replace(image, pixels=pixels, stains=stains)
-
-
-def _dropped(image: Image, channel: int) -> Image:
-    stains = image.stains and image.stains[:channel] + image.stains[channel + 1 :]
-    return replace(image, pixels=np.delete(image.pixels, channel, axis=0), stains=stains)
-
-
-def _to_channel(name: str, change: Callable[[Image, int], Image]) -> Change:
-    def to_named(image: Image, _: Rng) -> Image | None:
-        names = channel_names(image)
-        return change(image, names.index(name)) if name in names and len(names) > 1 else None
-
-    return to_named
+            yield f"channel {name} dropped", to_channel(name, dropped)
+        yield f"channel {name} black", to_channel(name, blackened)
 
 
 def _between(rows: Array) -> float:
@@ -294,3 +173,31 @@ def _finding(encoder: Encoder, condition: str, drift: Array, seed: int) -> Findi
         beside="different images",
         n_items=len(drift),
     )
+
+
+IMAGES = 16  # for drift, spread evenly over the items
+
+
+def drift(study: Study) -> Diagnostic:
+    """How far embeddings move under changes that should not matter, and under lost channels."""
+    findings: list[Finding] = []
+    refused: list[str] = []
+    reading = (
+        "1 − cosine between the embedding of an image and of the changed image, divided by the "
+        "median over different images: 0 is blind to the change, 1 moves as far as to another "
+        "image. The preprocessing of the encoder is part of it."
+    )
+    title = "Invariance and sensitivity"
+    if study.dataset.read is None:
+        return Diagnostic("invariance", title, reading, refused=(NO_IMAGES,))
+    places = np.unique(np.linspace(0, len(study.dataset) - 1, IMAGES).astype(int))
+    images = [study.dataset[int(i)] for i in places]
+    for name, encoder in few_encoders(study, ("pixel-statistics", "untrained:resnet18")):
+        try:
+            found, cannot = invariance(encoder, images, seed=study.seed)
+        except (ZooError, ValueError) as error:
+            refused.append(f"{name}: {error}")
+            continue
+        findings += [replace(f, contender=name) for f in found]
+        refused += [f"{name}: {why}" for why in cannot]
+    return Diagnostic("invariance", title, reading, tuple(findings), (), tuple(refused))

@@ -8,14 +8,16 @@ from threadpoolctl import threadpool_limits
 
 from zoo.registry import EncoderSpec, Task, UnknownNameError, ZooError
 
-from .._data.dataset import Dataset, open_dataset
+from .._data.dataset import Dataset
+from .._data.sources import open_dataset
 from .._embedding.cache import EmbeddingCache
-from .._embedding.embed import Embeddings, embed_many
+from .._embedding.embed import embed_many
+from .._embedding.embeddings import Embeddings
 from .._evaluation.contenders import CONTROLS, Contender, contend
 from .._evaluation.findings import Diagnostic, Finding
+from .._evaluation.scorecard import Row
 from .._evaluation.scoring import score
 from .._evaluation.tasks import Question, answer, ask
-from .._result import Row
 from .metric_validation import validate_metrics
 from .study import Study, scored
 

@@ -23,20 +23,16 @@ from zoo.registry import Task, near
 from .._evaluation.findings import Diagnostic, Finding
 from .._evaluation.tasks import Question, answer
 from ..metrics._average_precision import replicate_retrieval
-from ..metrics._geometry import Geometry, geometry, unit_rows
-from ..metrics._mixing import (
-    bras,
-    clisi,
-    graph_connectivity,
-    ilisi,
-    kbet,
-    lisi,
-    principal_component_regression,
-    silhouette_label,
-)
+from ..metrics._geometry import Geometry, geometry
+from ..metrics._graph import graph_connectivity
+from ..metrics._kbet import kbet
+from ..metrics._lisi import clisi, ilisi, lisi
+from ..metrics._matrix import unit_rows
 from ..metrics._neighbours import nearest_neighbours
 from ..metrics._pairs import Pairs, across_batches, any_negatives, control_negatives
+from ..metrics._pcr import principal_component_regression
 from ..metrics._robustness import croma, robustness_index
+from ..metrics._silhouette import bras, silhouette_label
 from ..metrics._variance import decompose
 
 Array = NDArray[Any]
@@ -53,7 +49,6 @@ POWER = 0.8
 # little even among other plates, so that well more than LEVEL pass; half needs information.
 TOLERATED = 0.5
 EFFECTS = (0.25, 0.5, 1.0, 2.0)
-
 _PLATE = np.repeat(np.arange(PLATES), LABELS * REPLICATES)
 _DOSE = np.tile(np.repeat(np.arange(LABELS), REPLICATES), PLATES)
 _TABLE = pd.DataFrame({"plate": _PLATE, "dose": _DOSE, "control": _DOSE == 0})

@@ -1,6 +1,6 @@
 """Everything that a diagnostic may look at."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -9,18 +9,24 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from zoo.registry import DatasetSpec
+from zoo.registry import DatasetSpec, ZooError
 
 from .._data.dataset import Dataset
+from .._embedding.cache import EmbeddingCache
+from .._embedding.embed import embed_many
 from .._encoders.contract import Encoder
+from .._evaluation.bootstrap import interval, resamples
 from .._evaluation.contenders import Contender
 from .._evaluation.findings import Finding
 from .._evaluation.tasks import Question, Score
-from .._evaluation.verdict import interval, resamples
+from .._images.image import channel_names
 
 Matrix = NDArray[np.float32]
+
 # Of the resamples that the scores have; a diagnostic asks for hundreds of intervals.
 QUICK_DRAWS = 200
+
+FITTED = ("dose", "separation", "knn", "probe")  # tasks whose answers come from a fitted readout
 
 
 @dataclass(frozen=True)
@@ -149,3 +155,44 @@ def scored(
         n_groups=n_groups,
         **{"seeds": len(scores), "fitted_on": "training folds", **more},
     )
+
+
+Array = NDArray[Any]
+
+NO_IMAGES = "There are no images, only embeddings made elsewhere."
+
+
+def few_encoders(study: Study, more: Sequence[str]) -> Iterator[tuple[str, Encoder]]:
+    """Give the encoder under test, its twin, and the first control with each of some beginnings."""
+    names = [study.subject, *([study.twin] if study.twin else [])]
+    for start in more:
+        names += [n for n in study.contenders if n.startswith(start)][:1]
+    for name in dict.fromkeys(names):
+        encoders = study.contenders[name].encoders
+        if encoders:
+            yield name, encoders[0]
+
+
+def embedded(
+    study: Study, dataset: Dataset, encoders: dict[str, Encoder], refused: list[str]
+) -> Iterator[tuple[str, Array]]:
+    """Embed changed images, one encoder at a time, so that one that refuses them stops no other."""
+    for name, encoder in encoders.items():
+        try:
+            kept = EmbeddingCache() if study.cache else None
+            yield name, embed_many(dataset, [encoder], cache=kept)[0].matrix
+        except ZooError as error:
+            refused.append(f"{name}: {error}")
+
+
+def one_channel_inputs(dataset: Dataset) -> list[str]:
+    names = channels_of_dataset(dataset)
+    return [f"{name} only" for name in names] if len(names) > 1 else []
+
+
+def channels_of_dataset(dataset: Dataset) -> list[str]:
+    """Names of the channels where all images have the same, or none."""
+    spec = dataset.spec
+    if spec is not None and spec.channels[0] != spec.channels[1]:
+        return []
+    return list(channel_names(dataset[0]))

@@ -5,16 +5,26 @@ from collections.abc import Callable
 from threadpoolctl import threadpool_limits
 
 from .._evaluation.findings import Diagnostic
-from .fit import alignment, domains, learning, readouts
-from .images import channels_left_out, drift, pathological, sweep
+from .alignment import alignment
+from .batch_effects import mixed, robustness
+from .channel_dropout import channels_left_out
+from .confounders import confounds
+from .effects import effects
+from .generalisation import domains
+from .geometry import space
+from .invariance import drift
 from .known_truth import factor_profile, known_truth, metric_validation
-from .nuisance import confounds, mixed, robustness
-from .replicates import effects, relationships, retrieval
-from .space import agreement, space, variance
+from .learning_curve import learning
+from .pathological import pathological
+from .preprocessing_sweep import sweep
+from .readouts import readouts
+from .relationships import relationships
+from .retrieval import retrieval
 from .study import Study
+from .untrained_similarity import agreement
+from .variance import variance
 
 Ask = Callable[[Study], Diagnostic]
-
 # In the order of the report.
 OF_EMBEDDINGS: tuple[Ask, ...] = (
     space,

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from .._encoders.contract import Encoder
-from .._images.read import Image
+from .._images.image import Image
 
 
 def cache_folder() -> Path:

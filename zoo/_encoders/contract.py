@@ -13,8 +13,8 @@ from torch import Tensor
 
 from zoo.registry import EncoderSpec, ImageError, Preprocessing
 
-from .._images.batch import (
-    ImageBatch,
+from .._images.batch import ImageBatch
+from .._images.checks import (
     Objects,
     Stains,
     check_image,

@@ -1,26 +1,25 @@
 """Who takes part in an evaluation: an encoder and the controls that it must beat."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
 
 from zoo.registry import (
     EncoderSpec,
     EvaluationError,
-    Preprocessing,
     UnknownNameError,
     WeightsError,
     near,
     registry,
 )
 
-from .._data.dataset import Dataset, Precomputed
+from .._data.dataset import Dataset
 from .._embedding.cache import EmbeddingCache
-from .._embedding.embed import Embeddings, embed_many
+from .._embedding.embed import embed_many
+from .._embedding.embeddings import Embeddings
 from .._encoders.contract import Encoder
 from .._encoders.loading import load
+from .precomputed import PREFIX, matched, name_of, noise_by_place, precomputed, record_of
 
 CONTROLS = (
     "constant",
@@ -31,14 +30,13 @@ CONTROLS = (
     "untrained:resnet18/concat",
     "untrained:vit_small_patch16_224/concat",
 )
+
 # What the full suite adds, beside the encoder's own network without one of its abilities.
 MORE_CONTROLS = ("texture", "timm:vit_small_patch14_dinov2.lvd142m/concat")
 # Where images differ in their number of channels, joining channels has no meaning.
 _RAGGED = {"pixel-statistics": "pixel-statistics-mean", "texture": "texture-mean"}
 ONLY_NOISE = "there are none; to beat noise shows that there is a signal, not that it is biology"
 NOISE = {"degenerate"}
-_PRECOMPUTED = "precomputed:"
-
 Subject = str | Encoder | Embeddings
 
 
@@ -96,7 +94,7 @@ def contend(
     if isinstance(subject, str):
         subject = _open(subject, dataset)
     if isinstance(subject, Embeddings):
-        subject = _matched(subject, dataset)
+        subject = matched(subject, dataset)
     if dataset.read is None:
         given = _without_images(subject, dataset, controls, twin_seeds)
         kinds = {c.spec.control for c in list(given.values())[1:]}
@@ -186,9 +184,9 @@ def _record(name: str, absent: dict[str, str] | None) -> EncoderSpec | None:
 
 def _open(name: str, dataset: Dataset) -> Encoder | Embeddings:
     """Load an encoder, or read embeddings that come with the dataset."""
-    if not name.startswith(_PRECOMPUTED):
+    if not name.startswith(PREFIX):
         return load(name)
-    wanted = name.removeprefix(_PRECOMPUTED)
+    wanted = name.removeprefix(PREFIX)
     if wanted not in dataset.profiles:
         known = list(dataset.profiles)
         has = f"has {', '.join(known)}" if known else "has none"
@@ -196,65 +194,6 @@ def _open(name: str, dataset: Dataset) -> Encoder | Embeddings:
             f"{dataset.name} has no embeddings called {wanted!r}; it {has}.{near(wanted, known)}"
         )
     return precomputed(wanted, dataset)
-
-
-def precomputed(name: str, dataset: Dataset) -> Embeddings:
-    """Read embeddings that come with a dataset, checked against its table."""
-    import zoo
-
-    profile = dataset.profiles[name]
-    provenance = {
-        "zoo": zoo.__version__,
-        "dataset": dataset.name,
-        "encoder": f"{_PRECOMPUTED}{name}",
-        "summary": profile.summary,
-    }
-    return _matched(Embeddings(profile.read(), dataset.metadata, provenance), dataset)
-
-
-def name_of(subject: Encoder | Embeddings) -> str:
-    """Name of an encoder, or of the one that embeddings came from."""
-    if isinstance(subject, Encoder):
-        return subject.name
-    return str(subject.provenance.get("encoder", f"{_PRECOMPUTED}embeddings"))
-
-
-def record_of(embeddings: Embeddings, profile: Precomputed | None = None) -> EncoderSpec:
-    """Describe embeddings that came from elsewhere as far as they describe themselves."""
-    spec = EncoderSpec(
-        name="embeddings",
-        builder="zoo:Embeddings",
-        summary=str(embeddings.provenance.get("summary", "Embeddings made elsewhere")),
-        embedding_size=embeddings.matrix.shape[1],
-        preprocessing=Preprocessing(),
-    )
-    if profile is not None:
-        return replace(spec, role=profile.role, control=profile.control)
-    return spec
-
-
-def _matched(embeddings: Embeddings, dataset: Dataset) -> Embeddings:
-    """Refuse embeddings that are not of these items in this order."""
-    name, matrix = name_of(embeddings), embeddings.matrix
-    if matrix.ndim != 2 or 0 in matrix.shape:
-        raise EvaluationError(f"{name} must be (items, dimensions), not of shape {matrix.shape}")
-    if len(matrix) != len(dataset):
-        raise EvaluationError(f"{name} has {len(matrix)} rows, but {dataset.name} {len(dataset)}")
-    if (wrong := int((~np.isfinite(matrix)).any(1).sum())) > 0:
-        raise EvaluationError(
-            f"{name} has NaN or infinite numbers in {wrong} of {len(matrix)} rows"
-        )
-    for column in ("image", "image_path", "well_id", "well"):
-        tables = (embeddings.metadata, dataset.metadata)
-        if all(column in table.columns for table in tables):
-            mine, theirs = (table[column].astype(str).to_numpy() for table in tables)
-            if (apart := int((mine != theirs).sum())) > 0:
-                raise EvaluationError(
-                    f"{name} and {dataset.name} differ in the column {column!r} for {apart} of "
-                    f"{len(matrix)} items: the rows must be the same, in the same order"
-                )
-            break
-    return replace(embeddings, metadata=dataset.metadata.reset_index(drop=True))
 
 
 def _without_images(
@@ -267,9 +206,9 @@ def _without_images(
     if isinstance(subject, Encoder):
         raise EvaluationError(
             f"{dataset.name} has no images for {subject.name} to embed: evaluate "
-            + " or ".join(f"{_PRECOMPUTED}{p}" for p in dataset.profiles)
+            + " or ".join(f"{PREFIX}{p}" for p in dataset.profiles)
         )
-    known = {f"{_PRECOMPUTED}{name}": p for name, p in dataset.profiles.items()}
+    known = {f"{PREFIX}{name}": p for name, p in dataset.profiles.items()}
     own = name_of(subject)
     contenders = {own: Contender(record_of(subject, known.get(own)), (subject,))}
     usual = ("constant", "gaussian", *(n for n, p in known.items() if p.role == "control"))
@@ -277,11 +216,11 @@ def _without_images(
         if name == own:
             continue
         if name in known:
-            found = precomputed(name.removeprefix(_PRECOMPUTED), dataset)
+            found = precomputed(name.removeprefix(PREFIX), dataset)
             contenders[name] = Contender(record_of(found, known[name]), (found,))
         elif name in ("constant", "gaussian"):
             record = registry().encoder(name)
-            draws = tuple(_noise(record, dataset, s) for s in range(max(seeds, 1)))
+            draws = tuple(noise_by_place(record, dataset, s) for s in range(max(seeds, 1)))
             contenders[name] = Contender(record, draws)
         else:
             raise EvaluationError(
@@ -291,15 +230,3 @@ def _without_images(
     if len(contenders) == 1:
         raise EvaluationError("a score never stands alone: name at least one control")
     return contenders
-
-
-def _noise(record: EncoderSpec, dataset: Dataset, seed: int) -> Embeddings:
-    """Draw noise by the place of an item, where there is no content to draw it by."""
-    import zoo
-
-    size = record.embedding_size or 1
-    rng = np.random.default_rng([seed, 77])
-    rows = rng.standard_normal((len(dataset), size)) * float(record.options["sd"])
-    matrix = (rows + float(record.options["offset"])).astype(np.float32)
-    provenance = {"zoo": zoo.__version__, "dataset": dataset.name, "encoder": record.name}
-    return Embeddings(matrix, dataset.metadata, {**provenance, "seed": seed})

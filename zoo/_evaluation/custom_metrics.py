@@ -8,11 +8,12 @@ from numpy.typing import NDArray
 
 from zoo.registry import DatasetSpec, EvaluationError
 
-from .._embedding.embed import Embeddings
-from .._result import Row
+from .._embedding.embeddings import Embeddings
+from .bootstrap import Estimate, interval, pick_groups
 from .contenders import Contender
+from .scorecard import Row
 from .tasks import permute
-from .verdict import Estimate, interval, judge, pick_groups
+from .verdict import judge
 
 Metric = Callable[[Embeddings], float]
 SHUFFLES = 99

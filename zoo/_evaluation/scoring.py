@@ -4,11 +4,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from .._embedding.embed import Embeddings
-from .._result import Row
+from .._embedding.embeddings import Embeddings
+from .bootstrap import estimate, resamples
 from .contenders import Contender
+from .scorecard import Row
 from .tasks import Question, answer
-from .verdict import estimate, judge, permutations_for, resamples
+from .verdict import judge, permutations_for
 
 
 def doubts(embeddings: Embeddings, group: str) -> tuple[str, ...]:

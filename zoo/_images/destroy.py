@@ -9,11 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.fft import irfft2, rfft2
 
-from zoo.registry import DataError, ImageError, near
+from zoo.registry import ImageError, near
 
-from .._data.dataset import Dataset
-from .._diagnostics.invariance import channel_names, fitted, limits
-from .read import Image
+from .image import Image, channel_names
+from .perturb import fitted, limits
 
 Array = NDArray[Any]
 Rng = np.random.Generator
@@ -99,6 +98,7 @@ TAKEN: Mapping[str, Take] = {
     "pixels shuffled": shuffle_pixels,
     "phases scrambled": scramble_phases,
 }
+
 INPUTS = tuple(TAKEN)
 """What `pathological_dataset` can do to any image; beside them, ``"X only"`` for a channel X."""
 
@@ -115,7 +115,7 @@ READINGS: Mapping[str, str] = {
 """What it means if a score is kept, by input."""
 
 
-def pathological(image: Image, name: str, rng: Rng) -> Image:
+def destroy(image: Image, name: str, rng: Rng) -> Image:
     """Take from an image what the name says; other channels than X are black for ``"X only"``.
 
     X is a stain, or ``channel 1`` and so on where stains are unknown. Objects are left out where
@@ -131,7 +131,7 @@ def pathological(image: Image, name: str, rng: Rng) -> Image:
     if name in TAKEN:
         pixels = TAKEN[name](image.pixels, rng)
         return replace(image, pixels=pixels, mask=None, types=None)
-    _check(name)
+    check_input(name)
     asked = name.removesuffix(_ONLY)
     names = channel_names(image)
     if image.stains is None:
@@ -143,35 +143,7 @@ def pathological(image: Image, name: str, rng: Rng) -> Image:
     return replace(image, pixels=only)
 
 
-def pathological_dataset(dataset: Dataset, name: str, seed: int) -> Dataset:
-    """Take the same from every image of a dataset, when it is read.
-
-    What is random follows from the seed and the number of the item. Metadata stays; embeddings
-    that came with the images are left out.
-
-    Raises
-    ------
-    ValueError
-        For a name that means nothing.
-    DataError
-        For a dataset without images.
-    """
-    _check(name)
-    if dataset.read is None:
-        raise DataError(f"{dataset.name} has no images that something could be taken from")
-    read = dataset.read
-
-    def read_without(i: int) -> Image:
-        image = read(i)
-        try:
-            return pathological(image, name, np.random.default_rng([seed, i]))
-        except ImageError as error:
-            raise ImageError(f"item {i} of {dataset.name}: {error}") from error
-
-    return replace(dataset, name=f"{dataset.name}, {name}", read=read_without, profiles={})
-
-
-def _check(name: str) -> None:
+def check_input(name: str) -> None:
     if name not in TAKEN and not name.endswith(_ONLY):
         raise ValueError(
             f"{name!r} is none of {', '.join(INPUTS)}, nor a channel such as 'DNA only'."

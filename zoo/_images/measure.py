@@ -1,5 +1,6 @@
 """Simple measurements of images: what a score may come from without any biology."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -7,24 +8,22 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.ndimage import laplace
 
-from .._data.dataset import Dataset
-from .._diagnostics.invariance import channel_names
+from .image import Image, channel_names
 
 
-def measure(dataset: Dataset) -> pd.DataFrame:
+def measure(images: Iterable[Image]) -> pd.DataFrame:
     """Measure brightness and sharpness of every channel of every image, as stored.
 
     Returns
     -------
     DataFrame
-        One row for each item: ``intensity X``, the mean of channel X, and ``focus X``, the log of
+        One row for each image: ``intensity X``, the mean of channel X, and ``focus X``, the log of
         the mean squared Laplacian over the variance (NaN for a constant plane). X is the stain, or
         the place from 1. Where images differ in their channels: ``intensity`` and ``focus``, the
         means over those that an image has.
     """
     channels, intensities, focuses = [], [], []
-    for i in range(len(dataset)):
-        image = dataset[i]
+    for image in images:
         channels.append(channel_names(image))
         intensities.append([float(plane.mean(dtype=np.float64)) for plane in image.pixels])
         focuses.append([sharpness(plane) for plane in image.pixels])

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from zoo.registry import ImageError, Preprocessing
 
-from .batch import as_array
+from .checks import as_array
 
 
 def prepare(image: NDArray[Any] | Tensor, preprocessing: Preprocessing, item: str) -> Tensor:

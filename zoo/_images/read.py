@@ -3,7 +3,6 @@
 import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,34 +11,10 @@ from numpy.typing import NDArray
 
 from zoo.registry import ImageError
 
+from .image import Image
+
 TIFF_SUFFIXES = (".tif", ".tiff")
 SUFFIXES = (*TIFF_SUFFIXES, ".png", ".jpg", ".jpeg", ".bmp")
-
-
-@dataclass(frozen=True)
-class Image:
-    """One multi-channel field or crop.
-
-    Parameters
-    ----------
-    pixels
-        `(C, H, W)`, as stored.
-    stains
-        Name of each channel, where known.
-    pixel_size
-        Micrometres along a pixel's side, where known.
-    mask
-        Number of the object at each pixel, `(H, W)` integers, 0 for background, where objects have
-        been segmented.
-    types
-        Type of each object, `(n,)` integers from 0: ``types[k - 1]`` is that of object k.
-    """
-
-    pixels: NDArray[Any]
-    stains: tuple[str, ...] | None = None
-    pixel_size: float | None = None
-    mask: NDArray[Any] | None = None
-    types: NDArray[Any] | None = None
 
 
 def read_image(path: str | Path | Sequence[str | Path]) -> Image:

@@ -4,9 +4,9 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf, isfinite, nan
-from typing import TYPE_CHECKING
 
 from .._evaluation.findings import Diagnostic, Finding
+from .._evaluation.scorecard import Row, Scorecard
 from .blocks import blocks, common_reference, unique
 from .marks import (
     Axis,
@@ -25,9 +25,6 @@ from .marks import (
     signed,
     symmetric,
 )
-
-if TYPE_CHECKING:
-    from .._result import Result, Row
 
 ORACLE = "oracle"
 MOST_PANELS = 12
@@ -70,7 +67,7 @@ class Cast:
         return (*((k, w) for k, w in words.items() if k in drawn), *rules)
 
 
-def verdicts(result: "Result") -> Panel:
+def verdicts(result: Scorecard) -> Panel:
     """One line for each score: the gap to the control that the verdict names."""
     judged = [r.verdict for r in result.rows]
     known = [x for v in judged if v.control for x in (v.gap, v.low, v.high) if isfinite(x)]
@@ -96,7 +93,7 @@ def verdicts(result: "Result") -> Panel:
     return Panel("", on, tuple(lines), ("gap", "95 % interval"), rules)
 
 
-def scores(result: "Result") -> Figure:
+def scores(result: Scorecard) -> Figure:
     """One panel for each score: every contender with its interval, chance as a line."""
     panels = tuple(_contest(result, row) for row in result.rows)
     drawn = {m.kind for p in panels for line in p.lines for m in line.marks}
@@ -109,7 +106,7 @@ def scores(result: "Result") -> Figure:
     return Figure(panels, legend=(*legend, ("chance", "chance"), ("bar", "95 % interval")))
 
 
-def _contest(result: "Result", row: "Row") -> Panel:
+def _contest(result: Scorecard, row: Row) -> Panel:
     estimates = row.estimates
     on = axis([row.chance, *(x for e in estimates.values() for x in (e.value, e.low, e.high))])
 

@@ -1,28 +1,21 @@
 """The map of the report: two-dimensional views, colourings, and a picture for every point."""
 
-import base64
-import io
 import json
 import warnings
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from zoo.registry import DatasetSpec, Preprocessing, ZooError
+from zoo.registry import DatasetSpec
 
-from .._images.preprocess import scale
-from ..metrics._scores import standardise
-
-if TYPE_CHECKING:
-    from .._images.read import Image
-    from .._result import Result
+from .._evaluation.scorecard import Scorecard
+from ..metrics._matrix import standardise
+from .pictures import fit, look, shade, thumbnails, view
 
 POINTS = 2000
-THUMBNAILS = 400
-SIDE = 88  # pixels of a thumbnail
 CATEGORIES = 48  # more values than these are no colouring; six shapes in eight colours tell so many
 COLUMNS = 10  # of the metadata beside a picture
 UMAP_SEED = 0
@@ -30,10 +23,12 @@ UMAP_SEED = 0
 PALETTE = (
     *("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000", "#F0E442"),
 )
+
 VIRIDIS = (
     *("#440154", "#482878", "#3e4a89", "#31688e", "#26828e"),
     *("#1f9e89", "#35b779", "#6ece58", "#b5de2b", "#fde725"),
 )
+
 UNKNOWN = "#c4c9cf"
 # Circle, square, two triangles, diamond, cross; around the origin and of like areas.
 SHAPES = (
@@ -44,19 +39,11 @@ SHAPES = (
     "M0,-6.2L6.2,0L0,6.2L-6.2,0z",
     "M-1.9,-5.7h3.8v3.8h3.8v3.8h-3.8v3.8h-3.8v-3.8h-3.8v-3.8h3.8z",
 )
-_COLOURS = ("red", "green", "blue")
-_TINTS = {
-    1: (("grey", (1.0, 1.0, 1.0)),),
-    2: (("green", (0.15, 1.0, 0.2)), ("magenta", (0.95, 0.2, 0.95))),
-    3: (
-        ("green", (0.15, 0.95, 0.2)),
-        ("magenta", (0.9, 0.15, 0.9)),
-        ("yellow", (0.85, 0.65, 0.0)),
-    ),
-}
+
+COLOURS = ("red", "green", "blue")
 
 
-def map_data(result: "Result", *, umap: bool) -> tuple[dict[str, Any] | None, tuple[str, ...]]:
+def map_data(result: Scorecard, *, umap: bool) -> tuple[dict[str, Any] | None, tuple[str, ...]]:
     """Return what the script of the page draws, as plain values, and what to say of it.
 
     `umap` asks for a UMAP beside the principal components; it takes some seconds. There is nothing
@@ -76,14 +63,14 @@ def map_data(result: "Result", *, umap: bool) -> tuple[dict[str, Any] | None, tu
     table = result.embeddings.metadata.iloc[shown].reset_index(drop=True)
     points, share = principal_components(matrix)
     axes = [f"PC 1 ({share[0]:.0%} of the variance)", f"PC 2 ({share[1]:.0%})"]
-    views = [_view("PCA", points, axes)]
+    views = [view("PCA", points, axes)]
     if umap and len(matrix) >= 10:
         if find_spec("umap") is None:
             said.append('UMAP is left out: pip install "microscopy-zoo[umap]" adds it.')
         elif len(np.unique(matrix, axis=0)) < 10:
             said.append("UMAP is left out: fewer than ten items differ.")
         else:
-            views.append(_view("UMAP", umap_points(matrix), ["UMAP 1", "UMAP 2"]))
+            views.append(view("UMAP", umap_points(matrix), ["UMAP 1", "UMAP 2"]))
     pictures = thumbnails(result, shown)
     drawn = sum(p is not None for p in pictures)
     if 0 < drawn < len(shown):
@@ -144,7 +131,7 @@ def umap_points(matrix: NDArray[Any]) -> NDArray[np.float64]:
         return np.asarray(model.fit_transform(rows), dtype=np.float64)
 
 
-def colourings(result: "Result", table: pd.DataFrame) -> list[dict[str, Any]]:
+def colourings(result: Scorecard, table: pd.DataFrame) -> list[dict[str, Any]]:
     """Columns that points can be coloured by: biology first, then nuisances, then the others.
 
     Numbers are a scale, but those of labels and batches are names unless a task asks for a dose.
@@ -173,13 +160,13 @@ def colourings(result: "Result", table: pd.DataFrame) -> list[dict[str, Any]]:
         if numeric and not (column in names and few) and known.nunique() > 2:
             numbers = pd.to_numeric(values).to_numpy(dtype=float, na_value=np.nan)
             if len(np.unique(numbers[np.isfinite(numbers)])) > 1:
-                found.append({**entry, "kind": "number", "values": _short(numbers)})
+                found.append({**entry, "kind": "number", "values": short(numbers)})
         elif several and few:
             order = sorted(known.unique()) if numeric else sorted(text.unique())
             known_names = [str(v) for v in order]
             lookup = {name: code for code, name in enumerate(known_names)}
             codes = [-1 if pd.isna(v) else lookup[str(v)] for v in values]
-            looks = [_look(code) for code in range(len(known_names))]
+            looks = [look(code) for code in range(len(known_names))]
             more = {"kind": "category", "names": known_names, "looks": looks, "values": codes}
             found.append({**entry, **more})
     return found
@@ -201,75 +188,15 @@ def _said(value: object) -> str:
     return text if len(text) <= 80 else text[:79] + "…"
 
 
-def thumbnails(result: "Result", shown: NDArray[np.intp]) -> list[str | None]:
-    """Data URL of a picture for each point, None beyond `THUMBNAILS` or without an image."""
-    pictures: list[str | None] = [None] * len(shown)
-    dataset = result.dataset
-    if dataset.read is None or len(dataset) != len(result.embeddings):
-        return pictures
-    labels = np.zeros(len(shown), dtype=str)
-    if dataset.spec is not None:
-        labels = dataset.metadata[dataset.spec.label].astype(str).to_numpy(dtype=str)[shown]
-    for place in spread_over(labels, THUMBNAILS):
-        pictures[place] = item_picture(result, int(shown[place]), SIDE, "jpeg")
-    return pictures
-
-
-def item_picture(result: "Result", item: int, side: int, kind: str = "png") -> str | None:
-    """Draw an item; None where it cannot be read any more."""
-    try:
-        return picture(result.dataset[item], side, kind)
-    except (ZooError, OSError):
-        return None
-
-
-def picture(image: "Image", side: int, kind: str = "png") -> str:
-    """Draw an image as a data URL: colours as they are, other channels as coloured light."""
-    from PIL import Image as Picture
-
-    # Four pixels for each that is drawn are enough.
-    step = max(1, min(image.pixels.shape[1:]) // (4 * side))
-    pixels = np.nan_to_num(image.pixels[:3, ::step, ::step], posinf=0, neginf=0)
-    if in_colour(image):
-        white = 255 if pixels.dtype == np.uint8 else max(float(pixels.max()), 1e-12)
-        colour = np.moveaxis(pixels / white, 0, -1)
-    else:
-        planes = scale(pixels, Preprocessing(scaling="percentile"), "a picture")
-        tints = np.array([tint for _, tint in _TINTS[len(planes)]])
-        colour = np.einsum("chw,cr->hwr", planes, tints)
-    drawn = Picture.fromarray((255 * np.clip(colour, 0, 1)).astype(np.uint8))
-    drawn.thumbnail((side, side))
-    with io.BytesIO() as out:
-        drawn.save(out, kind, **({"quality": 82} if kind == "jpeg" else {"optimize": True}))
-        return f"data:image/{kind};base64," + base64.b64encode(out.getvalue()).decode()
-
-
-def in_colour(image: "Image") -> bool:
-    """Whether the channels are those of a colour camera."""
-    return tuple(s.lower() for s in image.stains or ()) == _COLOURS
-
-
-def tinted(image: "Image") -> str:
-    """Say which channel is drawn as which light; nothing for colour images."""
-    if in_colour(image):
-        return ""
-    count = len(image.pixels)
-    tints = _TINTS[min(count, 3)]
-    names = image.stains or tuple(f"channel {k + 1}" for k in range(count))
-    said = ", ".join(f"{name} {tint}" for name, (tint, _) in zip(names, tints, strict=False))
-    more = f"; the other {count - 3} of {count} channels are not drawn" if count > 3 else ""
-    return f"Drawn as light: {said}{more}. Every channel of every image has its own scale."
-
-
 def still(data: dict[str, Any], colouring: dict[str, Any] | None) -> dict[str, Any]:
     """Lay out one colouring of the principal components for paper, 480 by 400 units."""
     view = data["views"][0]
-    x, y = (_fit(view[k], low, high) for k, low, high in (("x", 40, 470), ("y", 360, 10)))
+    x, y = (fit(view[k], low, high) for k, low, high in (("x", 40, 470), ("y", 360, 10)))
     looks = [(0, PALETTE[0])] * len(x)
     legend: list[tuple[int, str, str]] = []
     ends: tuple[str, str] | None = None
     if colouring is not None and colouring["kind"] == "category":
-        looks = [_look(code) for code in colouring["values"]]
+        looks = [look(code) for code in colouring["values"]]
         legend = [
             (*look, name) for look, name in zip(colouring["looks"], colouring["names"], strict=True)
         ]
@@ -277,7 +204,7 @@ def still(data: dict[str, Any], colouring: dict[str, Any] | None) -> dict[str, A
         known = [v for v in colouring["values"] if v is not None]
         low, high = min(known), max(known)
         looks = [
-            (0, UNKNOWN if v is None else _shade((v - low) / (high - low)))
+            (0, UNKNOWN if v is None else shade((v - low) / (high - low)))
             for v in colouring["values"]
         ]
         ends = (f"{low:.4g}", f"{high:.4g}")
@@ -290,32 +217,6 @@ def still(data: dict[str, Any], colouring: dict[str, Any] | None) -> dict[str, A
     }
 
 
-def _look(code: int) -> tuple[int, str]:
-    """Shape and colour of a category: eight colours for each shape in turn."""
-    if code < 0:
-        return 0, UNKNOWN
-    shape = (code // len(PALETTE) + code % len(PALETTE)) % len(SHAPES)
-    return shape, PALETTE[code % len(PALETTE)]
-
-
-def _shade(share: float) -> str:
-    at = min(max(share, 0), 1) * (len(VIRIDIS) - 1)
-    low = min(int(at), len(VIRIDIS) - 2)
-    a, b = ([int(h[k : k + 2], 16) for k in (1, 3, 5)] for h in VIRIDIS[low : low + 2])
-    mixed = [round(p + (at - low) * (q - p)) for p, q in zip(a, b, strict=True)]
-    return "#" + "".join(f"{v:02x}" for v in mixed)
-
-
-def _fit(values: list[float], low: float, high: float) -> list[float]:
-    least, most = min(values), max(values)
-    room = (most - least) or 1.0
-    return [round(low + (0.03 + 0.94 * (v - least) / room) * (high - low), 1) for v in values]
-
-
-def _view(name: str, points: NDArray[np.float64], axes: list[str]) -> dict[str, Any]:
-    return {"name": name, "x": _short(points[:, 0]), "y": _short(points[:, 1]), "axes": axes}
-
-
-def _short(values: NDArray[np.float64]) -> list[float | None]:
+def short(values: NDArray[np.float64]) -> list[float | None]:
     """Round to five digits; what is no number is None."""
     return [float(f"{v:.5g}") if np.isfinite(v) else None for v in values]

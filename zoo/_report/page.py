@@ -6,21 +6,20 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from zoo.registry import MissingExtraError
 
+from .._evaluation.findings import Diagnostic
+from .._evaluation.scorecard import Scorecard
 from .blocks import unique
 from .figures import Cast, of_diagnostic, scores, verdicts
-from .map import SHAPES, VIRIDIS, as_json, item_picture, map_data, still, tinted
+from .map import SHAPES, VIRIDIS, as_json, map_data, still
 from .marks import Figure, interval, number
+from .pictures import item_picture, tinted
 from .tables import Table, support, tables
-
-if TYPE_CHECKING:
-    from .._evaluation.findings import Diagnostic
-    from .._result import Result
 
 # What comes before the map, because it says most, and after everything.
 FIRST = ("factors", "invariance", "pathological", "channels")
@@ -34,7 +33,7 @@ _READING = 330  # characters
 class Section:
     """A diagnostic with its figure, its tables and the sentence that stands for it when folded."""
 
-    diagnostic: "Diagnostic"
+    diagnostic: Diagnostic
     figure: Figure | None
     tables: tuple[Table, ...]
     support: str
@@ -59,7 +58,7 @@ class Section:
         return " ".join(sentences[:kept]), " ".join(sentences[kept:])
 
 
-def write_report(result: "Result", path: Path) -> None:
+def write_report(result: Scorecard, path: Path) -> None:
     """Write the page for a result; the folder is made if need be."""
     try:
         import jinja2
@@ -107,7 +106,7 @@ def write_report(result: "Result", path: Path) -> None:
     path.write_text(page, encoding="utf-8")
 
 
-def _section(result: "Result", diagnostic: "Diagnostic") -> Section:
+def _section(result: Scorecard, diagnostic: Diagnostic) -> Section:
     cast = Cast(result.encoder, _rival(result, diagnostic), _chances(result, diagnostic))
     return Section(
         diagnostic,
@@ -117,7 +116,7 @@ def _section(result: "Result", diagnostic: "Diagnostic") -> Section:
     )
 
 
-def _rival(result: "Result", diagnostic: "Diagnostic") -> str | None:
+def _rival(result: Scorecard, diagnostic: Diagnostic) -> str | None:
     """Untrained network to read changed images beside; elsewhere the highest control."""
     if diagnostic.name not in ("invariance", "pathological", "channels"):
         return None
@@ -128,14 +127,14 @@ def _rival(result: "Result", diagnostic: "Diagnostic") -> str | None:
     return next((n for n in (twin, *untrained, *others) if n in others), None)
 
 
-def _chances(result: "Result", diagnostic: "Diagnostic") -> dict[str, float]:
+def _chances(result: Scorecard, diagnostic: Diagnostic) -> dict[str, float]:
     """Chance of every score, for diagnostics that ask for the same scores anew."""
     if diagnostic.name not in ("pathological", "channels", "learning", "alignment", "sweep"):
         return {}
     return {f"{row.task}, {row.metric}": row.chance for row in result.rows}
 
 
-def _facts(result: "Result") -> list[str]:
+def _facts(result: Scorecard) -> list[str]:
     """The size of the evaluation, in a few words."""
     spec = result.dataset.spec
     rows = result.rows
@@ -158,7 +157,7 @@ def _stills(drawn: dict[str, Any]) -> list[dict[str, Any]]:
     return [still(drawn, c) for c in chosen]
 
 
-def _examples(result: "Result") -> list[tuple[str, int]]:
+def _examples(result: Scorecard) -> list[tuple[str, int]]:
     """One item for each value of the label, with a caption, in the label's order."""
     spec = result.dataset.spec
     if spec is None or result.dataset.read is None:
@@ -175,19 +174,19 @@ def _plain(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) and isfinite(value) else str(value)
 
 
-def _by_label(result: "Result") -> list[tuple[str, str]]:
+def _by_label(result: Scorecard) -> list[tuple[str, str]]:
     drawn = [(text, item_picture(result, i, _PICTURE)) for text, i in _examples(result)]
     return [(text, url) for text, url in drawn if url is not None]
 
 
-def _tints(result: "Result") -> str:
+def _tints(result: Scorecard) -> str:
     for _, item in _examples(result)[:1]:
         return tinted(result.dataset[item])
     return ""
 
 
 def _provenance(
-    result: "Result",
+    result: Scorecard,
 ) -> tuple[list[tuple[str, str]], list[tuple[str, list[tuple[str, str]]]]]:
     """What all embeddings have in common, and what each has of its own."""
     records = {name: found for name, (_, found) in result.contenders.items()}

@@ -9,8 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ._geometry import RESOLUTION, centred, check_matrix
-from ._scores import standardise
+from ._matrix import RESOLUTION, centred, check_matrix, standardise
 
 Array = NDArray[Any]
 Whitening = Literal["ZCA", "ZCA-cor"]

@@ -15,8 +15,8 @@ from scipy.stats import false_discovery_control
 
 from ._pairs import Pairs
 from ._permutation_null import Null
+from ._precision import expected_precision, normalised_precision
 from ._ranking import Search
-from ._scores import expected_precision, normalised_precision
 
 Array = NDArray[Any]
 

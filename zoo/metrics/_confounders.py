@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from .._evaluation.tasks import ALPHAS, checked, folds
-from ._geometry import check_matrix
-from ._scores import balanced_accuracy, r_squared, standardise
+from ._matrix import check_matrix, standardise
+from ._probes import ALPHAS, checked, folds
+from ._scores import balanced_accuracy, r_squared
 
 Array = NDArray[Any]
 Splits = Iterable[tuple[Array, Array]]

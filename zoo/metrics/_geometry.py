@@ -1,18 +1,16 @@
 """How an embedding fills its space, from sums over rows; nothing grows with rows squared."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ._matrix import RESOLUTION, check_matrix, chunks, unit_rows
+
 Array = NDArray[Any]
 MIN_PARTICIPATION = 3.0
 MAX_COSINE = 0.9
-CHUNK = 4096
-# A feature that varies by less than this beside its size is rounding of float32.
-RESOLUTION = 1e-5
 
 
 @dataclass(frozen=True)
@@ -109,47 +107,3 @@ def covariance(embedding: Array) -> tuple[Array, NDArray[np.bool_]]:
     total[dead] = 0
     total[:, dead] = 0
     return total, dead
-
-
-def centred(embedding: Array) -> Array:
-    """Rows minus their mean in float64; dead dimensions become 0."""
-    rows = embedding.astype(np.float64)
-    rows -= rows.mean(0)
-    dead = np.sqrt((rows**2).mean(0)) <= RESOLUTION * np.abs(embedding).max(0, initial=0)
-    rows[:, dead] = 0
-    return rows
-
-
-def unit_rows(rows: Array) -> Array:
-    """Scale rows to length 1; a row of zeros stays."""
-    size = np.abs(rows).max(1, keepdims=True, initial=0)
-    # Squares of tiny or huge numbers would leave the range of floats.
-    scaled = rows / np.where(size > 0, size, 1.0)
-    norm = np.linalg.norm(scaled, axis=1, keepdims=True)
-    return scaled / np.where(norm > 0, norm, 1.0)
-
-
-def chunks(embedding: Array) -> Iterator[Array]:
-    """Yield a few rows at a time in float64."""
-    for start in range(0, len(embedding), CHUNK):
-        yield embedding[start : start + CHUNK].astype(np.float64)
-
-
-def check_matrix(matrix: Array, name: str = "embedding", rows: int | None = None) -> None:
-    """Refuse what is not `(rows, D)` or not finite.
-
-    Raises
-    ------
-    ValueError
-        Naming the matrix, how many rows are wrong, and the first of them.
-    """
-    if matrix.ndim != 2 or 0 in matrix.shape:
-        raise ValueError(f"{name} must be (rows, dimensions), not of shape {matrix.shape}")
-    if rows is not None and len(matrix) != rows:
-        raise ValueError(f"{name} has {len(matrix)} rows, but {rows} are needed")
-    wrong = ~np.isfinite(matrix).all(1)
-    if wrong.any():
-        raise ValueError(
-            f"{name} has NaN or infinite numbers in {int(wrong.sum())} of {len(matrix)} rows, "
-            f"the first of them row {int(wrong.argmax())}"
-        )

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache
-from threading import Lock
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from threadpoolctl import ThreadpoolController
+
+from ._threads import device_of, share_out
 
 if TYPE_CHECKING:
     import torch
 
 Array = NDArray[Any]
-Task = TypeVar("Task")
 Metric = Literal["cosine", "euclidean"]
 ENTRIES = 2**22
 """Scores that a thread holds at once; a block is this many, or one row."""
+
 ENTRIES_ON_GPU = 2**27
 TIE_BITS = 40
 
@@ -145,66 +142,6 @@ def majority_vote(indices: Array, labels: Array, *, k: int | None = None) -> Arr
         best = (votes * (k + 1) - nearest).argmax(1)
         winner[part] = ranked[np.arange(len(ranked)), best]
     return np.asarray(names)[winner]
-
-
-def share_out(work: Callable[[Task], None], tasks: Iterable[Task], threads: int | None) -> None:
-    """Do all tasks, each in one thread, which takes the next when it is done with one.
-
-    Linear algebra stays within the thread. By default threads are as many as it could use, so that
-    whoever limits it (``OMP_NUM_THREADS``, threadpoolctl) limits this too. With 0 threads the
-    caller's does all, and linear algebra as it likes.
-    """
-    if threads is not None and threads < 0:
-        raise ValueError(f"threads must be at least 1, not {threads}")
-    if threads == 0:
-        for task in tasks:
-            work(task)
-        return
-    algebra = _linear_algebra()
-    if threads is None:
-        threads = max((library["num_threads"] for library in algebra.info()), default=1)
-    left, lock = iter(tasks), Lock()
-    nothing = object()
-
-    def take() -> None:
-        nonlocal left
-        try:
-            while True:
-                with lock:
-                    task: Any = next(left, nothing)
-                if task is nothing:
-                    return
-                work(task)
-        except BaseException:
-            left = iter(())  # nobody goes on with what is lost
-            raise
-
-    with algebra.limit(limits=1):
-        if threads == 1:
-            take()
-            return
-        with ThreadPoolExecutor(threads) as pool:
-            for done in [pool.submit(take) for _ in range(threads)]:
-                done.result()
-
-
-@cache
-def _linear_algebra() -> ThreadpoolController:
-    return ThreadpoolController().select(user_api="blas")  # to look for it takes 20 ms
-
-
-def device_of(name: str | None) -> torch.device | None:
-    """Return the device, None for NumPy on the processor."""
-    if name is None:
-        return None
-    import torch
-
-    device = torch.device(name)
-    if device.type not in ("cpu", "cuda"):
-        raise ValueError(f"device must be 'cpu' or 'cuda', which have float64, not {name!r}")
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"device {name!r} was asked for, and PyTorch finds no CUDA GPU")
-    return device
 
 
 def _finite(rows: Array) -> Array:

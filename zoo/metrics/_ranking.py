@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ._neighbours import device_of, share_out
 from ._pairs import Pairs
+from ._threads import device_of, share_out
 
 Array = NDArray[Any]
 ENTRIES = 2**22

@@ -6,9 +6,8 @@ from math import ceil
 import numpy as np
 from numpy.typing import NDArray
 
-from ._mixing import (
+from ._distances import (
     ROWS,
-    Array,
     Metric,
     blocks_of,
     codes_of,
@@ -17,6 +16,7 @@ from ._mixing import (
     neighbours_of,
     points,
 )
+from ._mixing import Array
 
 
 @dataclass(frozen=True)

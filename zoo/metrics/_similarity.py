@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ._geometry import centred, check_matrix, unit_rows
+from ._matrix import centred, check_matrix, unit_rows
 from ._scores import spearman
 
 Array = NDArray[Any]

@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse
 
-from ._geometry import centred, check_matrix
+from ._matrix import centred, check_matrix
 
 Array = NDArray[Any]
 

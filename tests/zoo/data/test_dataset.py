@@ -10,7 +10,8 @@ import tifffile
 from PIL import Image as Picture
 
 import zoo
-from zoo._data.dataset import Dataset, open_dataset, open_source
+from zoo._data.dataset import Dataset
+from zoo._data.sources import open_dataset, open_source
 
 
 def plane(value, dtype=np.uint8):

@@ -7,8 +7,19 @@ import pandas as pd
 import pytest
 
 import zoo
-from zoo._diagnostics import fit, nuisance, replicates, space
+from zoo._diagnostics.alignment import alignment
+from zoo._diagnostics.batch_effects import mixed, robustness
+from zoo._diagnostics.confounders import confounds
+from zoo._diagnostics.effects import effects
+from zoo._diagnostics.generalisation import domains
+from zoo._diagnostics.geometry import space
+from zoo._diagnostics.learning_curve import REPEATS, learning
+from zoo._diagnostics.readouts import readouts
+from zoo._diagnostics.relationships import relationships
+from zoo._diagnostics.retrieval import retrieval
 from zoo._diagnostics.study import Study
+from zoo._diagnostics.untrained_similarity import agreement
+from zoo._diagnostics.variance import variance
 from zoo._evaluation.contenders import Contender
 from zoo._evaluation.tasks import ask
 
@@ -101,7 +112,7 @@ def test_geometry_names_collapse_and_repeated_rows():
     flat = np.ones((PLATES * DOSES * EACH, 5)) + 1e-6 * noise(PLATES * DOSES * EACH, 5)
     round_ = noise(len(flat), 5)
     round_[1] = round_[0]
-    found = space.space(study({"flat": flat, "round": round_}))
+    found = space(study({"flat": flat, "round": round_}))
     assert any(s.startswith("flat: the embedding is collapsed") for s in found.said)
     assert any("round: 1 of 96 rows repeat" in s for s in found.said)
     assert not any("Controls" in s for s in found.said)
@@ -111,14 +122,14 @@ def test_geometry_names_collapse_and_repeated_rows():
 
 def test_collapsed_controls_are_named_together():
     flat = np.ones((96, 5)) + 1e-6 * noise(96, 5)
-    found = space.space(study({"round": noise(96, 5), "flat": flat, "level": 2 * flat}))
+    found = space(study({"round": noise(96, 5), "flat": flat, "level": 2 * flat}))
     assert found.said == ("Controls whose embedding is collapsed: flat, level.",)
 
 
 def test_agreement_is_one_with_a_rotated_copy_and_none_with_noise(known):
     mine = known.contenders["biology"].embeddings[0].matrix
     turned = mine @ np.linalg.qr(noise(8, 8))[0]
-    found = space.agreement(study({"mine": mine, "turned": turned, "noise": noise(96)}))
+    found = agreement(study({"mine": mine, "turned": turned, "noise": noise(96)}))
     for quantity in ("RSA", "CKA"):
         alike = values(found, quantity=quantity)
         assert alike["turned"].value == pytest.approx(1, abs=1e-4)  # float32 rows
@@ -127,7 +138,7 @@ def test_agreement_is_one_with_a_rotated_copy_and_none_with_noise(known):
 
 
 def test_variance_goes_where_it_was_put(known):
-    found = space.variance(known)
+    found = variance(known)
     first = values(found, quantity="dose", condition="entered last")
     assert first["biology"].value > 0.7
     assert first["shortcut"].value < 0.1
@@ -139,7 +150,7 @@ def test_confounders_are_read_and_regressed_out():
     metadata = table()
     metadata["edge"] = metadata["dose"] + 0.1 * noise(96, 1)[:, 0]  # a confounder that is the dose
     seen = np.c_[metadata["edge"], noise(96, 4)]
-    found = nuisance.confounds(study({"edge": seen, "noise": noise(96)}, metadata))
+    found = confounds(study({"edge": seen, "noise": noise(96)}, metadata))
     assert values(found, quantity="edge")["edge"].value > 0.9
     assert values(found, quantity="edge")["noise"].value < 0.1
     by = {
@@ -154,19 +165,19 @@ def test_confounders_are_read_and_regressed_out():
 
 def test_what_is_constant_or_unknown_is_no_confounder():
     metadata = table().assign(edge=1.0)
-    found = nuisance.confounds(study({"noise": noise(96)}, metadata))
+    found = confounds(study({"noise": noise(96)}, metadata))
     assert found.findings == ()
     assert any("edge is the same for all items" in s for s in found.refused)
     metadata.loc[3, "edge"] = np.nan
-    found = nuisance.confounds(study({"noise": noise(96)}, metadata))
+    found = confounds(study({"noise": noise(96)}, metadata))
     assert any("edge is unknown for 1 item " in s for s in found.refused)
     metadata["rim"] = metadata["edge"]
-    found = nuisance.confounds(study({"noise": noise(96)}, metadata, confounders=("edge", "rim")))
+    found = confounds(study({"noise": noise(96)}, metadata, confounders=("edge", "rim")))
     assert "edge, rim are unknown for 1 item and not regressed out." in found.refused
 
 
 def test_retrieval_by_every_definition(known):
-    found = replicates.retrieval(known)
+    found = retrieval(known)
     conditions = [
         "any negatives",
         "controls of the same plate",
@@ -183,7 +194,7 @@ def test_retrieval_by_every_definition(known):
 
 
 def test_effects_stand_beside_controls(known):
-    found = replicates.effects(known)
+    found = effects(known)
     for quantity in ("consistency", "magnitude"):
         by = values(found, quantity=quantity)
         assert by["biology"].value > 3 * abs(by["biology"].reference)
@@ -191,16 +202,13 @@ def test_effects_stand_beside_controls(known):
         assert share["biology"].value == 1
         assert share["noise"].value <= 1 / 3  # of three doses beside the control
     assert "24 controls" not in str(found.refused)
-    without = replicates.effects(study({"noise": noise(96)}, negative={}))
+    without = effects(study({"noise": noise(96)}, negative={}))
     assert without.findings == ()
     assert "No negative controls" in without.refused[0]
 
 
 def test_known_relationships_need_pairs_and_find_what_is_alike():
-    assert (
-        "No annotated pairs were given"
-        in replicates.relationships(study({"noise": noise(96)})).refused[0]
-    )
+    assert "No annotated pairs were given" in relationships(study({"noise": noise(96)})).refused[0]
     metadata = table()
     metadata["gene"] = [f"G{i % 32}" for i in range(96)]
     order = np.array([int(g[1:]) for g in metadata["gene"]])
@@ -209,7 +217,7 @@ def test_known_relationships_need_pairs_and_find_what_is_alike():
     asked = study(
         {"modules": module, "noise": noise(96)}, metadata, perturbation="gene", negative={}
     )
-    found = replicates.relationships(replace(asked, pairs=pairs))
+    found = relationships(replace(asked, pairs=pairs))
     upper = values(found, quantity="recall in the upper tail")
     assert upper["modules"].value == 1
     assert upper["noise"].value < 0.3
@@ -218,19 +226,19 @@ def test_known_relationships_need_pairs_and_find_what_is_alike():
 
 def test_more_neighbours_than_items_are_refused():
     small = table().query("plate < 'P2' and i < 2").reset_index(drop=True)
-    found = fit.readouts(study({"noise": noise(len(small))}, small))
+    found = readouts(study({"noise": noise(len(small))}, small))
     assert any("20-NN: there are 8 items to learn from" in s for s in found.refused)
     assert not any("20-NN" in f.quantity for f in found.findings)
 
 
 def test_robustness_and_mixing_tell_biology_from_batch(known):
-    index = values(nuisance.robustness(known), quantity="robustness index")
+    index = values(robustness(known), quantity="robustness index")
     assert index["biology"].value > index["biology"].reference > index["shortcut"].value
-    both = nuisance.mixed(known)
+    both = mixed(known)
     kept = values(both, condition="biology kept", quantity="label ASW")
-    mixed = values(both, condition="batches mixed", quantity="iLISI")
+    batches = values(both, condition="batches mixed", quantity="iLISI")
     assert kept["biology"].value > kept["noise"].value
-    assert mixed["noise"].value > mixed["shortcut"].value
+    assert batches["noise"].value > batches["shortcut"].value
     assert {f.condition for f in both.findings} == {"biology kept", "batches mixed"}
 
 
@@ -238,25 +246,25 @@ def test_a_batch_that_is_the_label_refuses_the_claim():
     metadata = table()
     metadata["plate"] = "P" + metadata["dose"].astype(str)
     only = (zoo.Task(kind="dose", target="dose", title="dose"),)
-    found = nuisance.mixed(study({"noise": noise(96)}, metadata, tasks=only))
+    found = mixed(study({"noise": noise(96)}, metadata, tasks=only))
     assert any(s.startswith("No batch correction can be claimed") for s in found.refused)
 
 
 def test_one_batch_is_said_and_nothing_is_scored():
     metadata = table().assign(batch="B1")
     alone = study({"noise": noise(96)}, metadata, batch="batch")
-    for ask_ in (nuisance.robustness, nuisance.mixed):
+    for ask_ in (robustness, mixed):
         found = ask_(alone)
         assert found.findings == ()
         assert any("one value of batch only" in s for s in found.refused)
-    assert any("There is one batch only" in s for s in replicates.retrieval(alone).refused)
+    assert any("There is one batch only" in s for s in retrieval(alone).refused)
 
 
 def test_alignment_takes_away_plates_and_is_shown_beside_raw():
     metadata = table()
     plate = metadata["plate"].str[1:].astype(int).to_numpy()
     shifted = biology(metadata) + 20 * noise(PLATES, 8, seed=4)[plate]
-    found = fit.alignment(study({"shifted": shifted}, metadata))
+    found = alignment(study({"shifted": shifted}, metadata))
     by = {f.condition: f for f in found.findings if f.quantity == "dose, 5-NN balanced accuracy"}
     assert {"raw", "centre-scale", "PCA, centre-scale", "TVN"} < set(by)
     assert by["centre-scale"].value > by["raw"].value + 0.3
@@ -265,7 +273,7 @@ def test_alignment_takes_away_plates_and_is_shown_beside_raw():
 
 
 def test_more_dimensions_than_controls_are_said_once():
-    found = fit.alignment(study({"wide": noise(96, 30), "wider": noise(96, 40), "few": noise(96)}))
+    found = alignment(study({"wide": noise(96, 30), "wider": noise(96, 40), "few": noise(96)}))
     (sentence,) = found.said
     assert sentence.startswith("With 24 negative controls, PCA and TVN keep at most 23 axes")
     assert sentence.endswith("more dimensions have wide (30), wider (40).")
@@ -273,7 +281,7 @@ def test_more_dimensions_than_controls_are_said_once():
 
 
 def test_alignment_without_controls_is_refused():
-    found = fit.alignment(study({"noise": noise(96)}, negative={}))
+    found = alignment(study({"noise": noise(96)}, negative={}))
     assert found.findings == ()
     assert any("No negative controls are named" in s for s in found.refused)
 
@@ -284,7 +292,7 @@ def test_a_domain_never_seen_costs_what_does_not_carry():
     signal = metadata["dose"].to_numpy() - 1.5
     turned = np.c_[flip * signal, noise(96, 2)]
     carried = np.c_[signal, noise(96, 2)]
-    found = fit.domains(study({"turned": turned, "carried": carried}, metadata))
+    found = domains(study({"turned": turned, "carried": carried}, metadata))
     inside = values(found, quantity="dose, Spearman ρ", condition="within a line")
     across = values(found, quantity="dose, Spearman ρ", condition="line left out")
     assert inside["turned"].value > 0.9
@@ -296,11 +304,11 @@ def test_a_domain_never_seen_costs_what_does_not_carry():
 
 def test_learning_curves_rise_and_use_as_many_groups_as_they_say():
     metadata = table()
-    found = fit.learning(study({"weak": biology(metadata, 0.5), "noise": noise(96)}, metadata))
+    found = learning(study({"weak": biology(metadata, 0.5), "noise": noise(96)}, metadata))
     curve = [f for f in found.findings if f.contender == "weak" and f.quantity.endswith("ρ")]
     assert [f.condition for f in curve] == ["1 plate", "2 plates", "4 plates", "7 plates"]
     assert curve[-1].value > curve[0].value
-    assert curve[0].seeds == fit.REPEATS
+    assert curve[0].seeds == REPEATS
     assert curve[0].fitted_on == "1 of 7 other groups"
 
 
@@ -308,14 +316,14 @@ def test_too_few_groups_to_learn_from_are_said_once_for_a_score():
     metadata = table()
     metadata["half"] = (metadata["plate"] > "P3").map({True: "late", False: "early"})
     tasks = (zoo.Task(kind="probe", target="half", title="half"),)
-    found = fit.learning(study({"noise": noise(96)}, metadata, tasks=tasks))
+    found = learning(study({"noise": noise(96)}, metadata, tasks=tasks))
     (sentence,) = found.refused
     assert sentence.startswith("half (probe): of 1, 2")
     assert sentence.endswith("plates to learn from, some choice has one value of half only.")
 
 
 def test_readouts_agree_on_what_is_plain_and_stand_beside_the_majority(known):
-    found = fit.readouts(known)
+    found = readouts(known)
     for readout in ("1-NN", "5-NN", "20-NN", "ridge probe", "logistic probe"):
         for metric in ("balanced accuracy", "macro-F1"):
             by = values(found, quantity=f"dose, {readout} {metric}")

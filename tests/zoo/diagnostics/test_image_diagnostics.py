@@ -8,8 +8,11 @@ import pytest
 import torch
 
 import zoo
-from zoo._diagnostics import images
-from zoo._diagnostics.study import Study
+from zoo._diagnostics.channel_dropout import channels_left_out
+from zoo._diagnostics.invariance import drift
+from zoo._diagnostics.pathological import pathological
+from zoo._diagnostics.preprocessing_sweep import sweep
+from zoo._diagnostics.study import NO_IMAGES, Study
 from zoo._embedding.embed import embed_many
 from zoo._evaluation.contenders import Contender
 from zoo._evaluation.tasks import ask
@@ -90,7 +93,7 @@ def by_condition(diagnostic, quantity):
 
 
 def test_brightness_survives_shuffled_pixels_and_nothing_survives_black(brightness):
-    found = by_condition(images.pathological(brightness), "dose, Spearman ρ")
+    found = by_condition(pathological(brightness), "dose, Spearman ρ")
     assert set(found) == {
         *["black", "constant", "white noise", "patches shuffled", "pixels shuffled"],
         *["phases scrambled", "signal only", "nothing only"],
@@ -105,23 +108,23 @@ def test_brightness_survives_shuffled_pixels_and_nothing_survives_black(brightne
 
 def test_texture_does_not_survive_what_keeps_brightness_only():
     found = by_condition(
-        images.pathological(study([Edges(record("edges"))], dataset())), "dose, Spearman ρ"
+        pathological(study([Edges(record("edges"))], dataset())), "dose, Spearman ρ"
     )
     assert found["constant"].value == 0  # nothing differs between neighbours any more
 
 
 def test_a_lost_channel_costs_what_hung_on_it(brightness):
-    found = by_condition(images.channels_left_out(brightness), "dose, Spearman ρ")
+    found = by_condition(channels_left_out(brightness), "dose, Spearman ρ")
     assert set(found) == {"signal black", "nothing black"}
     assert found["nothing black"].value > 0.9
     assert abs(found["signal black"].value) < 0.5
     assert found["signal black"].reference > 0.9
-    quantities = {f.quantity for f in images.channels_left_out(brightness).findings}
+    quantities = {f.quantity for f in channels_left_out(brightness).findings}
     assert quantities == {"dose, Spearman ρ"}, "retrieval learns nothing that could be carried"
 
 
 def test_layers_and_scalings_are_swept_and_the_encoder_is_left_as_it_was(brightness):
-    found = by_condition(images.sweep(brightness), "dose, Spearman ρ")
+    found = by_condition(sweep(brightness), "dose, Spearman ρ")
     assert {"layer 1, embedding", "layer 2, embedding"} < set(found)
     assert found["scaling range"].value > 0.9
     # An instance is brought to mean 0, so that its brightness is gone.
@@ -130,7 +133,7 @@ def test_layers_and_scalings_are_swept_and_the_encoder_is_left_as_it_was(brightn
 
 
 def test_drift_names_the_encoder_and_what_it_is_blind_to(brightness):
-    found = {f.condition: f for f in images.drift(brightness).findings}
+    found = {f.condition: f for f in drift(brightness).findings}
     assert {f.contender for f in found.values()} == {"means"}
     assert found["flipped"].value == pytest.approx(0, abs=1e-6)
     assert found["channel signal black"].value > 1
@@ -141,19 +144,24 @@ def test_embeddings_made_elsewhere_have_no_images_to_change():
     rows = zoo.Embeddings(np.random.default_rng(0).normal(size=(36, 3)), data.metadata, {})
     questions = tuple(ask(t, data.metadata, data.spec.group) for t in data.spec.tasks)
     alone = Study(data, data.spec, questions, {"mine": Contender(record("mine"), (rows,))})
-    for ask_ in (images.drift, images.pathological, images.channels_left_out, images.sweep):
+    for ask_ in (
+        drift,
+        pathological,
+        channels_left_out,
+        sweep,
+    ):
         found = ask_(alone)
-        assert (found.findings, found.refused) == ((), (images.NO_IMAGES,))
+        assert (found.findings, found.refused) == ((), (NO_IMAGES,))
 
 
 def test_channels_that_only_some_images_have_cannot_be_lost_by_all():
     ragged = dataset(channels=2)
     ragged = replace(ragged, spec=replace(ragged.spec, channels=(1, 3)))
-    found = images.channels_left_out(study([Means(record("means"))], ragged))
+    found = channels_left_out(study([Means(record("means"))], ragged))
     assert found.findings == ()
     assert found.refused == ("Images differ in their channels, so that none can be lost by all.",)
 
 
 def test_one_channel_cannot_be_lost():
-    found = images.channels_left_out(study([Means(record("means"))], dataset(channels=1)))
+    found = channels_left_out(study([Means(record("means"))], dataset(channels=1)))
     assert (found.findings, found.refused) == ((), ("There is one channel only.",))

@@ -9,8 +9,9 @@ from scipy.spatial.distance import cosine
 from skimage.exposure import adjust_gamma
 
 import zoo
-from zoo._diagnostics.invariance import NUISANCES, channel_names, fitted, invariance, limits
-from zoo._images.read import Image
+from zoo._diagnostics.invariance import invariance
+from zoo._images.image import Image, channel_names
+from zoo._images.perturb import NUISANCES, fitted, limits
 
 PLAIN = zoo.Preprocessing(scaling="none", resize=None, crop=None, min_side=1)
 MOVES = ("rotated by 90°", "flipped", "shifted by a tenth")

@@ -17,7 +17,7 @@ import zoo
 from zoo._data.dataset import Dataset
 from zoo._embedding.cache import EmbeddingCache, _modules, cache_folder, image_hash
 from zoo._embedding.embed import embed_many
-from zoo._images.read import Image
+from zoo._images.image import Image
 
 PLAIN = zoo.Preprocessing(scaling="none", resize=None, crop=None, min_side=4)
 

@@ -11,9 +11,11 @@ import tifffile
 import torch
 
 import zoo
-from zoo._data.dataset import Dataset, open_source
-from zoo._embedding.embed import Embeddings, check_output, embed, embed_many
-from zoo._images.read import Image
+from zoo._data.dataset import Dataset
+from zoo._data.sources import open_source
+from zoo._embedding.embed import embed, embed_many
+from zoo._embedding.embeddings import Embeddings, check_output
+from zoo._images.image import Image
 
 PLAIN = zoo.Preprocessing(scaling="none", resize=None, crop=None, min_side=4)
 

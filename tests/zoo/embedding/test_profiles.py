@@ -264,11 +264,11 @@ def test_a_json_of_somebody_else_is_no_provenance(tmp_path):
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
 def test_more_than_one_piece(tmp_path, suffix, monkeypatch):
     """Blocks of rows and columns that do not divide the table evenly."""
-    from zoo._embedding import profiles as _profiles
+    from zoo._embedding import tables
 
-    monkeypatch.setattr(_profiles, "_COLUMNS_AT_A_TIME", 3)
-    monkeypatch.setattr(_profiles, "_ROWS_AT_A_TIME", 7)
-    monkeypatch.setattr(_profiles, "_CELLS_AT_A_TIME", 1)
+    monkeypatch.setattr(tables, "_COLUMNS_AT_A_TIME", 3)
+    monkeypatch.setattr(tables, "_ROWS_AT_A_TIME", 7)
+    monkeypatch.setattr(tables, "_CELLS_AT_A_TIME", 1)
     matrix = numbers(150, 8)
     matrix[149] = matrix[0]
     frame = pd.DataFrame(matrix, columns=[f"Cells_{i}" for i in range(8)])

@@ -6,8 +6,9 @@ import pytest
 from zoo.registry import Task
 
 import zoo
+from zoo._evaluation.bootstrap import DRAWS, Estimate, estimate, interval, resamples
 from zoo._evaluation.tasks import Question, Score, answer, ask
-from zoo._evaluation.verdict import DRAWS, Estimate, estimate, interval, judge, resamples
+from zoo._evaluation.verdict import judge
 
 NULL = np.random.default_rng(9).normal(0.5, 0.02, 199)
 
@@ -148,11 +149,11 @@ def test_seeds_are_averaged():
 
 def test_permuted_labels_are_rarely_said_to_beat_all_controls(monkeypatch):
     """Batch effects, strong structure and all: only the labels mean nothing."""
-    from zoo._evaluation import verdict as _verdict
+    from zoo._evaluation import bootstrap
     from zoo._evaluation.contenders import Contender
     from zoo._evaluation.scoring import score
 
-    monkeypatch.setattr(_verdict, "DRAWS", 200)
+    monkeypatch.setattr(bootstrap, "DRAWS", 200)
     rng = np.random.default_rng(0)
     plates = np.repeat(np.arange(8), 6)
     table = pd.DataFrame({"plate": plates, "dose": np.tile(np.arange(6), 8)})

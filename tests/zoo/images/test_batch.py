@@ -7,7 +7,8 @@ import pytest
 import torch
 
 import zoo
-from zoo._images.batch import ImageBatch, check_image, check_objects, check_stains
+from zoo._images.batch import ImageBatch
+from zoo._images.checks import check_image, check_objects, check_stains
 
 DTYPES = ("u1", "u2", "u4", "i2", "i4", "i8", "f2", "f4", "f8", ">u2", ">f4")
 

@@ -8,17 +8,17 @@ import pytest
 
 import zoo
 from zoo._data.dataset import Dataset
+from zoo._diagnostics.pathological import pathological_dataset
 from zoo._images.destroy import (
     INPUTS,
     READINGS,
-    pathological,
-    pathological_dataset,
+    destroy,
     scramble_phases,
     shuffle_patches,
     shuffle_pixels,
     white_noise,
 )
-from zoo._images.read import Image
+from zoo._images.image import Image
 
 STAINS = ("DNA", "ER", "Golgi")
 TYPES = ["u1", "u2", "i2", "i8", "u8", ">u2", "f2", "f4", "f8"]
@@ -50,7 +50,7 @@ def power(plane):
 def test_type_shape_names_and_the_original_stay(name, dtype):
     image = Image(field(dtype=dtype), STAINS, 0.5, np.ones((64, 48), int), np.zeros(1, int))
     before = image.pixels.copy()
-    found = pathological(image, name, rng())
+    found = destroy(image, name, rng())
     assert found.pixels.dtype == image.pixels.dtype
     assert found.pixels.shape == image.pixels.shape
     assert (found.stains, found.pixel_size) == (STAINS, 0.5)
@@ -66,7 +66,7 @@ def test_type_shape_names_and_the_original_stay(name, dtype):
 @pytest.mark.parametrize("dtype", ["u1", "f4"])
 def test_constant_images_of_any_size_stay_constant(name, shape, dtype):
     flat = np.full(shape, 0.3 if dtype == "f4" else 77, dtype)
-    found = pathological(Image(flat), name, rng()).pixels
+    found = destroy(Image(flat), name, rng()).pixels
     assert found.shape == shape
     # Rounding would be blown up into a picture by scaling to the percentiles.
     assert (found == (0 if name == "black" else flat)).all()
@@ -75,16 +75,16 @@ def test_constant_images_of_any_size_stay_constant(name, shape, dtype):
 @pytest.mark.parametrize("name", INPUTS)
 def test_the_generator_alone_decides(name):
     image = Image(field())
-    first, again = (pathological(image, name, rng(3)).pixels for _ in range(2))
+    first, again = (destroy(image, name, rng(3)).pixels for _ in range(2))
     assert np.array_equal(first, again)
-    other = pathological(image, name, rng(4)).pixels
+    other = destroy(image, name, rng(4)).pixels
     assert np.array_equal(first, other) == (name in ("black", "constant"))
 
 
 def test_black_and_constant():
     pixels = field()
-    assert not pathological(Image(pixels), "black", rng()).pixels.any()
-    means = pathological(Image(pixels), "constant", rng()).pixels
+    assert not destroy(Image(pixels), "black", rng()).pixels.any()
+    means = destroy(Image(pixels), "constant", rng()).pixels
     for plane, mean in zip(pixels.tolist(), means, strict=True):
         values = [v for row in plane for v in row]
         assert (mean == round(sum(values) / len(values))).all()
@@ -238,17 +238,17 @@ def test_scrambled_phases_lower_the_contrast_only_where_nothing_else_will_do():
 
 def test_one_channel_is_left_by_its_name():
     image = Image(field(), STAINS)
-    found = pathological(image, "ER only", rng())
+    found = destroy(image, "ER only", rng())
     assert np.array_equal(found.pixels[1], image.pixels[1])
     assert not found.pixels[[0, 2]].any()
     turned = Image(image.pixels, ("ER", "Golgi", "DNA"))
-    assert pathological(turned, "ER only", rng()).pixels[0].any()
-    unnamed = pathological(Image(image.pixels), "channel 2 only", rng())
+    assert destroy(turned, "ER only", rng()).pixels[0].any()
+    unnamed = destroy(Image(image.pixels), "channel 2 only", rng())
     assert np.array_equal(unnamed.pixels, found.pixels)
     with pytest.raises(zoo.ImageError, match="no channel 'Actin', only DNA, ER, Golgi"):
-        pathological(image, "Actin only", rng())
+        destroy(image, "Actin only", rng())
     with pytest.raises(zoo.ImageError, match="only channel 1, channel 2"):
-        pathological(Image(image.pixels[:2]), "channel 3 only", rng())
+        destroy(Image(image.pixels[:2]), "channel 3 only", rng())
 
 
 def dataset(count=5, **more):
@@ -270,7 +270,7 @@ def test_a_dataset_is_destroyed_when_it_is_read(name):
     assert found.metadata is whole.metadata
     assert found.name == f"plate, {name}"
     assert len(found) == 5
-    wanted = pathological(whole[3], name, np.random.default_rng([7, 3]))
+    wanted = destroy(whole[3], name, np.random.default_rng([7, 3]))
     for i in (3, -2, 3):
         assert np.array_equal(found[i].pixels, wanted.pixels)
     assert (found[3].mask is None) == (name != "DNA only")

@@ -10,8 +10,8 @@ from sklearn.metrics import average_precision_score
 from zoo.metrics._average_precision import replicate_retrieval
 from zoo.metrics._pairs import DEFINITIONS, Pairs, across_batches, any_negatives, control_negatives
 from zoo.metrics._permutation_null import shuffled_precision
+from zoo.metrics._precision import expected_precision
 from zoo.metrics._ranking import _above
-from zoo.metrics._scores import expected_precision
 
 COLUMNS = {
     "any": ("label",),

@@ -9,8 +9,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from zoo.registry import EvaluationError, Task
 
-from zoo._evaluation.tasks import ALPHAS, Question, answer
+from zoo._evaluation.tasks import Question, answer
 from zoo.metrics._confounders import confounder_r_squared, confounding, residualise
+from zoo.metrics._probes import ALPHAS
 
 N = 160
 GROUPS = np.repeat(np.arange(8), 20)

@@ -6,8 +6,9 @@ from scipy.stats import entropy
 from sklearn.decomposition import PCA
 from sklearn.metrics.pairwise import cosine_similarity
 
-from zoo.metrics import _geometry
-from zoo.metrics._geometry import centred, covariance, geometry, unit_rows
+from zoo.metrics import _matrix
+from zoo.metrics._geometry import covariance, geometry
+from zoo.metrics._matrix import centred, unit_rows
 
 
 def stretched(seed=0, n=300, d=7):
@@ -17,7 +18,7 @@ def stretched(seed=0, n=300, d=7):
 
 @pytest.mark.parametrize("seed", range(3))
 def test_numbers_equal_the_libraries(seed, monkeypatch):
-    monkeypatch.setattr(_geometry, "CHUNK", 64)  # so that rows come in several chunks, one short
+    monkeypatch.setattr(_matrix, "CHUNK", 64)  # so that rows come in several chunks, one short
     rows = stretched(seed)
     found = geometry(rows)
     pca = PCA().fit(rows)

@@ -12,21 +12,12 @@ from sklearn.metrics import silhouette_samples as sk_silhouette
 from sklearn.metrics import silhouette_score
 from sklearn.neighbors import NearestNeighbors
 
-from zoo.metrics._mixing import (
-    Mixing,
-    bras,
-    clisi,
-    confounding,
-    graph_connectivity,
-    ilisi,
-    kbet,
-    lisi,
-    mixing,
-    principal_component_regression,
-    silhouette_batch,
-    silhouette_label,
-    silhouette_samples,
-)
+from zoo.metrics._graph import graph_connectivity
+from zoo.metrics._kbet import kbet
+from zoo.metrics._lisi import clisi, ilisi, lisi
+from zoo.metrics._mixing import Mixing, confounding, mixing
+from zoo.metrics._pcr import principal_component_regression
+from zoo.metrics._silhouette import bras, silhouette_batch, silhouette_label, silhouette_samples
 
 METRICS = ["cosine", "euclidean"]
 BLOCKS = [1, 7, 1000]

@@ -7,18 +7,20 @@ import pytest
 from scipy.stats import spearmanr
 from sklearn import metrics as sk
 
-from zoo.metrics._scores import (
-    balanced_accuracy,
+from zoo.metrics._matrix import standardise
+from zoo.metrics._precision import (
     expected_precision,
-    macro_f1,
-    majority_baseline,
     normalised_precision,
     precision_of_rankings,
-    r_squared,
     rank_other_groups,
+)
+from zoo.metrics._scores import (
+    balanced_accuracy,
+    macro_f1,
+    majority_baseline,
+    r_squared,
     roc_auc,
     spearman,
-    standardise,
     z_prime,
 )
 

@@ -22,12 +22,11 @@ from zoo._report.map import (
     captions,
     colourings,
     map_data,
-    picture,
     principal_components,
     spread_out,
     spread_over,
-    tinted,
 )
+from zoo._report.pictures import picture, tinted
 from zoo._report.marks import axis, interval, number, signed
 from zoo._report.tables import support, tables
 

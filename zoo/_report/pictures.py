@@ -1,0 +1,113 @@
+"""Thumbnails of images, as data that a page carries."""
+
+import base64
+import io
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zoo.registry import Preprocessing, ZooError
+
+from .._evaluation.scorecard import Scorecard
+from .._images.image import Image
+from .._images.preprocess import scale
+from .map import COLOURS, PALETTE, SHAPES, UNKNOWN, VIRIDIS, short, spread_over
+
+THUMBNAILS = 400
+SIDE = 88  # pixels of a thumbnail
+TINTS = {
+    1: (("grey", (1.0, 1.0, 1.0)),),
+    2: (("green", (0.15, 1.0, 0.2)), ("magenta", (0.95, 0.2, 0.95))),
+    3: (
+        ("green", (0.15, 0.95, 0.2)),
+        ("magenta", (0.9, 0.15, 0.9)),
+        ("yellow", (0.85, 0.65, 0.0)),
+    ),
+}
+
+
+def thumbnails(result: Scorecard, shown: NDArray[np.intp]) -> list[str | None]:
+    """Data URL of a picture for each point, None beyond `THUMBNAILS` or without an image."""
+    pictures: list[str | None] = [None] * len(shown)
+    dataset = result.dataset
+    if dataset.read is None or len(dataset) != len(result.embeddings):
+        return pictures
+    labels = np.zeros(len(shown), dtype=str)
+    if dataset.spec is not None:
+        labels = dataset.metadata[dataset.spec.label].astype(str).to_numpy(dtype=str)[shown]
+    for place in spread_over(labels, THUMBNAILS):
+        pictures[place] = item_picture(result, int(shown[place]), SIDE, "jpeg")
+    return pictures
+
+
+def item_picture(result: Scorecard, item: int, side: int, kind: str = "png") -> str | None:
+    """Draw an item; None where it cannot be read any more."""
+    try:
+        return picture(result.dataset[item], side, kind)
+    except (ZooError, OSError):
+        return None
+
+
+def picture(image: "Image", side: int, kind: str = "png") -> str:
+    """Draw an image as a data URL: colours as they are, other channels as coloured light."""
+    from PIL import Image as Picture
+
+    # Four pixels for each that is drawn are enough.
+    step = max(1, min(image.pixels.shape[1:]) // (4 * side))
+    pixels = np.nan_to_num(image.pixels[:3, ::step, ::step], posinf=0, neginf=0)
+    if in_colour(image):
+        white = 255 if pixels.dtype == np.uint8 else max(float(pixels.max()), 1e-12)
+        colour = np.moveaxis(pixels / white, 0, -1)
+    else:
+        planes = scale(pixels, Preprocessing(scaling="percentile"), "a picture")
+        tints = np.array([tint for _, tint in TINTS[len(planes)]])
+        colour = np.einsum("chw,cr->hwr", planes, tints)
+    drawn = Picture.fromarray((255 * np.clip(colour, 0, 1)).astype(np.uint8))
+    drawn.thumbnail((side, side))
+    with io.BytesIO() as out:
+        drawn.save(out, kind, **({"quality": 82} if kind == "jpeg" else {"optimize": True}))
+        return f"data:image/{kind};base64," + base64.b64encode(out.getvalue()).decode()
+
+
+def in_colour(image: "Image") -> bool:
+    """Whether the channels are those of a colour camera."""
+    return tuple(s.lower() for s in image.stains or ()) == COLOURS
+
+
+def tinted(image: "Image") -> str:
+    """Say which channel is drawn as which light; nothing for colour images."""
+    if in_colour(image):
+        return ""
+    count = len(image.pixels)
+    tints = TINTS[min(count, 3)]
+    names = image.stains or tuple(f"channel {k + 1}" for k in range(count))
+    said = ", ".join(f"{name} {tint}" for name, (tint, _) in zip(names, tints, strict=False))
+    more = f"; the other {count - 3} of {count} channels are not drawn" if count > 3 else ""
+    return f"Drawn as light: {said}{more}. Every channel of every image has its own scale."
+
+
+def look(code: int) -> tuple[int, str]:
+    """Shape and colour of a category: eight colours for each shape in turn."""
+    if code < 0:
+        return 0, UNKNOWN
+    shape = (code // len(PALETTE) + code % len(PALETTE)) % len(SHAPES)
+    return shape, PALETTE[code % len(PALETTE)]
+
+
+def shade(share: float) -> str:
+    at = min(max(share, 0), 1) * (len(VIRIDIS) - 1)
+    low = min(int(at), len(VIRIDIS) - 2)
+    a, b = ([int(h[k : k + 2], 16) for k in (1, 3, 5)] for h in VIRIDIS[low : low + 2])
+    mixed = [round(p + (at - low) * (q - p)) for p, q in zip(a, b, strict=True)]
+    return "#" + "".join(f"{v:02x}" for v in mixed)
+
+
+def fit(values: list[float], low: float, high: float) -> list[float]:
+    least, most = min(values), max(values)
+    room = (most - least) or 1.0
+    return [round(low + (0.03 + 0.94 * (v - least) / room) * (high - low), 1) for v in values]
+
+
+def view(name: str, points: NDArray[np.float64], axes: list[str]) -> dict[str, Any]:
+    return {"name": name, "x": short(points[:, 0]), "y": short(points[:, 1]), "axes": axes}

@@ -1,0 +1,135 @@
+"""Distances, groups, neighbours and blocks, as several metrics need them."""
+
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+Metric = Literal["cosine", "euclidean"]
+ROWS = 1024
+"""Items of a block; distances are held for this many times as many."""
+
+# Squares that cancel to less than this share of what they came from are rounding, and so are
+# squared distances between directions below the square of what float64 resolves.
+CANCELLED = 1e-14
+UNRESOLVED = 1e-28
+
+
+def points(embedding: Array, metric: Metric) -> NDArray[np.float64]:
+    """Centred points whose distances, when squared, are twice cosine; or Euclidean in some unit.
+
+    Centring keeps the digits of an embedding that hardly varies beside its size. Rows that are all
+    equal become exact zeros.
+
+    Parameters
+    ----------
+    embedding
+        `(N, D)`, finite; no rows of zeros under cosine.
+    """
+    if np.ndim(embedding) != 2 or 0 in np.shape(embedding):
+        raise ValueError(
+            f"embedding must be a filled (N, D) matrix, not of shape {np.shape(embedding)}"
+        )
+    located = np.array(embedding, np.float64)
+    if not np.isfinite(located).all():
+        raise ValueError("embedding holds values that are not finite")
+    if metric == "cosine":
+        largest = np.abs(located).max(1, keepdims=True)
+        if not largest.all():
+            raise ValueError("embedding holds a row of zeros, which has no direction for a cosine")
+        located /= largest
+        located /= np.linalg.norm(located, axis=1, keepdims=True)
+    elif metric == "euclidean":
+        # Exact, and no square overflows.
+        located = np.ldexp(located, -int(np.frexp(np.abs(located).max())[1]) - 1)
+    else:
+        raise ValueError(f"metric must be 'cosine' or 'euclidean', not {metric!r}")
+    # The mean of equal rows may differ from them by rounding; their difference may not.
+    located -= located[0].copy()
+    located -= located.mean(0)
+    return located
+
+
+def distances_between(a: Array, b: Array, metric: Metric) -> NDArray[np.float64]:
+    """Distances `(len(a), len(b))` of rows from `points`, in their unit."""
+    sizes = (a**2).sum(1)[:, None] + (b**2).sum(1)
+    return from_squares(sizes - 2 * a @ b.T, sizes, metric)
+
+
+def from_squares(squares: Array, sizes: Array, metric: Metric) -> NDArray[np.float64]:
+    floor = CANCELLED * sizes
+    if metric == "cosine":
+        floor = np.maximum(floor, UNRESOLVED)
+    squares = np.where(squares > floor, squares, 0.0)
+    return squares / 2 if metric == "cosine" else np.sqrt(squares)
+
+
+def distance_sums(
+    located: Array, codes: Array, metric: Metric, rows: int
+) -> Iterator[tuple[slice, Array]]:
+    """Yield blocks of items with the sums of their distances to the items of each group."""
+    groups = int(codes.max()) + 1
+    sizes = np.bincount(codes).astype(float)
+    if metric == "cosine":
+        squared = (located**2).sum(1)
+        totals, squared_totals = sums_by_code(located, codes), np.bincount(codes, squared)
+        for block in blocks_of(len(located), rows):
+            scale = squared[block, None] * sizes + squared_totals
+            # Means are held against the floor, so that the size of a group does not lower it.
+            sums = scale - 2 * located[block] @ totals.T
+            yield block, from_squares(sums / sizes, scale / sizes, metric) * sizes
+        return
+    order = np.argsort(codes, kind="stable")
+    for block in blocks_of(len(located), rows):
+        sums = np.zeros((block.stop - block.start, groups))
+        for others in blocks_of(len(located), rows):
+            part = order[others]
+            distance = distances_between(located[block], located[part], metric)
+            distance[np.arange(block.start, block.stop)[:, None] == part] = 0
+            present, first = np.unique(codes[part], return_index=True)
+            sums[:, present] += np.add.reduceat(distance, first, axis=1)
+        yield block, sums
+
+
+def tally(codes: Array, count: int, weights: Array) -> NDArray[np.float64]:
+    """Sum weights `(n, k)` by the codes of their row into `(n, count)`."""
+    flat = codes + count * np.arange(len(codes))[:, None]
+    sums: Array = np.bincount(flat.ravel(), weights.ravel(), minlength=len(codes) * count)
+    return sums.reshape(len(codes), count)
+
+
+def sums_by_code(rows: Array, codes: Array) -> NDArray[np.float64]:
+    order = np.argsort(codes, kind="stable")
+    first = np.searchsorted(codes[order], np.arange(codes.max() + 1))
+    return np.add.reduceat(rows[order], first, axis=0)
+
+
+def members_of(codes: Array) -> list[Array]:
+    order = np.argsort(codes, kind="stable")
+    return np.split(order, np.bincount(codes).cumsum()[:-1])
+
+
+def codes_of(groups: Array, items: int, name: str) -> NDArray[np.intp]:
+    if np.shape(groups) != (items,) or items == 0:
+        raise ValueError(f"{name} must hold one entry for each of {items} items")
+    return np.unique(groups, return_inverse=True)[1].astype(np.intp)
+
+
+def neighbours_of(indices: Array) -> NDArray[np.intp]:
+    near = np.asarray(indices)
+    if near.ndim != 2 or 0 in near.shape or near.dtype.kind not in "iu":
+        raise ValueError("indices must be a filled (N, k) matrix of integers")
+    if near.min() < 0 or near.max() >= len(near):
+        raise ValueError(f"indices must lie from 0 to {len(near) - 1}")
+    if (near == np.arange(len(near))[:, None]).any():
+        raise ValueError("indices hold an item as its own neighbour")
+    return near.astype(np.intp)
+
+
+def blocks_of(items: int, rows: int) -> Iterator[slice]:
+    if rows < 1:
+        raise ValueError(f"rows must be at least 1, not {rows}")
+    for start in range(0, items, rows):
+        yield slice(start, min(start + rows, items))
