@@ -13,34 +13,17 @@ from zoo.registry import DatasetSpec
 
 from .._evaluation.scorecard import Scorecard
 from ..metrics._matrix import standardise
-from .pictures import fit, look, shade, thumbnails, view
+from .colours import PALETTE, SHAPES, UNKNOWN, VIRIDIS, look, shade
+from .pictures import thumbnails
+from .sampling import spread_out
 
 POINTS = 2000
+
 CATEGORIES = 48  # more values than these are no colouring; six shapes in eight colours tell so many
+
 COLUMNS = 10  # of the metadata beside a picture
+
 UMAP_SEED = 0
-# Okabe and Ito's colours, black last but one and yellow last, for it is faint on white.
-PALETTE = (
-    *("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000", "#F0E442"),
-)
-
-VIRIDIS = (
-    *("#440154", "#482878", "#3e4a89", "#31688e", "#26828e"),
-    *("#1f9e89", "#35b779", "#6ece58", "#b5de2b", "#fde725"),
-)
-
-UNKNOWN = "#c4c9cf"
-# Circle, square, two triangles, diamond, cross; around the origin and of like areas.
-SHAPES = (
-    "M-5,0a5,5 0 1,0 10,0a5,5 0 1,0 -10,0",
-    "M-4.4,-4.4h8.8v8.8h-8.8z",
-    "M0,-6L5.6,4.2h-11.2z",
-    "M0,6L5.6,-4.2h-11.2z",
-    "M0,-6.2L6.2,0L0,6.2L-6.2,0z",
-    "M-1.9,-5.7h3.8v3.8h3.8v3.8h-3.8v3.8h-3.8v-3.8h-3.8v-3.8h3.8z",
-)
-
-COLOURS = ("red", "green", "blue")
 
 
 def map_data(result: Scorecard, *, umap: bool) -> tuple[dict[str, Any] | None, tuple[str, ...]]:
@@ -91,23 +74,6 @@ def as_json(data: Any) -> str:
     """Return JSON that can stand in a script element: a closing tag within would end it."""
     text = json.dumps(data, separators=(",", ":"), allow_nan=False)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-
-
-def spread_out(count: int, most: int) -> NDArray[np.intp]:
-    """Choose up to `most` of `count` places, evenly."""
-    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(np.intp))
-
-
-def spread_over(labels: NDArray[Any], most: int) -> NDArray[np.intp]:
-    """Choose up to `most` places so that every label gets as many as it can."""
-    found = [np.flatnonzero(labels == label) for label in np.unique(labels)]
-    chosen: list[NDArray[np.intp]] = []
-    left = most
-    for k, places in enumerate(sorted(found, key=len)):
-        quota = left // (len(found) - k)
-        chosen.append(places[spread_out(len(places), quota)] if quota else places[:0])
-        left -= len(chosen[-1])
-    return np.sort(np.concatenate(chosen))
 
 
 def principal_components(matrix: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -220,3 +186,13 @@ def still(data: dict[str, Any], colouring: dict[str, Any] | None) -> dict[str, A
 def short(values: NDArray[np.float64]) -> list[float | None]:
     """Round to five digits; what is no number is None."""
     return [float(f"{v:.5g}") if np.isfinite(v) else None for v in values]
+
+
+def fit(values: list[float], low: float, high: float) -> list[float]:
+    least, most = min(values), max(values)
+    room = (most - least) or 1.0
+    return [round(low + (0.03 + 0.94 * (v - least) / room) * (high - low), 1) for v in values]
+
+
+def view(name: str, points: NDArray[np.float64], axes: list[str]) -> dict[str, Any]:
+    return {"name": name, "x": short(points[:, 0]), "y": short(points[:, 1]), "axes": axes}

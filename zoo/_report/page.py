@@ -15,8 +15,9 @@ from zoo.registry import MissingExtraError
 from .._evaluation.findings import Diagnostic
 from .._evaluation.scorecard import Scorecard
 from .blocks import unique
+from .colours import SHAPES, VIRIDIS
 from .figures import Cast, of_diagnostic, scores, verdicts
-from .map import SHAPES, VIRIDIS, as_json, map_data, still
+from .map import as_json, map_data, still
 from .marks import Figure, interval, number
 from .pictures import item_picture, tinted
 from .tables import Table, support, tables

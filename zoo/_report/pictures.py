@@ -2,7 +2,6 @@
 
 import base64
 import io
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,10 +11,12 @@ from zoo.registry import Preprocessing, ZooError
 from .._evaluation.scorecard import Scorecard
 from .._images.image import Image
 from .._images.preprocess import scale
-from .map import COLOURS, PALETTE, SHAPES, UNKNOWN, VIRIDIS, short, spread_over
+from .sampling import spread_over
 
 THUMBNAILS = 400
+
 SIDE = 88  # pixels of a thumbnail
+
 TINTS = {
     1: (("grey", (1.0, 1.0, 1.0)),),
     2: (("green", (0.15, 1.0, 0.2)), ("magenta", (0.95, 0.2, 0.95))),
@@ -87,27 +88,4 @@ def tinted(image: "Image") -> str:
     return f"Drawn as light: {said}{more}. Every channel of every image has its own scale."
 
 
-def look(code: int) -> tuple[int, str]:
-    """Shape and colour of a category: eight colours for each shape in turn."""
-    if code < 0:
-        return 0, UNKNOWN
-    shape = (code // len(PALETTE) + code % len(PALETTE)) % len(SHAPES)
-    return shape, PALETTE[code % len(PALETTE)]
-
-
-def shade(share: float) -> str:
-    at = min(max(share, 0), 1) * (len(VIRIDIS) - 1)
-    low = min(int(at), len(VIRIDIS) - 2)
-    a, b = ([int(h[k : k + 2], 16) for k in (1, 3, 5)] for h in VIRIDIS[low : low + 2])
-    mixed = [round(p + (at - low) * (q - p)) for p, q in zip(a, b, strict=True)]
-    return "#" + "".join(f"{v:02x}" for v in mixed)
-
-
-def fit(values: list[float], low: float, high: float) -> list[float]:
-    least, most = min(values), max(values)
-    room = (most - least) or 1.0
-    return [round(low + (0.03 + 0.94 * (v - least) / room) * (high - low), 1) for v in values]
-
-
-def view(name: str, points: NDArray[np.float64], axes: list[str]) -> dict[str, Any]:
-    return {"name": name, "x": short(points[:, 0]), "y": short(points[:, 1]), "axes": axes}
+COLOURS = ("red", "green", "blue")

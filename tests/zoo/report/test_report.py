@@ -14,18 +14,13 @@ from PIL import Image as Picture
 import zoo
 from tests.support import chromium
 from zoo._report import map as _report_map
+from zoo._report.colours import look
+from zoo._report.pictures import thumbnails
 from zoo._report.page import FIRST, LAST
 from zoo._report.blocks import blocks
 from zoo._report.figures import Cast, of_diagnostic, scores
-from zoo._report.map import (
-    as_json,
-    captions,
-    colourings,
-    map_data,
-    principal_components,
-    spread_out,
-    spread_over,
-)
+from zoo._report.map import as_json, captions, colourings, map_data, principal_components
+from zoo._report.sampling import spread_out, spread_over
 from zoo._report.pictures import picture, tinted
 from zoo._report.marks import axis, interval, number, signed
 from zoo._report.tables import support, tables
@@ -558,7 +553,7 @@ def test_numbers_are_a_scale_and_names_are_not(result):
     assert found["plate"]["values"] == [1, 0, 0, 1]
     assert found["area"]["values"] == [0.5, None, None, 2.0]
     assert found["some"]["values"] == [0, -1, 1, 0]
-    looks = {_report_map._look(code) for code in range(_report_map.CATEGORIES)}
+    looks = {look(code) for code in range(_report_map.CATEGORIES)}
     assert len(looks) == _report_map.CATEGORIES
 
 
@@ -600,7 +595,7 @@ def test_an_image_that_cannot_be_read_any_more_has_no_picture(result):
         raise zoo.ImageError("gone")
 
     lost = replace(result, dataset=replace(result.dataset, read=gone))
-    assert _report_map.thumbnails(lost, np.arange(32)) == [None] * 32
+    assert thumbnails(lost, np.arange(32)) == [None] * 32
 
 
 @pytest.fixture(scope="module")
