@@ -18,7 +18,7 @@ from threadpoolctl import threadpool_limits
 
 import zoo
 from zoo._data.dataset import Dataset
-from zoo._data.sources import open_dataset
+from zoo._data.sources import load_dataset
 from zoo._embedding.cache import EmbeddingCache
 from zoo._evaluation.contenders import contend
 from zoo._evaluation.scoring import score
@@ -49,7 +49,7 @@ def main() -> None:
     parser.add_argument("--data")
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
-    dataset = open_dataset(given.dataset, given.data)
+    dataset = load_dataset(given.dataset, given.data)
     assert dataset.spec is not None
     contenders, _ = contend(zoo.load(given.encoder), dataset, cache=EmbeddingCache())
     outcomes: Counter[tuple[str, str]] = Counter()

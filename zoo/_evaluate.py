@@ -11,7 +11,7 @@ from zoo.registry import EvaluationError, registry
 
 from ._data.dataset import Dataset, Precomputed
 from ._data.design import label_dataset
-from ._data.sources import open_dataset, open_source
+from ._data.sources import load_dataset, open_images
 from ._diagnostics.study import Study
 from ._embedding.cache import EmbeddingCache
 from ._embedding.embeddings import Embeddings
@@ -180,7 +180,7 @@ def _open(
     if own and (Path(dataset).exists() or given):  # type: ignore[arg-type]
         if data is not None:
             raise ValueError("data= is the folder of a dataset given by name")
-        source = open_source(dataset)  # type: ignore[arg-type]
+        source = open_images(dataset)  # type: ignore[arg-type]
         if label is None or group is None:
             raise ValueError(
                 f"{source.name} is a table of your own: say with label= and group= (--label, "
@@ -194,4 +194,4 @@ def _open(
         if data is not None:
             raise ValueError("data= is the folder of a dataset given by name")
         return dataset
-    return open_dataset(str(dataset), data)
+    return load_dataset(str(dataset), data)

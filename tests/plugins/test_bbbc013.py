@@ -19,7 +19,7 @@ from PIL import Image as Picture
 from zoo.plugins import bbbc013
 
 import zoo
-from zoo._data.sources import open_dataset
+from zoo._data.sources import load_dataset
 
 WELLS = [f"{row}{column:02d}" for row in "ABCDEFGH" for column in range(1, 13)]
 SOME = ["A01", "A03", "A12", "D11", "E01", "E02", "E12", "H10"]
@@ -55,7 +55,7 @@ def pixel_hash(wells):
 
 
 def open_plate(path=None):
-    return open_dataset("bbbc013", path)
+    return load_dataset("bbbc013", path)
 
 
 class TestFolder:

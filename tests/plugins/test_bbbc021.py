@@ -6,7 +6,7 @@ import pytest
 import tifffile
 
 import zoo
-from zoo._data.sources import open_dataset
+from zoo._data.sources import load_dataset
 
 CHANNELS = ("DAPI", "Tubulin", "Actin")
 PLATES = ["Week1_22123", "Week1_22141", "Week10_40111"]
@@ -76,7 +76,7 @@ def folder(tmp_path):
 
 
 def open_fields(path=None):
-    return open_dataset("bbbc021", path)
+    return load_dataset("bbbc021", path)
 
 
 class TestOpened:

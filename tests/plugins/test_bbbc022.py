@@ -6,7 +6,7 @@ import pytest
 import tifffile
 
 import zoo
-from zoo._data.sources import open_dataset
+from zoo._data.sources import load_dataset
 from zoo._evaluation.tasks import ask
 
 PLATES = [20585, 20586]
@@ -57,7 +57,7 @@ def save(folder, wells=WELLS, **names):
 
 
 def open_fields(path=None):
-    return open_dataset("bbbc022", path)
+    return load_dataset("bbbc022", path)
 
 
 class TestOpened:

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image as Picture
 
 import zoo
-from zoo._data.sources import open_dataset
+from zoo._data.sources import load_dataset
 
 PHASES = ["Anaphase", "G1", "G2", "Metaphase", "Prophase", "S", "Telophase"]
 CHANNELS = (3, 4, 6)
@@ -27,7 +27,7 @@ def save(folder, suffix="ome.jpg", phases=PHASES):
 
 
 def open_cells(path=None):
-    return open_dataset("bbbc048", path)
+    return load_dataset("bbbc048", path)
 
 
 @pytest.mark.parametrize("suffix", ["ome.jpg", "jpg", "tif", "ome.tif"])

@@ -10,7 +10,7 @@ from padded_original import PaddedChAdaViT
 from safetensors.torch import load_file, save_file
 
 import zoo
-from zoo._data.sources import open_dataset
+from zoo._data.sources import load_dataset
 
 CASES = range(4)
 
@@ -289,7 +289,7 @@ def test_layers_without_a_fused_form_are_said(golden):
 
 def test_half_precision_keeps_the_nearest_neighbours_of_real_images(real_data):
     """As on a GPU but for the attention weights, which are rounded there too."""
-    plate = open_dataset("bbbc013", real_data / "bbbc013")
+    plate = load_dataset("bbbc013", real_data / "bbbc013")
     exact, lower = (
         zoo.load("chadavit-untrained", device="cpu", dtype=d) for d in ("float32", "bfloat16")
     )

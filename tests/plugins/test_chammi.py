@@ -8,7 +8,7 @@ from PIL import Image as Picture
 from zoo.plugins.chammi import chammi_score
 
 import zoo
-from zoo._data.sources import open_dataset
+from zoo._data.sources import load_dataset
 
 COUNTS = {"Allen": 3, "HPA": 4, "CP": 5}
 SPLITS = {
@@ -58,7 +58,7 @@ def save(folder, table=None, **columns):
 
 
 def open_cells(name="chammi", path=None):
-    return open_dataset(name, path)
+    return load_dataset(name, path)
 
 
 @pytest.mark.parametrize(

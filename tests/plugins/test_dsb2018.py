@@ -10,7 +10,7 @@ from scipy import ndimage
 from zoo.plugins import dsb2018
 
 import zoo
-from zoo._data.sources import open_dataset
+from zoo._data.sources import load_dataset
 
 IDS = [f"{k:064x}" for k in range(40, 48)]
 # Size and look of each image; nuclei are squares of 2 × 2 pixels on a lattice.
@@ -85,7 +85,7 @@ def cache(tmp_path, monkeypatch):
 
 
 def open_nuclei(path=None):
-    return open_dataset("dsb2018", path)
+    return load_dataset("dsb2018", path)
 
 
 class TestLayouts:

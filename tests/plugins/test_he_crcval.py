@@ -12,7 +12,7 @@ from PIL import Image as Picture
 from zoo.plugins import he_crcval
 
 import zoo
-from zoo._data.sources import open_dataset
+from zoo._data.sources import load_dataset
 
 CLASSES = ["ADI", "BACK", "DEB", "LYM", "MUC", "MUS", "NORM", "STR", "TUM"]
 NAMES = [f"{tissue}-TCGA-{code}" for tissue in CLASSES for code in ("AAICEQFN", "YKIDGGHP")]
@@ -43,7 +43,7 @@ def save_plain(folder, tissues=None):
 
 
 def open_tiles(path=None):
-    return open_dataset("he_crcval", path)
+    return load_dataset("he_crcval", path)
 
 
 class TestLayouts:

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 import zoo
-from zoo._data.sources import open_dataset
+from zoo._data.sources import load_dataset
 
 h5py = pytest.importorskip("h5py", reason="HEST needs h5py, of the extra 'tissue'")
 scipy_sparse = pytest.importorskip("scipy.sparse")
@@ -94,7 +94,7 @@ def save(folder, kind="csr_matrix", listed=LISTED, patients="splits"):
 
 
 def open_task(path=None):
-    return open_dataset("hest", path)
+    return load_dataset("hest", path)
 
 
 @pytest.mark.parametrize("kind", ["csr_matrix", "csc_matrix", "array"])

@@ -7,7 +7,7 @@ import tifffile
 from PIL import Image as Picture
 
 import zoo
-from zoo._data.sources import open_dataset
+from zoo._data.sources import load_dataset
 
 SIDE = 16
 
@@ -41,7 +41,7 @@ def save(folder):
 
 
 def open_images(path=None):
-    return open_dataset("idrcell100k", path)
+    return load_dataset("idrcell100k", path)
 
 
 def test_images_of_every_form(tmp_path):

@@ -6,7 +6,7 @@ import pytest
 from zoo.plugins import jump_cp
 
 import zoo
-from zoo._data.sources import open_dataset
+from zoo._data.sources import load_dataset
 
 FEATURES = [
     "Cells_AreaShape_Area",
@@ -107,7 +107,7 @@ def expected(table, features):
 
 
 def open_profiles(path=None):
-    return open_dataset("jump-cp", path)
+    return load_dataset("jump-cp", path)
 
 
 @pytest.mark.parametrize("suffix", ["csv", "csv.gz"])

@@ -6,7 +6,7 @@ import pytest
 from zoo.plugins import rxrx3_core
 
 import zoo
-from zoo._data.sources import open_dataset
+from zoo._data.sources import load_dataset
 
 FEATURES = 4
 
@@ -67,7 +67,7 @@ def save(folder, table, ids=None, order=None):
 
 
 def open_profiles(path=None):
-    return open_dataset("rxrx3-core", path)
+    return load_dataset("rxrx3-core", path)
 
 
 def test_rows_belong_together_whatever_the_order_of_the_files(tmp_path):

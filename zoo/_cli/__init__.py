@@ -205,13 +205,13 @@ def embed(
     """
     from dataclasses import replace
 
-    from .._data.sources import open_source
+    from .._data.sources import open_images
     from .._embedding.embed import embed as run
     from .._embedding.embeddings import check_output
     from .._encoders.loading import load
 
     check_output(out)
-    dataset = open_source(source)
+    dataset = open_images(source)
     loaded = load(encoder, device=device, dtype=dtype, weights=weights, seed=seed)
     if scaling is not None:
         changed: Any = scaling
@@ -258,7 +258,7 @@ def attention(
     Each row of the matrix says where the tokens of a channel look; below, where CLS looks. A figure
     averages layers and heads; a .csv lists each.
     """
-    from .._encoders.contract import Attention
+    from .._encoders.features import Attention
     from .._encoders.loading import load
     from .._images.read import read_image
     from .._report.attention import FIGURES, TABLES, attention_table, draw_attention

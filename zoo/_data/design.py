@@ -21,7 +21,7 @@ def label_dataset(dataset: Dataset, *, label: str, group: str, batch: str | None
     Parameters
     ----------
     dataset
-        As `open_source` gives it. Each image is read once to count its channels.
+        As `open_images` gives it. Each image is read once to count its channels.
     label, group, batch
         Columns of its table; `group` is what folds and bootstrap never split, such as the plate,
         the well or the patient.
@@ -44,7 +44,7 @@ def label_dataset(dataset: Dataset, *, label: str, group: str, batch: str | None
     what = "images" if dataset.read is not None else "embeddings"
     spec = DatasetSpec(
         name="table",
-        builder="zoo._data.sources:open_source",
+        builder="zoo._data.sources:open_images",
         summary=f"{len(dataset)} {what} of your own, {label} by {group}",
         label=label,
         group=group,

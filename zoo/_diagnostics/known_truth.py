@@ -9,7 +9,7 @@ from threadpoolctl import threadpool_limits
 from zoo.registry import EncoderSpec, Task, UnknownNameError, ZooError
 
 from .._data.dataset import Dataset
-from .._data.sources import open_dataset
+from .._data.sources import load_dataset
 from .._embedding.cache import EmbeddingCache
 from .._embedding.embed import embed_many
 from .._embedding.embeddings import Embeddings
@@ -137,7 +137,7 @@ def metric_validation(study: Study) -> Diagnostic:
 
 def _planted(name: str, refused: list[str]) -> Dataset | None:
     try:
-        return open_dataset(name)
+        return load_dataset(name)
     except UnknownNameError:
         refused.append(f"No plugin here offers the dataset {name}.")
         return None

@@ -97,8 +97,8 @@ def test_another_process_finds_the_rows(folder, tmp_path):
     code = """
 import sys
 import numpy as np, pandas as pd, zoo
-from zoo._cache import EmbeddingCache
-from zoo._embed import embed_many
+from zoo._embedding.cache import EmbeddingCache
+from zoo._embedding.embed import embed_many
 
 encoder = zoo.load("pixel-statistics-mean", device="cpu")
 type(encoder).forward = None
@@ -409,7 +409,7 @@ def test_processes_that_write_at_once_leave_a_sound_file(folder):
     code = """
 import sys
 import numpy as np
-from zoo._cache import EmbeddingCache
+from zoo._embedding.cache import EmbeddingCache
 
 class Cache(EmbeddingCache):
     def _key(self, encoder, count):

@@ -12,7 +12,7 @@ import torch
 
 import zoo
 from zoo._data.dataset import Dataset
-from zoo._data.sources import open_source
+from zoo._data.sources import open_images
 from zoo._embedding.embed import embed, embed_many
 from zoo._embedding.embeddings import Embeddings, check_output
 from zoo._images.image import Image
@@ -341,7 +341,7 @@ def test_tables_folders_files_and_names_are_sources(files):
     assert embed(files / "t.csv", encoder).matrix.tolist() == [[2, 2, 3], [0, 0, 1]]
     assert embed(str(files), encoder).matrix.tolist() == expected(range(3))
     assert embed(files / "1.tif", encoder).matrix.tolist() == [[1, 1, 2]]
-    assert embed(open_source(files), encoder).matrix.tolist() == expected(range(3))
+    assert embed(open_images(files), encoder).matrix.tolist() == expected(range(3))
     assert embed(files, "constant").provenance["encoder"] == "constant"
 
 
