@@ -23,12 +23,12 @@ from .specs import DatasetSpec, EncoderFamily, EncoderSpec
 
 GROUP = "zoo"
 BUILTINS = (
-    "zoo.plugins.chadavit",
-    "zoo.plugins.controls",
-    "zoo.plugins.timm_models",
-    "zoo.plugins.datasets",
-    "zoo.plugins.datasets_images",
-    "zoo.plugins.datasets_profiles",
+    "zoo.plugins.encoders.chadavit",
+    "zoo.plugins.controls.specs",
+    "zoo.plugins.encoders.timm_specs",
+    "zoo.plugins.datasets.datasets",
+    "zoo.plugins.datasets.datasets_images",
+    "zoo.plugins.datasets.datasets_profiles",
 )
 STRICT_VARIABLE = "ZOO_PLUGINS_STRICT"
 SELECT_VARIABLE = "ZOO_PLUGINS"

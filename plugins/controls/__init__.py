@@ -1,0 +1,1 @@
+"""Controls: what an encoder must beat before its score means anything."""

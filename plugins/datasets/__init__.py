@@ -1,0 +1,1 @@
+"""Datasets that others publish, each with the record beside its reader."""

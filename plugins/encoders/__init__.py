@@ -1,0 +1,1 @@
+"""Encoders that are built in: ChAda-ViT, and the networks of timm."""
