@@ -23,9 +23,8 @@ from .specs import DatasetSpec, EncoderFamily, EncoderSpec
 
 GROUP = "zoo"
 BUILTINS = (
-    "zoo.plugins.encoders.chadavit",
-    "zoo.plugins.controls.specs",
-    "zoo.plugins.encoders.timm_specs",
+    "zoo.plugins.encoders",
+    "zoo.plugins.controls",
     "zoo.plugins.datasets.datasets",
     "zoo.plugins.datasets.datasets_images",
     "zoo.plugins.datasets.datasets_profiles",

@@ -10,6 +10,7 @@ from torch import Tensor
 
 import zoo
 
+from .per_image import images_of
 from .segmentation import segment
 
 
@@ -107,14 +108,11 @@ class MaskOnly(_Ablation):
         layer: int | None = None,
     ) -> zoo.Features:
         """Embed all masks as images of one channel."""
-        nothing = (None,) * len(batch)
         covered = [
-            torch.from_numpy(segment(image.float().cpu().numpy(), names)) if mask is None else mask
-            for image, names, mask in zip(
-                batch.images(), batch.stains or nothing, batch.masks or nothing, strict=True
-            )
+            segment(image.pixels, image.stains) if image.mask is None else image.mask
+            for image in images_of(batch)
         ]
-        planes = torch.stack([mask > 0 for mask in covered]).to(batch.planes)
+        planes = torch.from_numpy(np.stack(covered) > 0).to(batch.planes)
         alone = zoo.ImageBatch(
             planes, torch.ones_like(batch.counts), masks=batch.masks, types=batch.types
         )

@@ -4,10 +4,11 @@ import hashlib
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 import zoo
+
+from .per_image import Array, PerImage
 
 
 def content_noise(image: NDArray[np.float32], seed: int, size: int) -> NDArray[np.float64]:
@@ -22,7 +23,7 @@ def content_noise(image: NDArray[np.float32], seed: int, size: int) -> NDArray[n
     return np.random.default_rng(int.from_bytes(digest.digest(), "big")).standard_normal(size)
 
 
-class NoiseEncoder(zoo.Encoder):
+class NoiseEncoder(PerImage):
     """An offset plus noise: collapse where the noise is small, chance where the offset is 0."""
 
     def __init__(self, spec: zoo.EncoderSpec, *, draw: int) -> None:
@@ -31,21 +32,10 @@ class NoiseEncoder(zoo.Encoder):
         self.offset = float(spec.options["offset"])
         self.sd = float(spec.options["sd"])
 
-    def forward(
-        self,
-        batch: zoo.ImageBatch,
-        *,
-        channels: bool = False,
-        tokens: bool = False,
-        layer: int | None = None,
-    ) -> zoo.Features:
-        """Draw one row for each image."""
-        size = self.spec.embedding_size or 0
-        noise = [
-            content_noise(image.float().cpu().numpy(), self.draw, size) for image in batch.images()
-        ]
-        rows = (self.offset + self.sd * np.stack(noise)).astype(np.float32)
-        return zoo.Features(torch.from_numpy(rows).to(batch.planes.device), batch.counts)
+    def describe(self, image: zoo.Image) -> tuple[Array, None]:
+        """Draw the row of an image."""
+        noise = content_noise(image.pixels, self.draw, self.spec.embedding_size or 0)
+        return self.offset + self.sd * noise, None
 
 
 def build(spec: zoo.EncoderSpec, *, weights: Path | None, seed: int) -> NoiseEncoder:

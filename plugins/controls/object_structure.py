@@ -4,17 +4,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy import sparse, spatial
 
 import zoo
 
-from .segmentation import Array, Objects, find_objects
-
-PERCENTILES = (5, 25, 50, 75, 95)
-RIPLEY_RADII = (0.025, 0.05, 0.1, 0.2)
-NEIGHBOUR_RADII = (0.05, 0.1, 0.2)
+from .column_names import NEIGHBOUR_RADII, RIPLEY_RADII
+from .column_names import SPREAD_PERCENTILES as PERCENTILES
+from .per_image import Array, PerImage
+from .segmentation import Objects, find_objects
 
 
 def spread(values: NDArray[np.floating] | list[float]) -> list[float]:
@@ -185,42 +183,19 @@ def _cells_inside(objects: Objects) -> Array:
     return whole
 
 
-class ObjectEncoder(zoo.Encoder):
+class ObjectEncoder(PerImage):
     """A description of the objects of an image, given by a mask or found by a threshold."""
 
-    def __init__(self, spec: zoo.EncoderSpec, describe: Callable[[Objects], list[float]]) -> None:
+    def __init__(
+        self, spec: zoo.EncoderSpec, describe_objects: Callable[[Objects], list[float]]
+    ) -> None:
         super().__init__(spec)
-        self.describe = describe
+        self.describe_objects = describe_objects
 
-    def forward(
-        self,
-        batch: zoo.ImageBatch,
-        *,
-        channels: bool = False,
-        tokens: bool = False,
-        layer: int | None = None,
-    ) -> zoo.Features:
-        """Describe the objects of each image by itself."""
-        nothing = (None,) * len(batch)
-        rows = [
-            self.describe(
-                find_objects(
-                    image.float().cpu().numpy(),
-                    names,
-                    None if mask is None else mask.numpy(),
-                    types,
-                )
-            )
-            for image, names, mask, types in zip(
-                batch.images(),
-                batch.stains or nothing,
-                batch.masks or nothing,
-                batch.types or nothing,
-                strict=True,
-            )
-        ]
-        embedding = torch.tensor(rows, dtype=torch.float32, device=batch.planes.device)
-        return zoo.Features(embedding, batch.counts)
+    def describe(self, image: zoo.Image) -> tuple[Array, None]:
+        """Describe the objects of an image."""
+        objects = find_objects(image.pixels, image.stains, image.mask, image.types)
+        return np.array(self.describe_objects(objects)), None
 
 
 class TypedObjectEncoder(ObjectEncoder):

@@ -3,12 +3,12 @@
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 import zoo
 
-PERCENTILES = (1, 5, 25, 50, 75, 95, 99)
+from .column_names import PERCENTILES
+from .per_image import Array, PerImage
 
 
 def plane_statistics(plane: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -40,43 +40,19 @@ def channel_correlations(image: NDArray[np.floating]) -> NDArray[np.float64]:
     return correlations
 
 
-class PixelStatistics(zoo.Encoder):
+class PixelStatistics(PerImage):
     """Statistics of each channel and between channels, joined or averaged over channels."""
 
     can_give = frozenset({"channels"})
 
-    def __init__(self, spec: zoo.EncoderSpec) -> None:
-        super().__init__(spec)
-        self.equal_channels = spec.options["join"] == "concat"
-
-    def forward(
-        self,
-        batch: zoo.ImageBatch,
-        *,
-        channels: bool = False,
-        tokens: bool = False,
-        layer: int | None = None,
-    ) -> zoo.Features:
-        """Summarise each image by itself."""
-        rows, planes = [], []
-        for image in batch.images():
-            pixels = image.float().cpu().numpy()
-            each = np.stack([plane_statistics(plane) for plane in pixels])  # (C, 10)
-            between = channel_correlations(pixels)  # (C · (C - 1) / 2,)
-            if self.equal_channels:
-                rows.append(np.concatenate([each.ravel(), between]))
-            else:
-                mean = between.mean() if len(between) else 0.0
-                rows.append(np.append(each.mean(axis=0), mean))
-            planes.append(each)
-        place = batch.planes.device
-        return zoo.Features(
-            torch.from_numpy(np.stack(rows).astype(np.float32)).to(place),
-            batch.counts,
-            torch.from_numpy(np.concatenate(planes).astype(np.float32)).to(place)
-            if channels
-            else None,
-        )
+    def describe(self, image: zoo.Image) -> tuple[Array, Array]:
+        """Summarise an image, and each of its channels in 10 numbers."""
+        each = np.stack([plane_statistics(plane) for plane in image.pixels])  # (C, 10)
+        between = channel_correlations(image.pixels)  # (C · (C - 1) / 2,)
+        if self.equal_channels:
+            return np.concatenate([each.ravel(), between]), each
+        mean = between.mean() if len(between) else 0.0
+        return np.append(each.mean(axis=0), mean), each
 
 
 def build(spec: zoo.EncoderSpec, *, weights: Path | None, seed: int) -> PixelStatistics:

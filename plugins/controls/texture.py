@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.feature import graycomatrix, local_binary_pattern
@@ -11,14 +10,11 @@ from skimage.morphology import reconstruction
 
 import zoo
 
-Array = NDArray[np.float64]
+from .column_names import BINS, CIRCLES, DISTANCES, RADII
+from .per_image import Array, PerImage
 
 RANGE = (0.1, 99.9)  # percentiles of a plane that are brought to 0 and 1
 LEVELS = 32  # grey levels of the co-occurrence matrix
-DISTANCES = (1, 4)  # between the two pixels of a pair, in pixels
-CIRCLES = ((8, 1), (8, 3))  # points and radius, in pixels, of local binary patterns
-RADII = (1, 2, 3, 5, 8, 12)  # of the openings, at half the resolution
-BINS = 12  # of the power spectrum, two to an octave down from half a cycle a pixel
 FLOOR = 1e-6  # least power that is told from none, in mean powers
 
 
@@ -174,33 +170,15 @@ def power(unit: Array) -> Array:
     return logs
 
 
-class Texture(zoo.Encoder):
+class Texture(PerImage):
     """Texture of each channel, joined or averaged over channels."""
 
     can_give = frozenset({"channels"})
 
-    def __init__(self, spec: zoo.EncoderSpec) -> None:
-        super().__init__(spec)
-        self.equal_channels = spec.options["join"] == "concat"
-
-    def forward(
-        self,
-        batch: zoo.ImageBatch,
-        *,
-        channels: bool = False,
-        tokens: bool = False,
-        layer: int | None = None,
-    ) -> zoo.Features:
-        """Describe each plane by itself."""
-        each = np.stack([describe_plane(p) for p in batch.planes.float().cpu().numpy()])
-        images = np.split(each, batch.counts.cumsum(0)[:-1].tolist())
-        rows = [i.ravel() if self.equal_channels else i.mean(axis=0) for i in images]
-        place = batch.planes.device
-        return zoo.Features(
-            torch.from_numpy(np.stack(rows).astype(np.float32)).to(place),
-            batch.counts,
-            torch.from_numpy(each.astype(np.float32)).to(place) if channels else None,
-        )
+    def describe(self, image: zoo.Image) -> tuple[Array, Array]:
+        """Describe an image, and each of its channels in 64 numbers."""
+        each = np.stack([describe_plane(plane) for plane in image.pixels])  # (C, 64)
+        return each.ravel() if self.equal_channels else each.mean(axis=0), each
 
 
 def build(spec: zoo.EncoderSpec, *, weights: Path | None, seed: int) -> Texture:

@@ -1,7 +1,6 @@
 """ChAda-ViT: the published weights, its untrained twin, and checkpoints of one's own."""
 
 import json
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +22,14 @@ PUBLISHED: dict[str, int | float] = {
     "hidden_dim": 2048,
     "layer_norm_eps": 1e-5,
 }
+_BUILDER = "zoo.plugins.encoders.chadavit_encoder:build"
 _REQUIRED = ("depth", "embed_dim", "num_heads", "patch_size", "img_size", "max_number_channels")
 
 
-@zoo.hookimpl
-def zoo_encoders() -> Iterable[zoo.EncoderSpec]:
-    """Give the published model and its untrained twin."""
-    yield zoo.EncoderSpec(
+ENCODERS = (
+    zoo.EncoderSpec(
         name="chadavit-idrcell100k",
-        builder="zoo.plugins.encoders.chadavit_model:build",
+        builder=_BUILDER,
         summary="ChAda-ViT (tiny, 11 M parameters) pre-trained on IDRCell100k; 1 to 10 channels",
         embedding_size=192,
         channels=(1, 10),
@@ -45,10 +43,10 @@ def zoo_encoders() -> Iterable[zoo.EncoderSpec]:
         licence="weights: not stated on the hub; authors' code: Apache-2.0",
         citation=CITATION,
         trained_on=("IDRCell100k",),
-    )
-    yield zoo.EncoderSpec(
+    ),
+    zoo.EncoderSpec(
         name="chadavit-untrained",
-        builder="zoo.plugins.encoders.chadavit_model:build",
+        builder=_BUILDER,
         summary="The same network with random parameters, by seed",
         embedding_size=192,
         channels=(1, 10),
@@ -58,24 +56,24 @@ def zoo_encoders() -> Iterable[zoo.EncoderSpec]:
         options=PUBLISHED,
         licence="none needed",
         citation=CITATION,
-    )
+    ),
+)
 
 
-@zoo.hookimpl
-def zoo_encoder_families() -> Iterable[zoo.EncoderFamily]:
-    """Give the two families of checkpoints in the published layout."""
-    yield zoo.EncoderFamily(
+FAMILIES = (
+    zoo.EncoderFamily(
         scheme="chadavit",
         resolver="zoo.plugins.encoders.chadavit:resolve",
         summary="A folder or hub repository with config.json and model.safetensors",
         examples=("chadavit:./my-checkpoint", "chadavit:org/repo@<40-hex commit>"),
-    )
-    yield zoo.EncoderFamily(
+    ),
+    zoo.EncoderFamily(
         scheme="chadavit-untrained",
         resolver="zoo.plugins.encoders.chadavit:resolve_untrained",
         summary="The untrained twin of such a checkpoint",
         examples=("chadavit-untrained:./my-checkpoint",),
-    )
+    ),
+)
 
 
 def resolve(place: str) -> zoo.EncoderSpec:
@@ -83,7 +81,7 @@ def resolve(place: str) -> zoo.EncoderSpec:
     config, weights = _open(place)
     return zoo.EncoderSpec(
         name=f"chadavit:{place}",
-        builder="zoo.plugins.encoders.chadavit_model:build",
+        builder=_BUILDER,
         summary=f"ChAda-ViT from {place}",
         embedding_size=int(config["embed_dim"]),
         channels=(1, int(config["max_number_channels"])),
@@ -99,7 +97,7 @@ def resolve_untrained(place: str) -> zoo.EncoderSpec:
     config, _ = _open(place)
     return zoo.EncoderSpec(
         name=f"chadavit-untrained:{place}",
-        builder="zoo.plugins.encoders.chadavit_model:build",
+        builder=_BUILDER,
         summary=f"The architecture of {place} with random parameters, by seed",
         embedding_size=int(config["embed_dim"]),
         channels=(1, int(config["max_number_channels"])),

@@ -3,12 +3,11 @@
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
 from zoo.kernels import TokenLayout
-
-from .chadavit_model import ChAdaViT
 
 ROOMS = (1, 2, 4, 8, 16, 32, 64)
 """Planes that a recording has room for. Beyond, the GPU is busy for longer than launches take."""
@@ -27,6 +26,22 @@ def record_cuda_graph(run: Callable[[], Tensor]) -> tuple[Callable[[], object], 
     with torch.cuda.graph(graph, stream=stream):
         result = run()
     return graph.replay, result
+
+
+class Network(Protocol):
+    """What is recorded: a network that lays out a batch, and encodes a layout."""
+
+    def layout(
+        self, planes: Tensor, counts: Tensor, places: Tensor, *, room: int | None = None
+    ) -> TokenLayout:
+        """Lay out a batch, with room for more planes."""
+        ...
+
+    def encode(
+        self, planes: Tensor, layout: TokenLayout, *, layer: int | None, cls_only: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return the CLS rows, and others."""
+        ...
 
 
 @dataclass
@@ -51,7 +66,7 @@ class Replay:
         How to record; tests on a CPU run again instead.
     """
 
-    def __init__(self, model: ChAdaViT, record: Record = record_cuda_graph) -> None:
+    def __init__(self, model: Network, record: Record = record_cuda_graph) -> None:
         self._model = model
         self._record = record
         self._recordings: dict[tuple[int, ...], _Recording] = {}

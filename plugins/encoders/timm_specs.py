@@ -1,7 +1,6 @@
 """Networks of the timm library, channels one at a time: untrained ones and natural-image ones."""
 
 import re
-from collections.abc import Iterable
 from typing import Any
 
 import zoo
@@ -13,16 +12,14 @@ _CITATION = (
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
-@zoo.hookimpl
-def zoo_encoder_families() -> Iterable[zoo.EncoderFamily]:
-    """Give untrained controls and pretrained encoders; timm is imported when one is asked for."""
-    yield zoo.EncoderFamily(
+FAMILIES = (
+    zoo.EncoderFamily(
         scheme="untrained",
         resolver="zoo.plugins.encoders.timm_specs:resolve_untrained",
         summary="A timm network with random parameters, channels averaged (/mean) or joined",
         examples=("untrained:vit_small_patch16_224/concat", "untrained:resnet18/concat"),
-    )
-    yield zoo.EncoderFamily(
+    ),
+    zoo.EncoderFamily(
         scheme="timm",
         resolver="zoo.plugins.encoders.timm_specs:resolve_pretrained",
         summary="A pretrained timm network, channels averaged (/mean) or joined (/concat)",
@@ -30,7 +27,8 @@ def zoo_encoder_families() -> Iterable[zoo.EncoderFamily]:
             "timm:vit_small_patch14_dinov2.lvd142m/concat",
             "timm:resnet18.a1_in1k/mean@<40-hex commit>",
         ),
-    )
+    ),
+)
 
 
 def resolve_untrained(text: str) -> zoo.EncoderSpec:

@@ -9,7 +9,7 @@ import pytest
 import timm
 import torch
 from safetensors.torch import save_file
-from zoo.plugins.controls import segmentation, specs
+from zoo.plugins.controls import ablation_families, segmentation
 
 import zoo
 from zoo.testing import check_encoder
@@ -302,14 +302,16 @@ class TestRecord:
     def test_encoders_that_never_take_one_channel_are_refused(self, family, monkeypatch):
         colours = zoo.EncoderSpec(name="rgb", builder="m:f", summary="s", channels=(3, 3))
         monkeypatch.setattr(zoo, "record", lambda name: colours)
-        resolve = {"mask-only": specs.resolve_mask_only}.get(family, specs.resolve_one_channel)
+        resolve = {"mask-only": ablation_families.resolve_mask_only}.get(
+            family, ablation_families.resolve_one_channel
+        )
         with pytest.raises(zoo.UnknownNameError, match=rf"no {family}:rgb: rgb takes 3 channels"):
             resolve("rgb")
 
     def test_it_is_listed_without_torch(self, family):
         code = (
-            f"import sys; from zoo.plugins.controls import specs; import zoo\n"
-            f"assert {family!r} in {{f.scheme for f in specs.zoo_encoder_families()}}\n"
+            f"import sys; from zoo.plugins import controls; import zoo\n"
+            f"assert {family!r} in {{f.scheme for f in controls.zoo_encoder_families()}}\n"
             f"assert len(zoo.record('{family}:chadavit-untrained').summary) < 90\n"
             "sys.exit('imported torch' if 'torch' in sys.modules else 0)"
         )

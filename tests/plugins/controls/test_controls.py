@@ -11,15 +11,15 @@ import torch
 from scipy import stats
 from scipy.spatial import ConvexHull
 from skimage.measure import label, regionprops
+from zoo.plugins import controls
 from zoo.plugins.controls import object_structure as structure
-from zoo.plugins.controls import specs
 from zoo.plugins.controls.pixel_statistics import channel_correlations, plane_statistics
 from zoo.plugins.controls.segmentation import Objects, find_objects, nuclear_channel
 
 import zoo
 
 TYPED = "cell-structure-typed"  # for images with types of objects only
-NAMES = [spec.name for spec in specs.zoo_encoders() if spec.name != TYPED]
+NAMES = [spec.name for spec in controls.zoo_encoders() if spec.name != TYPED]
 JOINED = {"pixel-statistics": 2 * 10 + 1, "texture": 2 * 64}  # columns for 2 channels
 RAGGED = [name for name in NAMES if name not in JOINED]
 SIDE = 96
@@ -61,7 +61,7 @@ def naive_spread(values):
 
 def test_listing_imports_nothing_heavy():
     code = (
-        "import sys; from zoo.plugins.controls import specs; names = list(specs.zoo_encoders()); "
+        "import sys; from zoo.plugins import controls; names = list(controls.zoo_encoders()); "
         "heavy = {'torch', 'timm', 'skimage', 'scipy', 'numpy'} & set(sys.modules); "
         "sys.exit(f'imported {heavy}' if heavy or len(names) != 9 else 0)"
     )

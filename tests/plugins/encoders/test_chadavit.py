@@ -235,7 +235,7 @@ def test_what_is_not_there_is_said(tmp_path):
 
 
 def test_a_builder_never_gives_an_untrained_network_under_a_trained_name(encoder):
-    from zoo.plugins.encoders.chadavit_model import build
+    from zoo.plugins.encoders.chadavit_encoder import build
 
     with pytest.raises(zoo.WeightsNotFoundError):
         build(encoder.spec, weights=None, seed=0)
