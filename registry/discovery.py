@@ -25,9 +25,8 @@ GROUP = "zoo"
 BUILTINS = (
     "zoo.plugins.encoders",
     "zoo.plugins.controls",
-    "zoo.plugins.datasets.datasets",
-    "zoo.plugins.datasets.datasets_images",
-    "zoo.plugins.datasets.datasets_profiles",
+    "zoo.plugins.datasets",
+    "zoo.plugins.phantom",
 )
 STRICT_VARIABLE = "ZOO_PLUGINS_STRICT"
 SELECT_VARIABLE = "ZOO_PLUGINS"

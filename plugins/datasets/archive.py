@@ -1,20 +1,22 @@
 """What others publish: fetch an archive whole or not at all, refuse clearly, read their tables."""
 
+from __future__ import annotations
+
 import errno
 import hashlib
 import re
 import shutil
 import stat
 import tempfile
-import urllib.request
 import zipfile
 from collections.abc import Callable, Sequence
-from http.client import HTTPException
 from pathlib import Path, PurePosixPath
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 import zoo
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _PATIENCE = 10.0  # seconds without a byte
 _BLOCK = 2**20
@@ -101,6 +103,8 @@ def read_table(
         When it is missing, unreadable or empty, lacks a column, or has something else than numbers
         in one of `numbers`.
     """
+    import pandas as pd
+
     if not path.is_file():
         raise zoo.DataError(f"{path} is missing")
     try:
@@ -146,6 +150,9 @@ def _few(names: Sequence[str]) -> str:
 
 def _download(name: str, url: str, archive: Path, size: int | None) -> None:
     """Write the answer to a file, and compare its length with what was announced."""
+    import urllib.request
+    from http.client import HTTPException
+
     try:
         answer = urllib.request.urlopen(url, timeout=_PATIENCE)
     except (HTTPException, OSError, ValueError) as error:

@@ -4,16 +4,19 @@ The layout follows from the well (rows A–D wortmannin, E–H LY294002, dose ri
 so that the official archive and a folder with a ``labels.csv`` give the same table.
 """
 
+from __future__ import annotations
+
 import hashlib
 import re
 from pathlib import Path
-
-import numpy as np
-import pandas as pd
+from typing import TYPE_CHECKING
 
 import zoo
 
 from .archive import fetch_archive
+
+if TYPE_CHECKING:
+    pass
 
 URL = "https://data.broadinstitute.org/bbbc/BBBC013/BBBC013_v1_images_bmp.zip"
 STAINS = ("FKHR-GFP", "DNA")
@@ -23,6 +26,51 @@ PIXELS_SHA256 = "9640b667d2ec97deb36111148c4349bba3b090ccae23897aef08bda82ac6d81
 
 _OFFICIAL = re.compile(r"Channel([12])-\d+-([A-H])-(0[1-9]|1[0-2])\.(bmp|tiff?)", re.IGNORECASE)
 _PLAIN = re.compile(r"([A-H])(0[1-9]|1[0-2])\.tiff?", re.IGNORECASE)
+
+_DOSES = {"dose_rank": tuple(range(10))}
+
+SPEC = zoo.DatasetSpec(
+    name="bbbc013",
+    builder="zoo.plugins.datasets.bbbc013:open_plate",
+    summary="U2OS cells, FKHR-GFP translocation, 96 wells, 2 channels, two drugs in nine doses",
+    label="dose_rank",
+    batch="row",
+    group="row",
+    channels=(2, 2),
+    tasks=(
+        zoo.Task(kind="dose", target="dose_rank", title="dose", where=_DOSES),
+        zoo.Task(
+            kind="separation",
+            target="control",
+            title="controls",
+            where={"control": ("negative", "positive")},
+        ),
+        zoo.Task(
+            kind="retrieval",
+            target="treatment",
+            title="replicates",
+            where={"control": ("sample",)},
+        ),
+        zoo.Task(kind="knn", target="dose_rank", title="dose level"),
+        zoo.Task(kind="probe", target="dose_rank", title="dose level"),
+        zoo.Task(kind="knn", target="compound", title="compound", where={"control": ("sample",)}),
+    ),
+    perturbation="treatment",
+    negative={"control": ("negative",)},
+    domains=("compound",),
+    confounders=("column",),
+    notes=(
+        "One plate: rows are the independent units, and nothing is said about other plates.",
+        "A dose has the same column in all rows of a compound, so position on the plate and "
+        "dose are confounded.",
+        "Compound is confounded with the half of the plate (rows A–D, E–H).",
+    ),
+    licence="CC BY 3.0",
+    citation=(
+        "Image set BBBC013v1 provided by Ilya Ravkin, available from the Broad Bioimage "
+        "Benchmark Collection (Ljosa et al., Nature Methods, 2012)"
+    ),
+)
 
 
 def open_plate(spec: zoo.DatasetSpec, *, path: Path | None = None) -> zoo.Dataset:
@@ -38,6 +86,8 @@ def open_plate(spec: zoo.DatasetSpec, *, path: Path | None = None) -> zoo.Datase
     IntegrityError
         When downloaded pixels are not those of the plate.
     """
+    import pandas as pd
+
     folder = path if path is not None else fetch_archive("bbbc013", URL, check=_check)
     if not folder.is_dir():
         raise zoo.DataError(f"{folder} is no folder")
@@ -108,6 +158,8 @@ def _check(unpacked: Path) -> None:
 
 def pixels_sha256(folder: Path) -> str:
     """Hash all pixels of a plate in the order of its wells."""
+    import numpy as np
+
     digest = hashlib.sha256()
     files = _find(folder)
     for well in sorted(files):

@@ -1,15 +1,19 @@
 """BBBC021: MCF-7 cells under 38 compounds, of which twelve mechanisms of action are annotated."""
 
+from __future__ import annotations
+
 import os
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 import zoo
 
 from .archive import open_folder, read_table
-from .datasets_profiles import askable
+from .record_parts import LJOSA, SAMPLE, classify
+from .subset import askable
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 PAGE = "https://bbbc.broadinstitute.org/BBBC021"
 IMAGES, MECHANISMS, COMPOUNDS = (f"BBBC021_v1_{t}.csv" for t in ("image", "moa", "compound"))
@@ -23,6 +27,39 @@ _IMAGE_COLUMNS = (
     "Image_Metadata_Well_DAPI",
     "Image_Metadata_Compound",
     "Image_Metadata_Concentration",
+)
+
+SPEC = zoo.DatasetSpec(
+    name="bbbc021",
+    builder="zoo.plugins.datasets.bbbc021:open_fields",
+    summary="MCF-7 cells, 38 compounds, twelve mechanisms, 3 channels; give plates with --data",
+    label="moa",
+    batch="plate",
+    group="compound",
+    channels=(3, 3),
+    tasks=(
+        *classify("moa", "mechanism", SAMPLE),
+        zoo.Task(kind="retrieval", target="moa", title="mechanism", where=SAMPLE),
+    ),
+    perturbation="treatment",
+    negative={"control": ("negative",)},
+    position="well",
+    domains=("week",),
+    confounders=("row", "column"),
+    notes=(
+        "Compounds are the independent units: a mechanism is only ever recognised from other "
+        "compounds (not the same compound), and one with a single compound is left out.",
+        "Many mechanisms were imaged in few weeks, with their compounds side by side: week and "
+        "mechanism are confounded, and leaving a week out shows by how much.",
+        "Only some concentrations have an annotated mechanism; the others take part in nothing "
+        "that asks for it.",
+        "Items are fields, several to a well. The usual benchmark averages them over wells and "
+        "replicates to treatments, so its accuracies are not comparable.",
+        "Mechanisms were annotated partly by eye from these images, and some change the number "
+        "of cells strongly: read the gap to object density.",
+    ),
+    licence="see https://bbbc.broadinstitute.org/BBBC021",
+    citation=("Image set BBBC021v1 (Caie et al., Molecular Cancer Therapeutics, 2010), " + LJOSA),
 )
 
 
@@ -39,6 +76,8 @@ def open_fields(spec: zoo.DatasetSpec, *, path: Path | None = None) -> zoo.Datas
     DataError
         When tables, columns, all plates, or files of a plate are missing.
     """
+    import pandas as pd
+
     if path is None:
         raise zoo.DataError(
             f"bbbc021 is too large to download by itself: from {PAGE}, fetch {IMAGES}, "
@@ -100,7 +139,9 @@ def _last_part(place: object) -> str:
     return str(place).replace("\\", "/").rstrip("/").rpartition("/")[2]
 
 
-def _describe(row: "pd.Series[Any]", folder: str) -> dict[str, Any]:
+def _describe(row: pd.Series[Any], folder: str) -> dict[str, Any]:
+    import pandas as pd
+
     compound, dose = row["Image_Metadata_Compound"], row["Image_Metadata_Concentration"]
     well = str(row["Image_Metadata_Well_DAPI"]).strip()
     known = not pd.isna(compound)

@@ -1,15 +1,20 @@
 """BBBC022: U2OS cells under 1600 compounds, stained with Cell Painting, on 20 plates."""
 
+from __future__ import annotations
+
 import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 import zoo
 
 from .archive import open_folder, read_table
+from .record_parts import LJOSA, SAMPLE
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 PAGE = "https://bbbc.broadinstitute.org/BBBC022"
 TABLE = "BBBC022_v1_image.csv"
@@ -33,6 +38,34 @@ _PLATE = re.compile(r"(?<!\d)(\d{5})(?!\d)")
 
 Field = tuple[str, str, int]  # plate, well, site
 
+SPEC = zoo.DatasetSpec(
+    name="bbbc022",
+    builder="zoo.plugins.datasets.bbbc022:open_fields",
+    summary="U2OS cells, Cell Painting, 1600 compounds, 5 channels; give plates with --data",
+    label="compound",
+    batch="plate",
+    group="plate",
+    channels=(5, 5),
+    tasks=(
+        zoo.Task(kind="retrieval", target="compound", title="replicates", where=SAMPLE),
+        zoo.Task(kind="separation", target="control", title="treated or not"),
+    ),
+    perturbation="compound",
+    negative={"control": ("negative",)},
+    position="well",
+    confounders=("row", "column"),
+    notes=(
+        "Replicates are sought on other plates only.",
+        "A compound that has the same well on every plate cannot be told from its position: "
+        "what is left of retrieval when the same position is barred shows how much that was.",
+        "Most compounds hardly change the cells, so retrieval is low for every encoder, and "
+        "treated or not is a question about the active ones only.",
+        "Untreated wells have fixed places on the plate; an encoder may see the place.",
+    ),
+    licence="see https://bbbc.broadinstitute.org/BBBC022",
+    citation="Image set BBBC022v1 (Gustafsdottir et al., PLOS ONE, 2013), " + LJOSA,
+)
+
 
 def open_fields(spec: zoo.DatasetSpec, *, path: Path | None = None) -> zoo.Dataset:
     """Open the fields of all plates that are there; each has a file for each of five channels.
@@ -46,6 +79,8 @@ def open_fields(spec: zoo.DatasetSpec, *, path: Path | None = None) -> zoo.Datas
     DataError
         When the table, a column, all images, a channel or the compound of a well are missing.
     """
+    import pandas as pd
+
     if path is None:
         raise zoo.DataError(
             f"bbbc022 is too large to download by itself: from {PAGE}, fetch {TABLE} and, for the "

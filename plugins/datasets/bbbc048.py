@@ -1,20 +1,57 @@
 """BBBC048: single Jurkat cells in phases of the cell cycle, from imaging flow cytometry."""
 
+from __future__ import annotations
+
 import re
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 import zoo
 
 from .archive import open_folder
-from .datasets_profiles import askable
+from .record_parts import EACH_ITS_OWN, LJOSA, classify
+from .subset import askable
+
+if TYPE_CHECKING:
+    pass
 
 PAGE = "https://bbbc.broadinstitute.org/BBBC048"
 PHASES = ("G1", "S", "G2", "Prophase", "Metaphase", "Anaphase", "Telophase")
 CHANNELS = {"3": "brightfield", "4": "PI", "6": "darkfield"}
 
 _FILE = re.compile(r"([^.].*)_Ch(\d+)(?:\.ome)?\.(?:jpe?g|tiff?|png)", re.IGNORECASE)
+
+SPEC = zoo.DatasetSpec(
+    name="bbbc048",
+    builder="zoo.plugins.datasets.bbbc048:open_cells",
+    summary="Single Jurkat cells, phases of the cell cycle, 3 channels; give them with --data",
+    label="phase",
+    group="cell",
+    channels=(3, 3),
+    tasks=(
+        *classify("phase", "phase"),
+        zoo.Task(
+            kind="probe",
+            target="phase",
+            title="phase of mitosis",
+            where={"stage": ("mitosis",)},
+        ),
+    ),
+    notes=(
+        "Neither day nor culture of a cell is recorded: "
+        + EACH_ITS_OWN.format("cell", "cell", "measurement", "days or instruments"),
+        "Phases were assigned by the fluorescence of stains, with propidium iodide among them, "
+        "which is a channel here: its total alone tells G1, S and G2 nearly apart, and pixel "
+        "statistics see it.",
+        "Anaphase and telophase have very few cells, and count as much as the others in "
+        "balanced accuracy.",
+    ),
+    licence="see https://bbbc.broadinstitute.org/BBBC048",
+    citation=(
+        "Blasi et al., Nature Communications, 2016; Eulenberg et al., Nature Communications, "
+        f"2017; image set BBBC048v1, {LJOSA}"
+    ),
+)
 
 
 def open_cells(spec: zoo.DatasetSpec, *, path: Path | None = None) -> zoo.Dataset:
@@ -28,6 +65,8 @@ def open_cells(spec: zoo.DatasetSpec, *, path: Path | None = None) -> zoo.Datase
     DataError
         When there are no such files, or a channel of a cell is missing.
     """
+    import pandas as pd
+
     if path is None:
         raise zoo.DataError(
             f"bbbc048 is not downloaded by itself: from {PAGE}, fetch the images of single cells, "

@@ -3,14 +3,15 @@
 The channels of an image lie side by side in one picture.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from math import isfinite
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
-
 import zoo
+
+from .record_parts import classify
 
 RECORD = "https://doi.org/10.5281/zenodo.7988357"
 TABLE = "combined_metadata.csv"
@@ -19,6 +20,62 @@ COLUMNS = ("file_path", "label", "chunk", "train_test_split")
 PARTS = {"Allen": ("WTC", 3), "HPA": ("HPA", 4), "CP": ("CP", 5)}
 # Cells of these two come from the same images, so they are one independent unit.
 _SAME = {"Train": "seen conditions", "Task_one": "seen conditions"}
+
+_NOTES = (
+    "The independent unit is the split: conditions seen in training (Train and Task_one, whose "
+    "cells come from the same images) and each new set of conditions. These are few, so hardly a "
+    "verdict is possible; add a column 'group' (field, well or donor) to the table for more.",
+    "Classes that occur in one split only cannot be asked for when splits are held out.",
+    "These are not the scores of the benchmark, which are macro-F1 of one nearest neighbour; "
+    "zoo.plugins.datasets.chammi.chammi_score combines those.",
+    "The table names no stains, so channels have none.",
+)
+_LICENCE = "see https://doi.org/10.5281/zenodo.7988357, and its three sources"
+_CITATION = (
+    "Chen et al., CHAMMI: A benchmark for channel-adaptive models in microscopy imaging, "
+    "NeurIPS Datasets and Benchmarks 2023"
+)
+
+
+def _classes(part: str) -> tuple[zoo.Task, ...]:
+    return classify("label", part, {"part": (part,)})
+
+
+def _part(name: str, part: str, count: int, what: str) -> zoo.DatasetSpec:
+    """Describe one of the three parts, whose images have `count` channels."""
+    return zoo.DatasetSpec(
+        name=name,
+        builder="zoo.plugins.datasets.chammi:open_cells",
+        summary=f"CHAMMI: {what}, {count} channels; give its folder with --data",
+        label="label",
+        group="unit",
+        channels=(count, count),
+        tasks=_classes(part),
+        domains=("split",),
+        notes=_NOTES,
+        licence=_LICENCE,
+        citation=_CITATION,
+    )
+
+
+SPECS = (
+    _part("chammi-wtc", "WTC", 3, "cell cycle of WTC-11 stem cells"),
+    _part("chammi-hpa", "HPA", 4, "place of proteins in the Human Protein Atlas"),
+    _part("chammi-cp", "CP", 5, "treatments in Cell Painting"),
+    zoo.DatasetSpec(
+        name="chammi",
+        builder="zoo.plugins.datasets.chammi:open_cells",
+        summary="CHAMMI: single cells of three sources, 3, 4 and 5 channels; give it with --data",
+        label="label",
+        group="unit",
+        channels=(3, 5),
+        tasks=(*_classes("WTC"), *_classes("HPA"), *_classes("CP")),
+        domains=("split",),
+        notes=(*_NOTES, "Each part is asked for alone: the number of channels tells parts."),
+        licence=_LICENCE,
+        citation=_CITATION,
+    ),
+)
 
 
 def open_cells(spec: zoo.DatasetSpec, *, path: Path | None = None) -> zoo.Dataset:
@@ -33,6 +90,8 @@ def open_cells(spec: zoo.DatasetSpec, *, path: Path | None = None) -> zoo.Datase
     DataError
         When the table, a column or images are missing.
     """
+    import pandas as pd
+
     folder = path if path is not None else zoo.cache_folder() / "datasets" / "chammi"
     file = folder / TABLE
     if not file.is_file():
@@ -83,6 +142,8 @@ def open_cells(spec: zoo.DatasetSpec, *, path: Path | None = None) -> zoo.Datase
 
 def _unstitch(file: Path, count: int, width: float | None) -> zoo.Image:
     """Cut a picture into its channels, from left to right."""
+    import numpy as np
+
     pixels = zoo.read_image(file).pixels
     across = pixels.shape[-1]
     if len(pixels) != 1:

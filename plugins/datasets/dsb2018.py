@@ -4,31 +4,72 @@ The official archive says nothing of an image but its pixels and its masks. What
 them: colour is stained tissue; in grey, nuclei darker than the rest are seen in transmitted light.
 """
 
+from __future__ import annotations
+
 import hashlib
 import os
 import tempfile
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import pandas as pd
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 import zoo
 
 from .archive import check_files, fetch_archive, open_folder, read_table
-from .datasets_profiles import askable
+from .record_parts import EACH_ITS_OWN, LJOSA, classify
+from .subset import askable
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    Array = NDArray[Any]
 
 URL = "https://data.broadinstitute.org/bbbc/BBBC038/stage1_train.zip"
 TABLE = "labels.csv"
 COLUMNS = ("image", "mask", "modality", "n_nuclei", "h", "w", "nuclear_area_frac")
 COLOURS = ("red", "green", "blue")
 
-Array = NDArray[Any]
 _MEASURED = ("modality", "nuclei", "nuclear_area", "height", "width")
+
+SPEC = zoo.DatasetSpec(
+    name="dsb2018",
+    builder="zoo.plugins.datasets.dsb2018:open_nuclei",
+    summary="Nuclei in fluorescence and transmitted light, 1 or 3 channels, with masks",
+    label="modality",
+    batch="source",
+    group="image",
+    channels=(1, 3),
+    tasks=(
+        *classify("modality", "modality"),
+        zoo.Task(kind="dose", target="nuclei", title="nucleus count"),
+        zoo.Task(
+            kind="dose",
+            target="nuclei",
+            title="nucleus count in fluorescence",
+            where={"modality": ("fluorescence",)},
+        ),
+        zoo.Task(kind="dose", target="nuclear_area", title="nuclear area"),
+    ),
+    domains=("source",),
+    confounders=("height", "width"),
+    notes=(
+        "The experiments that images come from are not recorded: "
+        + EACH_ITS_OWN.format("image", "image", "experiments", "laboratories"),
+        "Images of one modality and size (source) are often crops of the same experiment, and "
+        "lie in different folds. Leaving a source out shows how far a score carries.",
+        "Modality follows from the source, and largely from size and number of channels: it is "
+        "read off pixel statistics, and says little about an encoder.",
+        "Count and area are taken from the masks. A control that is given the masks knows "
+        "these answers: there it is a ceiling to come near to, not a baseline to beat.",
+        "Nuclei are counted on the whole image; an encoder that crops it sees fewer.",
+        "In the official archive, modality is told from pixels and masks: colour is stained "
+        "tissue, and grey nuclei darker than the rest are seen in transmitted light.",
+    ),
+    licence="CC0",
+    citation=(f"Caicedo et al., Nature Methods, 2019; image set BBBC038v1, {LJOSA}"),
+)
 
 
 def open_nuclei(spec: zoo.DatasetSpec, *, path: Path | None = None) -> zoo.Dataset:
@@ -111,6 +152,8 @@ def _read(image: Path, masks: list[Path]) -> zoo.Image:
 
 
 def _image(pixels: Array, mask: Array) -> zoo.Image:
+    import numpy as np
+
     return zoo.Image(pixels, COLOURS if len(pixels) == 3 else None, mask=mask.astype(np.int32))
 
 
@@ -122,6 +165,8 @@ def _grey(pixels: Array) -> Array:
 
 def _number(masks: list[Path], shape: tuple[int, ...]) -> Array:
     """Number the nuclei; where two overlap, the pixel belongs to the first."""
+    import numpy as np
+
     numbers = np.zeros(shape, np.int32)
     count = 0
     for file in masks:
@@ -153,6 +198,10 @@ def _measure(image: Path, masks: list[Path]) -> tuple[str | None, int, float, in
 
 def _recall(folder: Path, images: dict[str, tuple[Path, list[Path]]]) -> pd.DataFrame:
     """What is measured on images and masks, from the cache while no file has changed."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    import pandas as pd
+
     names = sorted(images)
     files = (file for name in names for file in (images[name][0], *images[name][1]))
     kept = zoo.cache_folder() / "datasets" / f"dsb2018-{_listing_hash(folder, files)}.csv"

@@ -1,13 +1,18 @@
 """CRC-VAL-HE-7K (Kather 2018): tiles of colorectal tissue in nine classes, H&E."""
 
+from __future__ import annotations
+
 import re
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 import zoo
 
 from .archive import check_files, fetch_archive, open_folder, read_table
+from .record_parts import EACH_ITS_OWN, classify
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 URL = "https://zenodo.org/records/1214456/files/CRC-VAL-HE-7K.zip?download=1"
 MD5 = "2fd1651b4f94ebd818ebf90ad2b6ce06"
@@ -28,6 +33,32 @@ COLOURS = ("red", "green", "blue")
 PIXEL_SIZE = 0.5  # µm
 
 _TILE = re.compile(rf"({'|'.join(TISSUES)})-TCGA-[A-Z]+\.(tiff?|png)", re.IGNORECASE)
+
+SPEC = zoo.DatasetSpec(
+    name="he_crcval",
+    builder="zoo.plugins.datasets.he_crcval:open_tiles",
+    summary="Tiles of colorectal cancer and normal tissue in nine classes, H&E, 0.5 µm",
+    label="tissue",
+    group="image",
+    channels=(3, 3),
+    tasks=(
+        *classify("tissue", "tissue"),
+        zoo.Task(kind="retrieval", target="tissue", title="tissue"),
+    ),
+    notes=(
+        "Names of tiles do not tell the patient: "
+        + EACH_ITS_OWN.format("tile", "tile", "50 patients", "patients or hospitals"),
+        "Tiles of one slide lie in different folds, so an encoder that recognises the stain of "
+        "a slide scores well.",
+        "Colour alone tells many of these classes apart: read the gap to the pixel statistics "
+        "first.",
+    ),
+    licence="CC BY 4.0",
+    citation=(
+        "Kather, Halama and Marx, 100,000 histological images of human colorectal cancer and "
+        "healthy tissue, Zenodo 1214456, 2018"
+    ),
+)
 
 
 def open_tiles(spec: zoo.DatasetSpec, *, path: Path | None = None) -> zoo.Dataset:
@@ -67,6 +98,8 @@ def _from_table(table: Path) -> pd.DataFrame:
 
 def _from_names(folder: Path) -> pd.DataFrame:
     """Tell classes by the names of files, which their folders must confirm."""
+    import pandas as pd
+
     rows = []
     for file in sorted(folder.rglob("*-TCGA-*")):
         if match := _TILE.fullmatch(file.name):

@@ -1,16 +1,41 @@
 """IDRCell100k: images of 1 to 10 channels from many studies of the Image Data Resource."""
 
+from __future__ import annotations
+
 import re
 from pathlib import Path
 
-import pandas as pd
-
 import zoo
+
+from .record_parts import classify
 
 HUB = "nicoboou/IDRCell100k"
 TABLE = "metadata.csv"
 COLUMNS = ("file_name", "study", "modality")
 MAX_CHANNELS = 10
+
+SPEC = zoo.DatasetSpec(
+    name="idrcell100k",
+    builder="zoo.plugins.datasets.idrcell100k:open_images",
+    summary="Images of 79 studies, 7 modalities, 1 to 10 channels; give its folder with --data",
+    label="modality",
+    group="study",
+    channels=(1, 10),
+    tasks=(
+        *classify("modality", "modality"),
+        zoo.Task(kind="retrieval", target="modality", title="modality"),
+    ),
+    notes=(
+        "ChAda-ViT was trained on these images: its scores here say nothing of other images.",
+        "Modality is how an image was made, not biology: pixel statistics may tell it.",
+    ),
+    licence="not stated; the images come from studies of the Image Data Resource, each with "
+    "terms of its own",
+    citation=(
+        "Bourriez et al., ChAda-ViT: Channel Adaptive Attention for Joint Representation "
+        "Learning of Heterogeneous Microscopy Images, CVPR 2024"
+    ),
+)
 
 
 def open_images(spec: zoo.DatasetSpec, *, path: Path | None = None) -> zoo.Dataset:
@@ -25,6 +50,8 @@ def open_images(spec: zoo.DatasetSpec, *, path: Path | None = None) -> zoo.Datas
     DataError
         When the table, a column, a study, a modality or files are missing.
     """
+    import pandas as pd
+
     folder = path if path is not None else zoo.cache_folder() / "datasets" / "idrcell100k"
     file = folder / TABLE
     if not file.is_file():

@@ -3,23 +3,26 @@
 Its ``.npz`` files are zip archives of arrays; unpacked, these are read from disk item by item.
 """
 
+from __future__ import annotations
+
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import pandas as pd
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 import zoo
 
 from .archive import fetch_archive, open_folder
+from .record_parts import EACH_ITS_OWN, LJOSA, classify
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Array = NDArray[Any]
 
 SPLITS = ("train", "val", "test")
 LARGEST = 2**31  # bytes of images that are taken into memory
 
-Array = NDArray[Any]
 _URL = "https://zenodo.org/records/10519652/files/{}.npz?download=1"
 
 
@@ -63,6 +66,56 @@ CARDS = {
     ),
 }
 
+_YANG = "Yang et al., MedMNIST v2, Scientific Data, 2023"
+
+SPECS = (
+    zoo.DatasetSpec(
+        name="bloodmnist",
+        builder="zoo.plugins.datasets.medmnist:open_cells",
+        summary="Blood cells in eight classes, colour, 28 pixels (larger ones with --data)",
+        label="cell_type",
+        group="image",
+        channels=(3, 3),
+        tasks=(
+            *classify("cell_type", "cell type"),
+            zoo.Task(kind="retrieval", target="cell_type", title="cell type"),
+        ),
+        notes=(
+            "Donors are not recorded: " + EACH_ITS_OWN.format("image", "image", "donors", "donors"),
+            "The official splits are random parts of the same images, no groups: all three take "
+            "part, and the column split tells them apart.",
+            "Cells of all types are scaled down alike, so size, and with colour, tells much.",
+        ),
+        licence="CC BY 4.0",
+        citation=f"{_YANG}; Acevedo et al., Data in Brief, 2020",
+    ),
+    zoo.DatasetSpec(
+        name="tissuemnist",
+        builder="zoo.plugins.datasets.medmnist:open_cells",
+        summary="Nuclei of human kidney cortex in eight classes, 28 pixels (larger with --data)",
+        label="cell_type",
+        group="image",
+        channels=(1, 1),
+        tasks=(
+            *classify("cell_type", "cell type"),
+            zoo.Task(kind="retrieval", target="cell_type", title="cell type"),
+        ),
+        notes=(
+            "The nuclei come from three specimens, which are not recorded: "
+            + EACH_ITS_OWN.format("image", "image", "three specimens", "people"),
+            "The official splits are random parts of the same images, no groups: all three take "
+            "part, and the column split tells them apart.",
+            "Neighbours in the tissue share type, focus and background, and lie in different "
+            "folds.",
+            "Each image is a maximum over a small stack, resized.",
+        ),
+        licence="CC BY 4.0",
+        citation=(
+            f"{_YANG}; Woloshuk et al., Cytometry Part A, 2021; image set BBBC051v1, {LJOSA}"
+        ),
+    ),
+)
+
 
 def open_cells(spec: zoo.DatasetSpec, *, path: Path | None = None) -> zoo.Dataset:
     """Open all three splits, at 28 pixels from the cache, downloaded on first use.
@@ -79,6 +132,9 @@ def open_cells(spec: zoo.DatasetSpec, *, path: Path | None = None) -> zoo.Datase
     IntegrityError
         When the archive is not the published one.
     """
+    import numpy as np
+    import pandas as pd
+
     card = CARDS[spec.name]
     place = fetch_archive(spec.name, _URL.format(spec.name), md5=card.md5) if path is None else path
     place = place.expanduser()
@@ -123,6 +179,8 @@ def _wanted() -> list[str]:
 
 
 def _unpacked(folder: Path) -> dict[str, Array]:
+    import numpy as np
+
     arrays = {}
     for name in _wanted():
         file = folder / f"{name}.npy"
@@ -136,6 +194,8 @@ def _unpacked(folder: Path) -> dict[str, Array]:
 
 
 def _from_file(file: Path) -> dict[str, Array]:
+    import numpy as np
+
     if not file.is_file():
         raise zoo.DataError(f"{file} does not exist")
     try:
@@ -159,6 +219,8 @@ def _from_file(file: Path) -> dict[str, Array]:
 
 
 def _check(place: Path, split: str, images: Array, labels: Array, card: Card) -> None:
+    import numpy as np
+
     shape = ("n", "side", "side") + (3,) * (len(card.stains) == 3)
     fits = images.ndim == len(shape) and images.shape[3:] == shape[3:]
     if not fits or images.dtype != np.uint8 or not images.size:

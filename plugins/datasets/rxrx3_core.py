@@ -3,16 +3,20 @@
 Only the embeddings that come with the set are read, not its images.
 """
 
+from __future__ import annotations
+
 import re
 from dataclasses import replace
 from pathlib import Path
-
-import numpy as np
-import pandas as pd
+from typing import TYPE_CHECKING
 
 import zoo
 
-from .datasets_profiles import askable
+from .record_parts import SAMPLE, retrieval
+from .subset import askable
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 HUB = "recursionpharma/rxrx3-core"
 METADATA = "metadata_rxrx3_core.csv"
@@ -30,6 +34,38 @@ COLUMNS = (
     "cell_type",
 )
 _ADDRESS = re.compile(r"([A-Z]{1,2})(\d{1,2})")
+
+_CRISPR = {"perturbation_type": ("CRISPR",), **SAMPLE}
+_COMPOUND = {"perturbation_type": ("COMPOUND",), "top_concentration": ("yes",), **SAMPLE}
+
+SPEC = zoo.DatasetSpec(
+    name="rxrx3-core",
+    builder="zoo.plugins.datasets.rxrx3_core:open_profiles",
+    summary="Embeddings of HUVEC wells, gene knockouts and compounds; give them with --data",
+    label="gene_or_compound",
+    batch="experiment_plate",
+    group="experiment_name",
+    channels=(6, 6),
+    tasks=(
+        retrieval("perturbation", "guides", _CRISPR),
+        retrieval("gene_or_compound", "genes", _CRISPR),
+        retrieval("perturbation", "compounds", _COMPOUND),
+    ),
+    perturbation="perturbation",
+    negative={"treatment": ("EMPTY_control",)},
+    position="address",
+    confounders=("row", "column"),
+    notes=(
+        "Only the published embeddings are read, so noise is the only control here: that a "
+        "score beats it does not say that it beats cell counts or pixel statistics.",
+        "Compounds are asked for at their highest concentration.",
+    ),
+    licence="see the dataset card, https://huggingface.co/datasets/recursionpharma/rxrx3-core",
+    citation=(
+        "Kraus et al., RxRx3-core: Benchmarking drug-target interactions in high-content "
+        "microscopy, arXiv 2503.20158, 2025"
+    ),
+)
 
 
 def open_profiles(spec: zoo.DatasetSpec, *, path: Path | None = None) -> zoo.Dataset:
@@ -87,6 +123,8 @@ def _wells(file: Path) -> pd.Series:
 
 
 def _metadata(file: Path) -> pd.DataFrame:
+    import pandas as pd
+
     try:
         # Only an empty cell is missing: NA may be a gene.
         table = pd.read_csv(file, keep_default_na=False, na_values=["", "nan"], low_memory=False)
@@ -103,6 +141,9 @@ def _metadata(file: Path) -> pd.DataFrame:
 
 def _join(metadata: pd.DataFrame, wells: pd.Series, file: Path) -> tuple[pd.DataFrame, list[str]]:
     """Bring the table into the order of the embeddings and say what each well is."""
+    import numpy as np
+    import pandas as pd
+
     place = pd.Index(metadata["well_id"]).get_indexer(wells)
     if (place < 0).any():
         raise zoo.DataError(

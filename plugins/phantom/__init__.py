@@ -5,48 +5,24 @@ place of a protein, the grain of an organelle, the shape of a nucleus or the nei
 and no amount, carries biology.
 """
 
-from collections.abc import Mapping
+from __future__ import annotations
+
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 import zoo
 
-from .cells import draw_cells, grow_cells
-from .factors import FACTORS, PLATE, Dials
-from .layout import lay_out
-from .optics import expose, make_plate
+from .factors import FACTORS, Dials
+from .specs import DATASETS, SPECS
 
 __all__ = ["DATASETS", "FACTORS", "Dials", "make", "open_phantom"]
 
-_PLATES = {PLATE: 0.75, "intensity": 0.3, "background": 0.3, "illumination": 0.5, "density": 0.3}
 
-DATASETS: Mapping[str, Dials] = {
-    "phantom": Dials(rises={"translocation": 1.0}, plates=_PLATES, cells=18.0),
-    "phantom-shortcut": Dials(
-        rises={"intensity": 1.0, "density": 1.0},
-        plates={PLATE: 0.75, "background": 0.3, "illumination": 0.5},
-        cells=22.0,
-    ),
-    "phantom-tissue": Dials(
-        fixed={"mixture": 0.4},
-        rises={"arrangement": 1.0},
-        wells={"mixture": 0.2, "density": 0.1, "intensity": 0.3},
-        plates={PLATE: 0.75, "background": 0.3},
-        channels=3,
-        cells=90.0,
-        tissue=True,
-    ),
-    "phantom-factors": Dials(
-        fixed={"mixture": 0.2},
-        wells={name: 0.6 if name == "mixture" else 1.0 for name in FACTORS},
-        plates={PLATE: 0.5},
-        doses=1,
-        replicates=30,
-        cells=16.0,
-    ),
-}
+@zoo.hookimpl
+def zoo_datasets() -> Iterable[zoo.DatasetSpec]:
+    """Yield the record of each phantom."""
+    return SPECS
 
 
 def open_phantom(spec: zoo.DatasetSpec, *, path: Path | None = None) -> zoo.Dataset:
@@ -71,6 +47,12 @@ def make(spec: zoo.DatasetSpec, dials: Dials | None = None, *, seed: int = 0) ->
     seed
         Of everything random.
     """
+    import numpy as np
+
+    from .cells import draw_cells, grow_cells
+    from .layout import lay_out
+    from .optics import expose, make_plate
+
     if dials is None:
         if spec.name not in DATASETS:
             raise ValueError(

@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .factors import FACTORS, Dials
+from .geometry import Cells, Parts
 from .optics import canvas, margin
-from .stains import NUCLEUS, Parts, granules, stain_cells
+from .stains import NUCLEUS, granules, stain_cells
 from .tissue import assign_types
 
 Array = NDArray[Any]
@@ -35,34 +36,6 @@ class _Kind:
 
 _CULTURE = _Kind(nucleus=NUCLEUS, spread=0.09, apart=14.3, body=(2.0, 1.75))
 _TISSUE = _Kind(nucleus=2.6, spread=0.05, apart=10.5, body=(1.35, 1.35))
-
-
-@dataclass(frozen=True)
-class Cells:
-    """Cells in and around a field.
-
-    Parameters
-    ----------
-    centres
-        Down and right, `(n, 2)`, in µm.
-    types
-        0 for A, 1 for B, `(n,)`.
-    radius, ratio, angle
-        Of the nucleus, `(n,)`: radius of a disc of its area in µm, axis ratio, direction of its
-        long axis.
-    size
-        Radius it would have as a nucleus of type A, which says how much it holds.
-    draws
-        Standard normals that stand for all else in which cells differ, `(n, 16)`.
-    """
-
-    centres: NDArray[np.float64]
-    types: NDArray[np.int32]
-    radius: NDArray[np.float64]
-    ratio: NDArray[np.float64]
-    angle: NDArray[np.float64]
-    size: NDArray[np.float64]
-    draws: NDArray[np.float64]
 
 
 def grow_cells(dials: Dials, levels: Mapping[str, float], seed: tuple[int, ...]) -> Cells:

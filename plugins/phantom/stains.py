@@ -1,50 +1,18 @@
 """Stains of synthetic cells: what each marks, how much a cell holds, and how granular it is."""
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.fft import irfft2, rfft2
 
 from .factors import FACTORS, Dials
+from .geometry import Cells, Parts
 from .optics import canvas, smoothing
-
-if TYPE_CHECKING:
-    from .cells import Cells
 
 Array = NDArray[Any]
 
 NUCLEUS = 6.2  # µm, radius of a mean nucleus of a culture
-
-
-@dataclass(frozen=True)
-class Parts:
-    """Where things are in each window, `(n, w, w)`: the nucleus, and measures of place.
-
-    Parameters
-    ----------
-    nucleus
-        Whether a pixel is in it.
-    out
-        0 in the centre of the cell, 1 at its rim, squared.
-    along
-        Along the long axis, 1 at the end of the nucleus.
-    """
-
-    nucleus: NDArray[np.bool_]
-    out: Array
-    along: Array
-
-    @property
-    def body(self) -> NDArray[np.bool_]:
-        """Whether a pixel is in the cell."""
-        return (self.out < 1) | self.nucleus
-
-    @property
-    def cytoplasm(self) -> NDArray[np.bool_]:
-        """Whether a pixel is in the cell and not in its nucleus."""
-        return (self.out < 1) & ~self.nucleus
 
 
 # Counts · µm² in a cell of the mean size, before gain; a tissue's cells hold as much by area.
@@ -75,7 +43,7 @@ _PLAIN_GRANULES = (0.6, 0.15)
 
 
 def stain_cells(
-    stain: str, cells: "Cells", parts: Parts, grain: Array, share: float, own: Array
+    stain: str, cells: Cells, parts: Parts, grain: Array, share: float, own: Array
 ) -> Array:
     """Light of a stain in every window, `(n, w, w)`, in counts · µm²; its sum is the cell's own.
 

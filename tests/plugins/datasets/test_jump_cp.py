@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from zoo.plugins.datasets import jump_cp
+from zoo.plugins.datasets import jump_cp_features, jump_cp_wells
 
 import zoo
 from zoo._dataset import open_dataset
@@ -17,10 +17,10 @@ FEATURES = [
     "Nuclei_Texture_Variance_RNA",
 ]
 PLATES = [("source_1", "batch_a", "P1"), ("source_1", "batch_b", "P2"), ("source_2", "x", "P1")]
-POSITIVE = list(jump_cp.POSITIVE)
+POSITIVE = list(jump_cp_wells.POSITIVE)
 WELLS = {
-    "A01": jump_cp.DMSO,
-    "A02": jump_cp.DMSO,
+    "A01": jump_cp_wells.DMSO,
+    "A02": jump_cp_wells.DMSO,
     "A03": POSITIVE[0],
     "B01": POSITIVE[1],
     "B02": "JCP2022_000001",
@@ -68,7 +68,12 @@ def save_tables(folder, suffix="csv.gz", wells=WELLS, but=()):
         ),
         "compound": pd.DataFrame(
             {
-                "Metadata_JCP2022": [jump_cp.DMSO, *POSITIVE, "JCP2022_000001", "JCP2022_000002"],
+                "Metadata_JCP2022": [
+                    jump_cp_wells.DMSO,
+                    *POSITIVE,
+                    "JCP2022_000001",
+                    "JCP2022_000002",
+                ],
                 "Metadata_InChIKey": [f"KEY{i}" for i in range(11)],
             }
         ),
@@ -217,7 +222,7 @@ def test_features_with_holes_are_left_out_with_a_note(tmp_path):
 
 
 def test_small_pieces_give_the_same(tmp_path, monkeypatch):
-    monkeypatch.setattr(jump_cp, "_CELLS_AT_A_TIME", 23)  # two columns of eleven rows
+    monkeypatch.setattr(jump_cp_features, "VALUES_AT_A_TIME", 23)  # two columns of eleven rows
     dataset = open_profiles(save(tmp_path))
     matrix = dataset.profiles["cellprofiler"].read()
     assert matrix.tolist() == expected(dataset.metadata, FEATURES)
@@ -255,7 +260,7 @@ def test_tasks_that_the_plates_cannot_answer(tmp_path):
 def test_tables_that_may_be_missing(tmp_path):
     dataset = open_profiles(save(tmp_path, but=("compound", "orf", "crispr")))
     kinds = dataset.metadata.groupby("jcp2022")["control"].first()
-    assert kinds[jump_cp.DMSO] == "negative"
+    assert kinds[jump_cp_wells.DMSO] == "negative"
     assert kinds[POSITIVE[0]] == "positive"
     assert kinds["JCP2022_800001"] == "sample"
     assert any("18 well(s) have a JCP2022 number that is in none" in n for n in dataset.spec.notes)

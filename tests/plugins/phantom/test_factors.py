@@ -8,7 +8,8 @@ from scipy.ndimage import binary_dilation, gaussian_laplace
 from scipy.spatial import Delaunay
 from skimage.measure import regionprops
 from zoo.plugins.phantom import FACTORS, Dials, make
-from zoo.plugins.phantom.cells import Cells, draw_cells, grow_cells, scatter
+from zoo.plugins.phantom.cells import draw_cells, grow_cells, scatter
+from zoo.plugins.phantom.geometry import Cells
 from zoo.plugins.phantom.optics import Plate, light_field
 from zoo.plugins.phantom.tissue import assign_types
 from zoo.registry import registry
