@@ -23,12 +23,10 @@ from .specs import DatasetSpec, EncoderFamily, EncoderSpec
 
 GROUP = "zoo"
 BUILTINS = (
-    "zoo.plugins.chadavit",
+    "zoo.plugins.encoders",
     "zoo.plugins.controls",
-    "zoo.plugins.timm_models",
     "zoo.plugins.datasets",
-    "zoo.plugins.datasets_images",
-    "zoo.plugins.datasets_profiles",
+    "zoo.plugins.phantom",
 )
 STRICT_VARIABLE = "ZOO_PLUGINS_STRICT"
 SELECT_VARIABLE = "ZOO_PLUGINS"

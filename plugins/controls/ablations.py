@@ -1,0 +1,134 @@
+"""An encoder without one of its abilities: to see channels together, or to see intensities."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+import zoo
+
+from .per_image import images_of
+from .segmentation import segment
+
+
+class _Ablation(zoo.Encoder):
+    """Another encoder behind its own door, with its own preprocessing."""
+
+    def __init__(self, spec: zoo.EncoderSpec, inner: zoo.Encoder) -> None:
+        super().__init__(spec, model=inner.model)
+        self.inner = inner
+        self.needs_types = inner.needs_types
+        self.can_give = inner.can_give & {"layer", "tokens"}
+
+    def to(self, device: torch.device | str, dtype: torch.dtype = torch.float32) -> zoo.Encoder:
+        """Move to a device and a floating dtype; returns itself."""
+        self.inner.to(device, dtype)
+        return super().to(device, dtype)
+
+    def with_preprocessing(self, preprocessing: zoo.Preprocessing) -> zoo.Encoder:
+        """Use another preprocessing than the record's from now on; returns itself."""
+        self.inner.with_preprocessing(preprocessing)
+        return super().with_preprocessing(preprocessing)
+
+    def prepare(self, image: NDArray[Any] | Tensor, item: str) -> Tensor:
+        """Prepare as the encoder inside does."""
+        return self.inner.prepare(image, item)
+
+    def prepare_mask(self, mask: NDArray[Any] | Tensor, item: str) -> Tensor:
+        """Prepare as the encoder inside does."""
+        return self.inner.prepare_mask(mask, item)
+
+    def check_objects(
+        self, mask: NDArray[Any] | None, types: NDArray[np.int64] | None, item: str
+    ) -> None:
+        """Refuse what the encoder inside refuses."""
+        self.inner.check_objects(mask, types, item)
+
+
+class OneChannel(_Ablation):
+    """Each channel as an image of its own, all of a batch in one pass; averaged or joined.
+
+    Every channel is the first of its image, and takes the image's mask along.
+    """
+
+    def __init__(self, spec: zoo.EncoderSpec, inner: zoo.Encoder) -> None:
+        super().__init__(spec, inner)
+        self.can_give |= {"channels"}
+        self.equal_channels = spec.options["join"] == "concat"
+
+    def forward(
+        self,
+        batch: zoo.ImageBatch,
+        *,
+        channels: bool = False,
+        tokens: bool = False,
+        layer: int | None = None,
+    ) -> zoo.Features:
+        """Embed all channels as images of one channel."""
+        counts = batch.counts.tolist()
+        owner = [i for i, count in enumerate(counts) for _ in range(count)]
+        nothing = (None,) * len(batch)
+        names = [n or (None,) * c for n, c in zip(batch.stains or nothing, counts, strict=True)]
+        alone = zoo.ImageBatch(
+            batch.planes,
+            torch.ones(len(owner), dtype=torch.int64),
+            tuple(None if name is None else (name,) for image in names for name in image),
+            masks=tuple(batch.masks[i] for i in owner) if batch.masks else (),
+            types=tuple(batch.types[i] for i in owner) if batch.types else (),
+        )
+        found = self.inner.forward(alone, tokens=tokens, layer=layer)
+        each = found.embedding.float()  # (sum of C_i, D)
+        if self.equal_channels:
+            embedding = each.reshape(len(batch), -1)
+        else:
+            embedding = torch.stack([image.mean(0) for image in each.split(counts)])
+        offsets = found.token_offsets
+        if offsets is not None:
+            offsets = offsets[torch.cat([batch.counts.new_zeros(1), batch.counts.cumsum(0)])]
+        return zoo.Features(
+            embedding, batch.counts, each if channels else None, found.tokens, offsets
+        )
+
+
+class MaskOnly(_Ablation):
+    """Where objects are, 1, and where not, 0, as the only channel; no intensity is left.
+
+    Objects are those of the mask that comes with an image, or those that a threshold finds.
+    """
+
+    def forward(
+        self,
+        batch: zoo.ImageBatch,
+        *,
+        channels: bool = False,
+        tokens: bool = False,
+        layer: int | None = None,
+    ) -> zoo.Features:
+        """Embed all masks as images of one channel."""
+        covered = [
+            segment(image.pixels, image.stains) if image.mask is None else image.mask
+            for image in images_of(batch)
+        ]
+        planes = torch.from_numpy(np.stack(covered) > 0).to(batch.planes)
+        alone = zoo.ImageBatch(
+            planes, torch.ones_like(batch.counts), masks=batch.masks, types=batch.types
+        )
+        found = self.inner.forward(alone, tokens=tokens, layer=layer)
+        return zoo.Features(found.embedding, batch.counts, None, found.tokens, found.token_offsets)
+
+
+def build_one_channel(spec: zoo.EncoderSpec, *, weights: Path | None, seed: int) -> OneChannel:
+    """Build the encoder that the record's options name, and put it inside."""
+    return OneChannel(spec, _inside(spec, weights, seed))
+
+
+def build_mask_only(spec: zoo.EncoderSpec, *, weights: Path | None, seed: int) -> MaskOnly:
+    """Build the encoder that the record's options name, and put it inside."""
+    return MaskOnly(spec, _inside(spec, weights, seed))
+
+
+def _inside(spec: zoo.EncoderSpec, weights: Path | None, seed: int) -> zoo.Encoder:
+    return zoo.build(zoo.record(str(spec.options["encoder"])), weights=weights, seed=seed)

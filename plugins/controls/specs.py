@@ -1,0 +1,120 @@
+"""Controls made by hand: what an encoder must beat before its score means anything."""
+
+import zoo
+
+from .column_names import DENSITY, NEIGHBOURHOOD, PIXEL_STATISTICS, STRUCTURE, TEXTURE, TYPES
+
+_RIPLEY = "Ripley, Modelling spatial patterns, J. R. Stat. Soc. B 39, 1977"
+_OTSU = "Otsu, A threshold selection method from gray-level histograms, IEEE Trans. SMC 9, 1979"
+_RUIFROK = (
+    "Ruifrok & Johnston, Quantification of histochemical staining by color deconvolution, Anal. "
+    "Quant. Cytol. Histol. 23, 2001"
+)
+_TEXTURES = (
+    "Haralick et al., Textural features for image classification, IEEE Trans. SMC 3, 1973; Ojala "
+    "et al., Multiresolution gray-scale and rotation invariant texture classification with local "
+    "binary patterns, IEEE Trans. PAMI 24, 2002; McQuin et al., CellProfiler 3.0, PLoS Biol. 16, "
+    "2018; van der Walt et al., scikit-image, PeerJ 2, 2014"
+)
+
+ENCODERS = (
+    zoo.EncoderSpec(
+        name="pixel-statistics",
+        builder="zoo.plugins.controls.pixel_statistics:build",
+        summary="Mean, sd, percentiles and saturation of each channel, correlations; joined",
+        role="control",
+        control="statistics",
+        options={"join": "concat"},
+        licence="none needed",
+    ),
+    zoo.EncoderSpec(
+        name="pixel-statistics-mean",
+        builder="zoo.plugins.controls.pixel_statistics:build",
+        summary="The same numbers averaged over channels, for any channel counts",
+        embedding_size=len(PIXEL_STATISTICS),
+        role="control",
+        control="statistics",
+        options={"join": "mean"},
+        columns=PIXEL_STATISTICS,
+        licence="none needed",
+    ),
+    zoo.EncoderSpec(
+        name="texture",
+        builder="zoo.plugins.controls.texture:build",
+        summary="Haralick, LBP, granularity, power spectrum of each channel; joined",
+        role="control",
+        control="statistics",
+        options={"join": "concat"},
+        licence="none needed",
+        citation=_TEXTURES,
+    ),
+    zoo.EncoderSpec(
+        name="texture-mean",
+        builder="zoo.plugins.controls.texture:build",
+        summary="The same textures averaged over channels, for any channel counts",
+        embedding_size=len(TEXTURE),
+        role="control",
+        control="statistics",
+        options={"join": "mean"},
+        columns=TEXTURE,
+        licence="none needed",
+        citation=_TEXTURES,
+    ),
+    zoo.EncoderSpec(
+        name="object-density",
+        builder="zoo.plugins.controls.object_structure:build",
+        summary="How many objects, how large, how far apart; no intensity",
+        embedding_size=len(DENSITY),
+        role="control",
+        control="structural",
+        options={"statistics": "density"},
+        columns=DENSITY,
+        licence="none needed",
+        citation=f"{_OTSU}; {_RIPLEY}; {_RUIFROK}",
+    ),
+    zoo.EncoderSpec(
+        name="cell-structure",
+        builder="zoo.plugins.controls.object_structure:build",
+        summary="Objects as points: Delaunay and Voronoi statistics; no texture, no intensity",
+        embedding_size=len(STRUCTURE),
+        role="control",
+        control="structural",
+        options={"statistics": "structure"},
+        columns=STRUCTURE,
+        licence="none needed",
+        citation=f"{_OTSU}; {_RUIFROK}",
+    ),
+    zoo.EncoderSpec(
+        name="cell-structure-typed",
+        builder="zoo.plugins.controls.object_structure:build",
+        summary=f"The same and who neighbours whom, for objects of up to {TYPES} types",
+        embedding_size=len(STRUCTURE) + len(NEIGHBOURHOOD),
+        role="control",
+        control="structural",
+        options={"statistics": "types", "types": TYPES},
+        columns=STRUCTURE + NEIGHBOURHOOD,
+        licence="none needed",
+    ),
+    zoo.EncoderSpec(
+        name="constant",
+        builder="zoo.plugins.controls.degenerate:build",
+        summary="The same vector for every image, plus noise of sd 1e-6",
+        embedding_size=192,
+        seeded=True,
+        role="control",
+        control="degenerate",
+        options={"offset": 1.0, "sd": 1e-6},
+        licence="none needed",
+    ),
+    zoo.EncoderSpec(
+        name="gaussian",
+        builder="zoo.plugins.controls.degenerate:build",
+        summary="A draw from N(0, I), fixed by the content of the image",
+        embedding_size=192,
+        seeded=True,
+        role="control",
+        control="degenerate",
+        options={"offset": 0.0, "sd": 1.0},
+        licence="none needed",
+    ),
+)

@@ -1,0 +1,117 @@
+"""BBBC048: single Jurkat cells in phases of the cell cycle, from imaging flow cytometry."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import zoo
+
+from .archive import open_folder
+from .record_parts import EACH_ITS_OWN, LJOSA, classify
+from .subset import askable
+
+if TYPE_CHECKING:
+    pass
+
+PAGE = "https://bbbc.broadinstitute.org/BBBC048"
+PHASES = ("G1", "S", "G2", "Prophase", "Metaphase", "Anaphase", "Telophase")
+CHANNELS = {"3": "brightfield", "4": "PI", "6": "darkfield"}
+
+_FILE = re.compile(r"([^.].*)_Ch(\d+)(?:\.ome)?\.(?:jpe?g|tiff?|png)", re.IGNORECASE)
+
+SPEC = zoo.DatasetSpec(
+    name="bbbc048",
+    builder="zoo.plugins.datasets.bbbc048:open_cells",
+    summary="Single Jurkat cells, phases of the cell cycle, 3 channels; give them with --data",
+    label="phase",
+    group="cell",
+    channels=(3, 3),
+    tasks=(
+        *classify("phase", "phase"),
+        zoo.Task(
+            kind="probe",
+            target="phase",
+            title="phase of mitosis",
+            where={"stage": ("mitosis",)},
+        ),
+    ),
+    notes=(
+        "Neither day nor culture of a cell is recorded: "
+        + EACH_ITS_OWN.format("cell", "cell", "measurement", "days or instruments"),
+        "Phases were assigned by the fluorescence of stains, with propidium iodide among them, "
+        "which is a channel here: its total alone tells G1, S and G2 nearly apart, and pixel "
+        "statistics see it.",
+        "Anaphase and telophase have very few cells, and count as much as the others in "
+        "balanced accuracy.",
+    ),
+    licence="see https://bbbc.broadinstitute.org/BBBC048",
+    citation=(
+        "Blasi et al., Nature Communications, 2016; Eulenberg et al., Nature Communications, "
+        f"2017; image set BBBC048v1, {LJOSA}"
+    ),
+)
+
+
+def open_cells(spec: zoo.DatasetSpec, *, path: Path | None = None) -> zoo.Dataset:
+    """Open all cells; each has a file for each of three channels.
+
+    A folder holds, at any depth, one folder for each phase (`PHASES`) with files such as
+    ``12432_Ch3.ome.jpg`` (Ch3 brightfield, Ch4 propidium iodide, Ch6 darkfield).
+
+    Raises
+    ------
+    DataError
+        When there are no such files, or a channel of a cell is missing.
+    """
+    import pandas as pd
+
+    if path is None:
+        raise zoo.DataError(
+            f"bbbc048 is not downloaded by itself: from {PAGE}, fetch the images of single cells, "
+            f"unpack them into a folder with one folder for each phase ({', '.join(PHASES)}), each "
+            "with files such as 12432_Ch3.ome.jpg, and give it with --data (path=)"
+        )
+    cells = _find(open_folder(path))
+    order = sorted(cells)
+    metadata = pd.DataFrame(order, columns=["phase", "cell"])
+    early = metadata["phase"].isin(PHASES[:3])
+    metadata["stage"] = early.map({True: "interphase", False: "mitosis"})
+    spec = askable(spec, metadata)
+    return zoo.Dataset(spec.name, metadata, lambda i: _read(cells[order[i]]), spec)
+
+
+def _find(folder: Path) -> dict[tuple[str, str], list[Path]]:
+    """Three files of each phase and cell."""
+    phases = {phase.lower(): phase for phase in PHASES}
+    found: dict[tuple[str, str], dict[str, Path]] = {}
+    for file in sorted(folder.rglob("*_[Cc][Hh]*")):
+        match, phase = _FILE.fullmatch(file.name), phases.get(file.parent.name.lower())
+        if not match or "__MACOSX" in file.parts:
+            continue
+        if phase is None:
+            raise zoo.DataError(
+                f"{file} lies in a folder that is no phase: none of {', '.join(PHASES)}"
+            )
+        channels = found.setdefault((phase, match[1]), {})
+        if (other := channels.setdefault(match[2].lstrip("0"), file)) != file:
+            raise zoo.DataError(f"{other} and {file} are the same channel of a cell: keep one")
+    if not found:
+        raise zoo.DataError(f"{folder} has no images of BBBC048, such as G1/12432_Ch3.ome.jpg")
+    for (phase, cell), channels in found.items():
+        lacking = [f"Ch{c} ({stain})" for c, stain in CHANNELS.items() if c not in channels]
+        if lacking:
+            raise zoo.DataError(
+                f"cell {cell} in {phase} lacks the channel(s) {', '.join(lacking)} in {folder}"
+            )
+    return {cell: [channels[c] for c in CHANNELS] for cell, channels in found.items()}
+
+
+def _read(files: list[Path]) -> zoo.Image:
+    image = zoo.read_image(files)
+    if len(image.pixels) != len(CHANNELS):
+        raise zoo.DataError(
+            f"{files[0]} and its fellows have {len(image.pixels)} channels instead of three"
+        )
+    return zoo.Image(image.pixels, tuple(CHANNELS.values()))

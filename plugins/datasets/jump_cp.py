@@ -1,0 +1,125 @@
+"""JUMP Cell Painting (cpg0016): profiles of wells, with controls carved out of their features.
+
+Only profiles are read, not images. Feature sets lie in Parquet files as in the Cell Painting
+Gallery: one file for each plate (``PLATE/PLATE.parquet``), or one for all.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import zoo
+
+from .record_parts import SAMPLE, classify, retrieval
+from .subset import askable
+
+GALLERY = "https://cellpainting-gallery.s3.amazonaws.com/index.html#cpg0016-jump/"
+
+SPEC = zoo.DatasetSpec(
+    name="jump-cp",
+    builder="zoo.plugins.datasets.jump_cp:open_profiles",
+    summary="Profiles of Cell Painting plates (cpg0016) of your choice; give them with --data",
+    label="gene_or_compound",
+    batch="source",
+    group="plate",
+    channels=(5, 5),
+    tasks=(
+        zoo.Task(
+            kind="separation",
+            target="control",
+            title="controls",
+            where={"control": ("negative", "positive")},
+        ),
+        *classify("gene_or_compound", "positive control", {"control": ("positive",)}),
+        retrieval("jcp2022", "replicates", SAMPLE),
+    ),
+    perturbation="jcp2022",
+    negative={"control": ("negative",)},
+    position="well",
+    domains=("source",),
+    confounders=("row", "column"),
+    notes=(
+        "Replicates often lie at the same well position of other plates: look at the retrieval "
+        "that leaves these out.",
+        "The controls cell-count and intensity are columns of the profiles themselves, with "
+        "whatever normalisation these have had.",
+    ),
+    licence="CC0 1.0 (Cell Painting Gallery)",
+    citation=(
+        "Chandrasekaran et al., JUMP Cell Painting dataset: morphological impact of 136,000 "
+        "chemical and genetic perturbations, bioRxiv 2023.03.23.534023, 2023"
+    ),
+)
+
+
+def open_profiles(spec: zoo.DatasetSpec, *, path: Path | None = None) -> zoo.Dataset:
+    """Open all feature sets of a folder, with the tables that say what the wells are.
+
+    The folder holds, at any depth, ``well.csv`` and ``plate.csv`` (also gzipped), if possible
+    ``compound.csv``, ``orf.csv`` and ``crispr.csv``, and Parquet files. ``PLATE/PLATE.parquet`` of
+    all plates make the set ``cellprofiler``, ``PLATE/PLATE_NAME.parquet`` the set ``NAME``; every
+    other file is a set of its own name. Items are the wells that all sets have. Numbers are read
+    when they are asked for; opening looks through them once for those that are missing.
+
+    Raises
+    ------
+    DataError
+        When files or columns are missing, the sets have no well in common, or a well occurs twice.
+    MissingExtraError
+        Without pyarrow.
+    """
+    from .jump_cp_features import (
+        COUNTS,
+        INTENSITY,
+        align,
+        feature_sets,
+        reader,
+        said,
+        sound_columns,
+    )
+    from .jump_cp_wells import TABLES, describe
+
+    folder = path if path is not None else zoo.cache_folder() / "datasets" / "jump-cp"
+    files = sorted(folder.rglob("*.parquet")) if folder.is_dir() else []
+    if not files:
+        raise zoo.DataError(
+            f"{folder} holds no profiles of JUMP-CP (*.parquet), which are too large to fetch "
+            f"unasked: take the plates that you want from {GALLERY} "
+            "(SOURCE/workspace/profiles/BATCH/PLATE/PLATE.parquet, or one of the assembled files) "
+            f"and well.csv.gz, plate.csv.gz, compound.csv.gz, orf.csv.gz and crispr.csv.gz from "
+            f"{TABLES}, put them into one folder, and give it with --data (path=)"
+        )
+    sets = feature_sets(files)
+    table, places, notes = align(sets)
+    table, more = describe(table, folder)
+    notes += more
+
+    profiles: dict[str, zoo.Precomputed] = {}
+    for feature_set, place in zip(sets, places, strict=True):
+        features = [c for c in feature_set.columns if not c.startswith("Metadata_")]
+        sound, note = sound_columns(feature_set, features, place)
+        notes += note
+        profiles[feature_set.name] = zoo.Precomputed(
+            f"{len(sound)} features of {said(feature_set)}", reader(feature_set, sound, place)
+        )
+    for name, pattern, control in (
+        ("cell-count", COUNTS, "structural"),
+        ("intensity", INTENSITY, "statistics"),
+    ):
+        for feature_set, place in zip(sets, places, strict=True):
+            chosen = [c for c in feature_set.columns if pattern.fullmatch(c)]
+            sound, _ = sound_columns(feature_set, chosen, place) if chosen else ([], [])
+            if sound:
+                profiles[name] = zoo.Precomputed(
+                    f"{len(sound)} of the columns of {said(feature_set)}: {sound[0]}"
+                    + (", …" if len(sound) > 1 else ""),
+                    reader(feature_set, sound, place),
+                    role="control",
+                    control=control,  # type: ignore[arg-type]
+                )
+                break
+        else:
+            notes.append(f"No feature set has columns for the control {name}, so it is missing.")
+    changed = replace(spec, notes=(*spec.notes, *notes))
+    return zoo.Dataset(spec.name, table, None, askable(changed, table), profiles)

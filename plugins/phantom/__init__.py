@@ -1,0 +1,80 @@
+"""Synthetic plates and tissues with planted biology and planted nuisances, each with a dial.
+
+Every cell holds the same expected amount of every stain whatever its factors are, so that only the
+place of a protein, the grain of an organelle, the shape of a nucleus or the neighbours of a cell,
+and no amount, carries biology.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+import zoo
+
+from .factors import FACTORS, Dials
+from .specs import DATASETS, SPECS
+
+__all__ = ["DATASETS", "FACTORS", "Dials", "make", "open_phantom"]
+
+
+@zoo.hookimpl
+def zoo_datasets() -> Iterable[zoo.DatasetSpec]:
+    """Yield the record of each phantom."""
+    return SPECS
+
+
+def open_phantom(spec: zoo.DatasetSpec, *, path: Path | None = None) -> zoo.Dataset:
+    """Open a phantom as the registry describes it; it is made, so there is no path to give."""
+    if path is not None:
+        raise ValueError("the phantom is made when it is opened: it takes no path")
+    return make(spec)
+
+
+def make(spec: zoo.DatasetSpec, dials: Dials | None = None, *, seed: int = 0) -> zoo.Dataset:
+    """Make plates with the given dials; every image follows from `seed` and its place alone.
+
+    The metadata has the level of every factor in every well. Images come with the numbers of their
+    nuclei and the type of each.
+
+    Parameters
+    ----------
+    spec
+        What is asked; its channels and factors become those of the dials.
+    dials
+        By default those of the dataset that the spec names.
+    seed
+        Of everything random.
+    """
+    import numpy as np
+
+    from .cells import draw_cells, grow_cells
+    from .layout import lay_out
+    from .optics import expose, make_plate
+
+    if dials is None:
+        if spec.name not in DATASETS:
+            raise ValueError(
+                f"{spec.name} has no dials of its own: give dials=, or take the record of one of "
+                f"{', '.join(DATASETS)}"
+            )
+        dials = DATASETS[spec.name]
+    chosen = dials
+    layout = lay_out(chosen, seed)
+    table = layout.metadata
+    levels = table[list(FACTORS)].to_numpy()
+    wells = chosen.doses * chosen.replicates
+    plates = [make_plate(chosen, (seed, 2, p)) for p in range(chosen.plates_count)]
+
+    def read(i: int) -> zoo.Image:
+        here = dict(zip(FACTORS, levels[i].tolist(), strict=True))
+        place = (seed, 3, i)
+        cells = grow_cells(chosen, here, place)
+        signal, mask, types = draw_cells(chosen, here, cells, place)
+        camera = np.random.default_rng([*place, 4])
+        pixels = expose(signal, chosen, here, plates[i // wells], layout.walls[i], camera)
+        return zoo.Image(pixels, chosen.stains, chosen.pixel_size, mask, types)
+
+    spec = replace(spec, channels=(chosen.channels, chosen.channels), factors=chosen.varying)
+    return zoo.Dataset(spec.name, table, read, spec)
