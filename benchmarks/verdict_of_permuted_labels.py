@@ -29,11 +29,12 @@ def permuted(dataset: Dataset, seed: int) -> pd.DataFrame:
     """Give every target column to other items of the same group, all columns together."""
     assert dataset.spec is not None
     targets = sorted(
-        {t.target for t in dataset.spec.tasks} | {c for t in dataset.spec.tasks for c in t.where}
+        {t.target for t in dataset.spec.design.tasks}
+        | {c for t in dataset.spec.design.tasks for c in t.where}
     )
     rng = np.random.default_rng([seed, 5])
     table = dataset.metadata.copy()
-    for members in table.groupby(dataset.spec.group).indices.values():
+    for members in table.groupby(dataset.spec.design.group).indices.values():
         table.loc[table.index[members], targets] = table[targets].to_numpy()[
             rng.permutation(members)
         ]
@@ -57,7 +58,9 @@ def main() -> None:
     with threadpool_limits(1):
         for seed in range(given.seeds):
             table = permuted(dataset, seed)
-            questions = [ask(task, table, dataset.spec.group) for task in dataset.spec.tasks]
+            questions = [
+                ask(task, table, dataset.spec.design.group) for task in dataset.spec.design.tasks
+            ]
             rows = score(questions, contenders, seed)
             won = [r.verdict.outcome == "beats all controls" for r in rows]
             praised += any(won)

@@ -8,27 +8,27 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-import zoo
+from zoo import plugin
 
 from .per_image import images_of
 from .segmentation import segment
 
 
-class _Ablation(zoo.Encoder):
+class _Ablation(plugin.Encoder):
     """Another encoder behind its own door, with its own preprocessing."""
 
-    def __init__(self, spec: zoo.EncoderSpec, inner: zoo.Encoder) -> None:
+    def __init__(self, spec: plugin.EncoderSpec, inner: plugin.Encoder) -> None:
         super().__init__(spec, model=inner.model)
         self.inner = inner
         self.needs_types = inner.needs_types
         self.can_give = inner.can_give & {"layer", "tokens"}
 
-    def to(self, device: torch.device | str, dtype: torch.dtype = torch.float32) -> zoo.Encoder:
+    def to(self, device: torch.device | str, dtype: torch.dtype = torch.float32) -> plugin.Encoder:
         """Move to a device and a floating dtype; returns itself."""
         self.inner.to(device, dtype)
         return super().to(device, dtype)
 
-    def with_preprocessing(self, preprocessing: zoo.Preprocessing) -> zoo.Encoder:
+    def with_preprocessing(self, preprocessing: plugin.Preprocessing) -> plugin.Encoder:
         """Use another preprocessing than the record's from now on; returns itself."""
         self.inner.with_preprocessing(preprocessing)
         return super().with_preprocessing(preprocessing)
@@ -54,25 +54,25 @@ class OneChannel(_Ablation):
     Every channel is the first of its image, and takes the image's mask along.
     """
 
-    def __init__(self, spec: zoo.EncoderSpec, inner: zoo.Encoder) -> None:
+    def __init__(self, spec: plugin.EncoderSpec, inner: plugin.Encoder) -> None:
         super().__init__(spec, inner)
         self.can_give |= {"channels"}
         self.equal_channels = spec.options["join"] == "concat"
 
     def forward(
         self,
-        batch: zoo.ImageBatch,
+        batch: plugin.ImageBatch,
         *,
         channels: bool = False,
         tokens: bool = False,
         layer: int | None = None,
-    ) -> zoo.Features:
+    ) -> plugin.Features:
         """Embed all channels as images of one channel."""
         counts = batch.counts.tolist()
         owner = [i for i, count in enumerate(counts) for _ in range(count)]
         nothing = (None,) * len(batch)
         names = [n or (None,) * c for n, c in zip(batch.stains or nothing, counts, strict=True)]
-        alone = zoo.ImageBatch(
+        alone = plugin.ImageBatch(
             batch.planes,
             torch.ones(len(owner), dtype=torch.int64),
             tuple(None if name is None else (name,) for image in names for name in image),
@@ -88,7 +88,7 @@ class OneChannel(_Ablation):
         offsets = found.token_offsets
         if offsets is not None:
             offsets = offsets[torch.cat([batch.counts.new_zeros(1), batch.counts.cumsum(0)])]
-        return zoo.Features(
+        return plugin.Features(
             embedding, batch.counts, each if channels else None, found.tokens, offsets
         )
 
@@ -101,34 +101,36 @@ class MaskOnly(_Ablation):
 
     def forward(
         self,
-        batch: zoo.ImageBatch,
+        batch: plugin.ImageBatch,
         *,
         channels: bool = False,
         tokens: bool = False,
         layer: int | None = None,
-    ) -> zoo.Features:
+    ) -> plugin.Features:
         """Embed all masks as images of one channel."""
         covered = [
             segment(image.pixels, image.stains) if image.mask is None else image.mask
             for image in images_of(batch)
         ]
         planes = torch.from_numpy(np.stack(covered) > 0).to(batch.planes)
-        alone = zoo.ImageBatch(
+        alone = plugin.ImageBatch(
             planes, torch.ones_like(batch.counts), masks=batch.masks, types=batch.types
         )
         found = self.inner.forward(alone, tokens=tokens, layer=layer)
-        return zoo.Features(found.embedding, batch.counts, None, found.tokens, found.token_offsets)
+        return plugin.Features(
+            found.embedding, batch.counts, None, found.tokens, found.token_offsets
+        )
 
 
-def build_one_channel(spec: zoo.EncoderSpec, *, weights: Path | None, seed: int) -> OneChannel:
+def build_one_channel(spec: plugin.EncoderSpec, *, weights: Path | None, seed: int) -> OneChannel:
     """Build the encoder that the record's options name, and put it inside."""
     return OneChannel(spec, _inside(spec, weights, seed))
 
 
-def build_mask_only(spec: zoo.EncoderSpec, *, weights: Path | None, seed: int) -> MaskOnly:
+def build_mask_only(spec: plugin.EncoderSpec, *, weights: Path | None, seed: int) -> MaskOnly:
     """Build the encoder that the record's options name, and put it inside."""
     return MaskOnly(spec, _inside(spec, weights, seed))
 
 
-def _inside(spec: zoo.EncoderSpec, weights: Path | None, seed: int) -> zoo.Encoder:
-    return zoo.build(zoo.record(str(spec.options["encoder"])), weights=weights, seed=seed)
+def _inside(spec: plugin.EncoderSpec, weights: Path | None, seed: int) -> plugin.Encoder:
+    return plugin.build(plugin.get_spec(str(spec.options["encoder"])), weights=weights, seed=seed)

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-import zoo
+from zoo import plugin
 
 from .column_names import PERCENTILES
 from .per_image import Array, PerImage
@@ -45,7 +45,7 @@ class PixelStatistics(PerImage):
 
     can_give = frozenset({"channels"})
 
-    def describe(self, image: zoo.Image) -> tuple[Array, Array]:
+    def describe(self, image: plugin.Image) -> tuple[Array, Array]:
         """Summarise an image, and each of its channels in 10 numbers."""
         each = np.stack([plane_statistics(plane) for plane in image.pixels])  # (C, 10)
         between = channel_correlations(image.pixels)  # (C · (C - 1) / 2,)
@@ -55,6 +55,6 @@ class PixelStatistics(PerImage):
         return np.append(each.mean(axis=0), mean), each
 
 
-def build(spec: zoo.EncoderSpec, *, weights: Path | None, seed: int) -> PixelStatistics:
+def build(spec: plugin.EncoderSpec, *, weights: Path | None, seed: int) -> PixelStatistics:
     """Build from the record; there is nothing to load and nothing random."""
     return PixelStatistics(spec)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-import zoo
+from zoo import plugin
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,7 +45,7 @@ def fetch_archive(
     IntegrityError
         When it is not what it should be; nothing of it stays.
     """
-    folder = zoo.cache_folder() / "datasets" / name
+    folder = plugin.cache_folder() / "datasets" / name
     if folder.is_dir():
         return folder
     try:
@@ -58,10 +58,10 @@ def fetch_archive(
             if check is not None:
                 try:
                     check(unpacked)
-                except zoo.IntegrityError:
+                except plugin.IntegrityError:
                     raise
-                except zoo.ZooError as error:
-                    raise zoo.IntegrityError(
+                except plugin.ZooError as error:
+                    raise plugin.IntegrityError(
                         f"{url} gave something else than {name}: {error}"
                     ) from error
             elif sha256 is None and md5 is None:
@@ -69,7 +69,7 @@ def fetch_archive(
             if not folder.is_dir():  # unless somebody else has been faster
                 unpacked.rename(folder)
     except OSError as error:
-        raise zoo.DataError(
+        raise plugin.DataError(
             f"{name} from {url} cannot be kept in {folder.parent} ({error}): make room there, set "
             f"ZOO_CACHE to another folder, or {_WAY_OUT}"
         ) from error
@@ -86,9 +86,11 @@ def open_folder(path: Path) -> Path:
     """
     path = path.expanduser()
     if not path.is_dir():
-        raise zoo.DataError(f"{path} is no folder" if path.exists() else f"{path} does not exist")
+        raise plugin.DataError(
+            f"{path} is no folder" if path.exists() else f"{path} does not exist"
+        )
     if not any(path.iterdir()):
-        raise zoo.DataError(f"{path} is empty")
+        raise plugin.DataError(f"{path} is empty")
     return path
 
 
@@ -106,27 +108,27 @@ def read_table(
     import pandas as pd
 
     if not path.is_file():
-        raise zoo.DataError(f"{path} is missing")
+        raise plugin.DataError(f"{path} is missing")
     try:
         table = pd.read_csv(path, keep_default_na=False, na_values=[""], low_memory=False)
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()
-        raise zoo.DataError(
+        raise plugin.DataError(
             f"{path} is no readable table ({reason[0] if reason else error})"
         ) from error
     table.columns = table.columns.map(lambda name: str(name).strip())
     lacking = [c for c in columns if c not in table.columns]
     if lacking:
-        raise zoo.DataError(
+        raise plugin.DataError(
             f"{path} lacks the column(s) {', '.join(lacking)}; it has {_few(list(table.columns))}"
         )
     if table.empty:
-        raise zoo.DataError(f"{path} has no rows")
+        raise plugin.DataError(f"{path} has no rows")
     for column in numbers:
         values = pd.to_numeric(table[column], errors="coerce")
         strange = table[column][values.isna() & table[column].notna()]
         if len(strange):
-            raise zoo.DataError(
+            raise plugin.DataError(
                 f"{path} has {strange.iloc[0]!r} in the column {column}, which holds numbers"
             )
         table[column] = values
@@ -137,7 +139,7 @@ def check_files(files: Sequence[Path], what: str) -> None:
     """Raise a `DataError` that counts files which are not there, and names the first."""
     missing = [file for file in files if not file.is_file()]
     if missing:
-        raise zoo.DataError(
+        raise plugin.DataError(
             f"{len(missing)} of {len(files)} files of {what} are missing, the first of them "
             f"{missing[0]}"
         )
@@ -172,15 +174,15 @@ def _download(name: str, url: str, archive: Path, size: int | None) -> None:
             file.write(block)
     if expected is not None and length != expected:
         gave = "more" if length > expected else f"{length} bytes"
-        raise zoo.IntegrityError(
+        raise plugin.IntegrityError(
             f"{url} gave {gave} instead of {expected} bytes: the download broke off or the file "
             f"has changed; try again, or {_WAY_OUT}"
         )
 
 
-def _unfetched(name: str, url: str, error: Exception) -> zoo.DataError:
+def _unfetched(name: str, url: str, error: Exception) -> plugin.DataError:
     reason = str(error).strip() or type(error).__name__
-    return zoo.DataError(
+    return plugin.DataError(
         f"{name} is not on this machine and {url} cannot be fetched ({reason}): {_WAY_OUT}"
     )
 
@@ -201,7 +203,7 @@ def _compare(
     found = {kind: digest.hexdigest() for kind, digest in digests.items()}
     for kind, expected in (("sha256", sha256), ("md5", md5)):
         if expected is not None and found[kind] != expected:
-            raise zoo.IntegrityError(
+            raise plugin.IntegrityError(
                 f"{url} gave a file with the {kind} {found[kind]} instead of {expected}; to use it "
                 f"all the same, {_WAY_OUT}"
             )
@@ -209,7 +211,7 @@ def _compare(
     if noted and sha256 is None and md5 is None and note.is_file():
         match = re.match(r"([0-9a-f]{64})  (.*)", note.read_text(encoding="utf-8"))
         if match and match[2] == url and match[1] != found["sha256"]:
-            raise zoo.IntegrityError(
+            raise plugin.IntegrityError(
                 f"{url} gave a file with the sha256 {found['sha256']}, but {match[1]} at its first "
                 f"download; if the change is meant, delete {note} and try again"
             )
@@ -221,18 +223,18 @@ def _unpack(url: str, archive: Path, folder: Path) -> None:
         with zipfile.ZipFile(archive) as content:
             _check_members(url, content.infolist(), shutil.disk_usage(archive.parent).free)
             content.extractall(folder)
-    except zoo.ZooError:
+    except plugin.ZooError:
         raise
     except Exception as error:  # zipfile raises whatever it likes on broken archives
         if isinstance(error, OSError) and error.errno != errno.EINVAL:  # a seek to nowhere
             raise
-        raise zoo.IntegrityError(f"{url} gave no sound zip archive ({error})") from error
+        raise plugin.IntegrityError(f"{url} gave no sound zip archive ({error})") from error
 
 
 def _check_members(url: str, members: list[zipfile.ZipInfo], free: int) -> None:
     """Refuse names that lead out of the folder, links, which may, and more than the disk holds."""
     if not members:
-        raise zoo.IntegrityError(f"{url} gave an empty archive")
+        raise plugin.IntegrityError(f"{url} gave an empty archive")
     for member in members:
         # zipfile puts the slashes of this system into `filename`.
         name = member.orig_filename.replace("\\", "/")
@@ -240,7 +242,7 @@ def _check_members(url: str, members: list[zipfile.ZipInfo], free: int) -> None:
         leaves = path.is_absolute() or ".." in path.parts or re.match(r"[A-Za-z]:", name)
         if leaves or stat.S_ISLNK(member.external_attr >> 16):
             what = "a file outside its folder" if leaves else "a link"
-            raise zoo.IntegrityError(
+            raise plugin.IntegrityError(
                 f"{url} gave an archive that holds {what}, {member.orig_filename!r}: it is not "
                 "unpacked"
             )

@@ -208,7 +208,7 @@ def test_a_planted_circle_is_seen(tmp_path):
     "code",
     [
         "import zoo",
-        "import zoo; zoo.EncoderSpec; zoo.hookimpl; zoo.ImageError",
+        "import zoo; zoo.plugin.EncoderSpec; zoo.plugin.hookimpl; zoo.errors.ImageError",
         "from zoo.registry import registry; registry()",
         "from click.testing import CliRunner; from zoo._cli import main\n"
         "assert CliRunner().invoke(main, ['--help']).exit_code == 0\n"

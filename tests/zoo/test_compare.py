@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 import zoo
+from zoo import errors
 
 
 def plate(rows=8, doses=4, each=2):
@@ -25,15 +26,17 @@ def profiles(name, noise, seed=0, metadata=None):
 
 def dataset(metadata=None):
     metadata = plate() if metadata is None else metadata
-    spec = zoo.DatasetSpec(
+    spec = zoo.plugin.DatasetSpec(
         name="plate",
         builder="m:f",
         summary="s",
-        label="dose",
-        group="row",
-        tasks=(zoo.Task(kind="dose", target="dose", title="dose"),),
+        design=zoo.Design(
+            label="dose",
+            group="row",
+            tasks=(zoo.Task(kind="dose", target="dose", title="dose"),),
+        ),
     )
-    none = zoo.Precomputed("none", lambda: np.zeros((len(metadata), 1), "f4"))
+    none = zoo.plugin.Precomputed("none", lambda: np.zeros((len(metadata), 1), "f4"))
     return zoo.Dataset("plate", metadata, None, spec, {"none": none})
 
 
@@ -70,5 +73,5 @@ def test_few_groups_get_no_verdict_and_one_name_is_refused():
     assert {g.winner for g in zoo.compare(*pair, dataset(small), twin_seeds=1).gaps} == {
         "no verdict"
     }
-    with pytest.raises(zoo.EvaluationError, match="both are called a"):
+    with pytest.raises(errors.EvaluationError, match="both are called a"):
         zoo.compare(profiles("a", 1.0), profiles("a", 2.0), dataset(), twin_seeds=1)

@@ -25,7 +25,7 @@ def test_a_checkpoint_keeps_them_too(golden):
 
 class Broken(zoo.Encoder):
     def __init__(self, fault):
-        record = zoo.EncoderSpec(name="broken", builder="m:f", summary="s", embedding_size=2)
+        record = zoo.plugin.EncoderSpec(name="broken", builder="m:f", summary="s", embedding_size=2)
         super().__init__(record)
         self.fault, self.calls = fault, 0
 

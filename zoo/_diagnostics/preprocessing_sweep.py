@@ -15,7 +15,8 @@ from .._encoders.loading import load
 from .._evaluation.findings import Diagnostic, Finding
 from .._evaluation.tasks import answer
 from .._images.image import Image
-from .study import NO_IMAGES, Study, embedded, few_encoders, scored
+from .changed_images import NO_IMAGES, embedded, few_encoders
+from .study import Study, scored
 
 Array = NDArray[Any]
 LAYERS = 6  # at most, spread evenly over the depth
@@ -36,7 +37,13 @@ def sweep(study: Study) -> Diagnostic:
         "Preprocessing moves scores as much as models do, so controls are swept with it."
     )
     if study.dataset.read is None or study.encoder is None:
-        return Diagnostic("sweep", title, reading, refused=(NO_IMAGES,))
+        return Diagnostic(
+            name="sweep",
+            title=title,
+            how_to_read=reading,
+            not_computed=(NO_IMAGES,),
+            scores_again=True,
+        )
     refused: list[str] = []
     dataset, questions = study.dataset, study.questions
     if len(dataset) > SWEPT:
@@ -52,7 +59,7 @@ def sweep(study: Study) -> Diagnostic:
                 scored(
                     question,
                     answer(question, matrix[question.items])[:1],
-                    contender=name,
+                    encoder=name,
                     condition=condition,
                     seed=study.seed,
                 )
@@ -69,7 +76,14 @@ def sweep(study: Study) -> Diagnostic:
                 add(name, f"scaling {what}", matrix)
     finally:
         study.encoder.with_preprocessing(before)
-    return Diagnostic("sweep", title, reading, tuple(findings), (), tuple(dict.fromkeys(refused)))
+    return Diagnostic(
+        name="sweep",
+        title=title,
+        how_to_read=reading,
+        findings=tuple(findings),
+        not_computed=tuple(dict.fromkeys(refused)),
+        scores_again=True,
+    )
 
 
 def _rescaled(study: Study, name: str, encoder: Encoder, scaling: Preprocessing) -> Encoder:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from zoo.registry import DataError, near
+from zoo.registry import DataError, suggest
 
 from .embeddings import Embeddings
 from .tables import Table, duplicated, open_table, sha256, unreadable
@@ -98,7 +98,7 @@ def _choose(table: Table, prefix: str | tuple[str, ...] | None) -> tuple[list[st
         chosen = [c for c in columns if c.startswith(prefix)]
         if not chosen:
             shown = " or ".join(map(repr, [prefix] if isinstance(prefix, str) else prefix))
-            hint = near(prefix if isinstance(prefix, str) else prefix[0], columns)
+            hint = suggest(prefix if isinstance(prefix, str) else prefix[0], columns)
             raise DataError(f"{table.path} has no column that begins with {shown}.{hint}")
     else:
         ours = [c for c in columns if _OURS.fullmatch(c)]

@@ -11,13 +11,7 @@ from zoo.registry import ImageError
 
 from .._images.batch import ImageBatch
 from .._images.checks import finite_planes
-from .batching import (
-    NOMINAL,
-    ImageTooLargeError,
-    PlaneBudget,
-    is_out_of_memory,
-    run_in_batches,
-)
+from .batching import NOMINAL, ImageTooLargeError, PlaneBudget, is_out_of_memory, run_in_batches
 from .features import Features, join
 from .inputs import Inputs
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from zoo.plugins.datasets import medmnist
 
-import zoo
+from zoo import errors
 from zoo._data.sources import load_dataset
 
 COUNTS = {"train": 16, "val": 8, "test": 8}
@@ -66,7 +66,7 @@ class TestOpened:
     def test_eight_classes_and_honest_groups(self, tmp_path, name):
         dataset = load_dataset(name, save(tmp_path, name))
         assert dataset.metadata["cell_type"].nunique() == 8
-        assert dataset.spec.group == "image"
+        assert dataset.spec.design.group == "image"
         assert any("not recorded" in note for note in dataset.spec.notes)
 
 
@@ -76,7 +76,7 @@ class TestDownload:
         monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
         monkeypatch.setattr(medmnist, "_URL", f"{path.parent.as_uri()}/{{}}.npz")
         found = hashlib.md5(path.read_bytes()).hexdigest()
-        with pytest.raises(zoo.IntegrityError, match=rf"{found} instead of ebe78ee8b0529406"):
+        with pytest.raises(errors.IntegrityError, match=rf"{found} instead of ebe78ee8b0529406"):
             load_dataset("tissuemnist")
         card = medmnist.CARDS["tissuemnist"]
         mine = medmnist.Card(found, card.stains, card.labels)
@@ -102,12 +102,12 @@ class TestFaults:
         ],
     )
     def test_arrays_that_do_not_fit(self, tmp_path, instead, why):
-        with pytest.raises(zoo.DataError, match=why):
+        with pytest.raises(errors.DataError, match=why):
             load_dataset("bloodmnist", save(tmp_path, **instead))
 
     def test_the_file_of_the_other_set(self, tmp_path):
         path = save(tmp_path, "tissuemnist")
-        with pytest.raises(zoo.DataError, match=r"train_images of .*\(16, 20, 20\)"):
+        with pytest.raises(errors.DataError, match=r"train_images of .*\(16, 20, 20\)"):
             load_dataset("bloodmnist", path)
 
     @pytest.mark.parametrize("content", [b"", b"no archive", "half", "spoilt"])
@@ -119,28 +119,32 @@ class TestFaults:
         elif content == "spoilt":
             content = whole[:200] + bytes(2000) + whole[2200:]
         path.write_bytes(content)
-        with pytest.raises(zoo.DataError, match=r"bloodmnist\.npz is no readable \.npz file"):
+        with pytest.raises(errors.DataError, match=r"bloodmnist\.npz is no readable \.npz file"):
             load_dataset("bloodmnist", path)
 
     def test_places_that_hold_nothing(self, tmp_path):
-        with pytest.raises(zoo.DataError, match=r"x\.npz does not exist"):
+        with pytest.raises(errors.DataError, match=r"x\.npz does not exist"):
             load_dataset("bloodmnist", tmp_path / "x.npz")
-        with pytest.raises(zoo.DataError, match=r"nowhere does not exist"):
+        with pytest.raises(errors.DataError, match=r"nowhere does not exist"):
             load_dataset("bloodmnist", tmp_path / "nowhere")
         (tmp_path / "readme.txt").write_text("")
-        with pytest.raises(zoo.DataError, match=r"neither bloodmnist\.npz \(or bloodmnist_64\.npz"):
+        with pytest.raises(
+            errors.DataError, match=r"neither bloodmnist\.npz \(or bloodmnist_64\.npz"
+        ):
             load_dataset("bloodmnist", tmp_path)
 
     def test_several_files_are_not_chosen_from(self, tmp_path):
         for file in ("bloodmnist.npz", "bloodmnist_64.npz"):
             save(tmp_path, file=file)
-        with pytest.raises(zoo.DataError, match=r"bloodmnist\.npz, bloodmnist_64\.npz: give one"):
+        with pytest.raises(
+            errors.DataError, match=r"bloodmnist\.npz, bloodmnist_64\.npz: give one"
+        ):
             load_dataset("bloodmnist", tmp_path)
 
     def test_more_than_memory_should_hold(self, tmp_path, monkeypatch):
         monkeypatch.setattr(medmnist, "LARGEST", 2000)
         path = save(tmp_path)
-        with pytest.raises(zoo.DataError, match=r"unzip bloodmnist\.npz -d FOLDER.*--data"):
+        with pytest.raises(errors.DataError, match=r"unzip bloodmnist\.npz -d FOLDER.*--data"):
             load_dataset("bloodmnist", path)
         assert len(load_dataset("bloodmnist", unpack(path, tmp_path / "un"))) == 32
 
@@ -151,5 +155,7 @@ class TestFaults:
             (folder / "test_labels.npy").unlink()
         else:
             (folder / "test_labels.npy").write_bytes(b"no array")
-        with pytest.raises(zoo.DataError, match=r"test_labels\.npy is (missing|no readable array)"):
+        with pytest.raises(
+            errors.DataError, match=r"test_labels\.npy is (missing|no readable array)"
+        ):
             load_dataset("bloodmnist", folder)

@@ -231,13 +231,13 @@ class TestDatasets:
     def test_the_registry_opens_them_as_it_describes_them(self, name, tmp_path):
         dataset = load_dataset(name)
         assert dataset.spec == registry().dataset(name)
-        assert dataset.spec.factors == DATASETS[name].varying
-        assert (dataset.spec.batch, dataset.spec.group) == ("plate", "plate")
+        assert dataset.spec.design.factors == DATASETS[name].varying
+        assert (dataset.spec.design.batch, dataset.spec.design.group) == ("plate", "plate")
         assert dataset.metadata["plate"].nunique() == 8
         levels = dataset.metadata[list(FACTORS)]
         assert levels.ge(0).all(axis=None)
         assert levels.le(1).all(axis=None)
-        still = levels.drop(columns=list(dataset.spec.factors))
+        still = levels.drop(columns=list(dataset.spec.design.factors))
         assert (still.nunique() == 1).all()
         assert dataset.spec.notes
         with pytest.raises(ValueError, match="takes no path"):

@@ -10,6 +10,7 @@ import tifffile
 from PIL import Image as Picture
 
 import zoo
+from zoo import errors
 from zoo._data.dataset import Dataset
 from zoo._data.sources import load_dataset, open_images
 
@@ -106,7 +107,7 @@ class TestTable:
         frame = pd.DataFrame({"image": ["a.tif"], "stains": ["DNA|ER|AGP"]})
         dataset = open_images(write_table(tmp_path / "t.csv", frame))
         with pytest.raises(
-            zoo.DataError, match=r"a\.tif has 2 .* row 1 of t\.csv names 3: DNA, ER"
+            errors.DataError, match=r"a\.tif has 2 .* row 1 of t\.csv names 3: DNA, ER"
         ):
             dataset[0]
 
@@ -154,7 +155,7 @@ class TestTable:
         dataset = open_images(
             write_table(tmp_path / "t.csv", pd.DataFrame({"image": ["gone.tif", "a.tif"]}))
         )
-        with pytest.raises(zoo.ImageError, match=r"gone\.tif is missing"):
+        with pytest.raises(errors.ImageError, match=r"gone\.tif is missing"):
             dataset[0]
         assert values(dataset[1]) == [1]
 
@@ -163,17 +164,19 @@ class TestTable:
         save(tmp_path, "a.tif", 1)
         frame = pd.DataFrame({column: ["a.tif", None], "dose": [1, 2]})
         dataset = open_images(write_table(tmp_path / "t.csv", frame))
-        with pytest.raises(zoo.DataError, match=r"row 2 of t\.csv names no file"):
+        with pytest.raises(errors.DataError, match=r"row 2 of t\.csv names no file"):
             dataset[1]
 
     def test_a_table_without_an_image_column_lists_its_columns(self, tmp_path):
         path = write_table(tmp_path / "t.csv", pd.DataFrame({"file": ["a.tif"], "dose": [1]}))
-        with pytest.raises(zoo.DataError, match=r"t\.csv has no column 'image'.* are file, dose$"):
+        with pytest.raises(
+            errors.DataError, match=r"t\.csv has no column 'image'.* are file, dose$"
+        ):
             open_images(path)
 
     def test_numbered_columns_are_named_too(self, tmp_path):
         path = write_table(tmp_path / "t.parquet", pd.DataFrame({0: [1.5], 1: ["a.tif"]}))
-        with pytest.raises(zoo.DataError, match=r"no column 'image'.* are 0, 1$"):
+        with pytest.raises(errors.DataError, match=r"no column 'image'.* are 0, 1$"):
             open_images(path)
 
     @pytest.mark.parametrize(
@@ -188,12 +191,12 @@ class TestTable:
     )
     def test_what_is_no_table_is_named(self, tmp_path, name, content):
         (tmp_path / name).write_bytes(content)
-        with pytest.raises(zoo.DataError, match=rf"{name[0]}\.\w+ is no readable table: .+"):
+        with pytest.raises(errors.DataError, match=rf"{name[0]}\.\w+ is no readable table: .+"):
             open_images(tmp_path / name)
 
     def test_a_table_without_rows_has_no_images(self, tmp_path):
         (tmp_path / "t.csv").write_text("image,dose\n")
-        with pytest.raises(zoo.DataError, match=r"^t has no items$"):
+        with pytest.raises(errors.DataError, match=r"^t has no items$"):
             open_images(tmp_path / "t.csv")
 
 
@@ -228,7 +231,9 @@ class TestFolder:
     def test_a_folder_without_images_is_an_error(self, tmp_path, name):
         if name:
             (tmp_path / name).write_bytes(b"x")
-        with pytest.raises(zoo.DataError, match=rf"{tmp_path.name} has no images: no labels\.csv"):
+        with pytest.raises(
+            errors.DataError, match=rf"{tmp_path.name} has no images: no labels\.csv"
+        ):
             open_images(tmp_path)
 
     def test_a_single_file_is_a_dataset_of_one(self, tmp_path):
@@ -238,7 +243,7 @@ class TestFolder:
         assert values(dataset[0]) == [3, 4]
 
     def test_what_does_not_exist_is_named(self, tmp_path):
-        with pytest.raises(zoo.DataError, match=r"nowhere does not exist"):
+        with pytest.raises(errors.DataError, match=r"nowhere does not exist"):
             open_images(tmp_path / "nowhere")
 
     def test_the_home_folder_may_be_abbreviated(self, tmp_path, monkeypatch):
@@ -247,14 +252,16 @@ class TestFolder:
         assert values(open_images("~/plate")[0]) == [1]
 
 
-SPEC = zoo.DatasetSpec(
+SPEC = zoo.plugin.DatasetSpec(
     name="plate",
     builder="m:f",
     summary="s",
-    label="dose",
-    group="row",
-    batch="day",
-    tasks=(zoo.Task(kind="probe", target="drug", title="t", where={"kept": (1,)}),),
+    design=zoo.Design(
+        label="dose",
+        group="row",
+        batch="day",
+        tasks=(zoo.Task(kind="probe", target="drug", title="t", where={"kept": (1,)}),),
+    ),
 )
 COLUMNS = ("dose", "row", "day", "drug", "kept")
 
@@ -270,18 +277,20 @@ class TestDataset:
             dataset[3]
 
     def test_nothing_is_no_dataset(self):
-        with pytest.raises(zoo.DataError, match=r"^d has no items$"):
+        with pytest.raises(errors.DataError, match=r"^d has no items$"):
             Dataset("d", pd.DataFrame({"x": []}), lambda i: None)
 
     @pytest.mark.parametrize("missing", COLUMNS)
     def test_every_column_that_its_spec_names_must_be_there(self, missing):
         metadata = pd.DataFrame({c: [1] for c in COLUMNS})
         assert len(Dataset("d", metadata, lambda i: None, SPEC)) == 1
-        with pytest.raises(zoo.DataError, match=rf"^d lacks the metadata column\(s\) {missing}$"):
+        with pytest.raises(
+            errors.DataError, match=rf"^d lacks the metadata column\(s\) {missing}$"
+        ):
             Dataset("d", metadata.drop(columns=missing), lambda i: None, SPEC)
 
     def test_an_unknown_name_gets_near_ones(self):
-        with pytest.raises(zoo.UnknownNameError, match="phantom"):
+        with pytest.raises(errors.UnknownNameError, match="phantom"):
             load_dataset("phantm")
 
     def test_datasets_of_the_registry_open_by_name(self):
@@ -290,7 +299,7 @@ class TestDataset:
     def test_a_builder_that_gives_no_dataset_is_named(self, monkeypatch):
         monkeypatch.setattr("zoo.plugins.phantom.open_phantom", lambda spec, *, path: [1])
         with pytest.raises(
-            zoo.DataError, match=r"open_phantom gave \[1\], which is no zoo\.Dataset"
+            errors.DataError, match=r"open_phantom gave \[1\], which is no zoo\.Dataset"
         ):
             load_dataset("phantom")
 

@@ -14,6 +14,7 @@ import pytest
 import torch
 
 import zoo
+from zoo import errors
 from zoo._data.dataset import Dataset
 from zoo._embedding.cache import EmbeddingCache, _modules, cache_folder, image_hash
 from zoo._embedding.embed import embed_many
@@ -29,7 +30,7 @@ class Scaled(zoo.Encoder):
         fields = {"name": "scaled", "builder": "m:f", "summary": "s", "preprocessing": PLAIN}
         model = torch.nn.Module()
         model.factor = torch.nn.Parameter(torch.tensor(factor))
-        super().__init__(zoo.EncoderSpec(**{**fields, **changes}), model=model)
+        super().__init__(zoo.plugin.EncoderSpec(**{**fields, **changes}), model=model)
         self.from_registry = True  # as zoo.load says: only what it made has a complete record
         self.seed, self.weights_sha256 = seed, sha256
         self.asked = 0
@@ -265,7 +266,7 @@ def test_refused_items_are_not_remembered(folder):
     found = embed_many(source, [Broken()], cache=cache, on_error="skip")[0]
     assert [item for item, _ in found.failures] == ["a"]
     again = Broken()
-    with pytest.raises(zoo.DataError, match="NaN or infinite numbers for a"):
+    with pytest.raises(errors.DataError, match="NaN or infinite numbers for a"):
         embed_many(source, [again], cache=EmbeddingCache())
     assert again.asked == 1
 
@@ -510,7 +511,7 @@ def test_the_code_of_an_encoder_inside_another_counts(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     import outsider_for_cache
 
-    spec = zoo.EncoderSpec(name="inner", builder="m:f", summary="s")
+    spec = zoo.plugin.EncoderSpec(name="inner", builder="m:f", summary="s")
     outer = Scaled()
     plain = _modules(outer)
     outer.inner = outsider_for_cache.Inner(spec)
