@@ -14,6 +14,7 @@ from zoo.registry import (
 from .._data.dataset import Dataset, Precomputed
 from .._embedding.embeddings import Embeddings
 from .._encoders.contract import Encoder
+from ..metrics._matrix import check_matrix
 
 PREFIX = "precomputed:"
 
@@ -54,14 +55,12 @@ def record_of(embeddings: Embeddings, profile: Precomputed | None = None) -> Enc
 def matched(embeddings: Embeddings, dataset: Dataset) -> Embeddings:
     """Refuse embeddings that are not of these items in this order."""
     name, matrix = name_of(embeddings), embeddings.matrix
-    if matrix.ndim != 2 or 0 in matrix.shape:
-        raise EvaluationError(f"{name} must be (items, dimensions), not of shape {matrix.shape}")
+    try:
+        check_matrix(matrix, name)
+    except ValueError as error:
+        raise EvaluationError(str(error)) from None
     if len(matrix) != len(dataset):
         raise EvaluationError(f"{name} has {len(matrix)} rows, but {dataset.name} {len(dataset)}")
-    if (wrong := int((~np.isfinite(matrix)).any(1).sum())) > 0:
-        raise EvaluationError(
-            f"{name} has NaN or infinite numbers in {wrong} of {len(matrix)} rows"
-        )
     for column in ("image", "image_path", "well_id", "well"):
         tables = (embeddings.metadata, dataset.metadata)
         if all(column in table.columns for table in tables):

@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import false_discovery_control
 
+from ._matrix import check_matrix, unit_rows
 from ._pairs import Pairs
 from ._permutation_null import Null
 from ._precision import expected_precision, normalised_precision
@@ -127,19 +128,10 @@ def replicate_retrieval(
 
 
 def _directions(embedding: Array, table: pd.DataFrame) -> Array:
-    if embedding.ndim != 2 or 0 in embedding.shape:
-        raise ValueError(f"embedding must be a filled (N, D) matrix, not {embedding.shape}")
-    if len(table) != len(embedding):
-        raise ValueError(f"{len(table)} rows of the table for {len(embedding)} of the embedding")
-    rows = embedding.astype(np.float64)
-    wrong = ~np.isfinite(rows).all(1)
-    if wrong.any():
-        raise ValueError(f"profile {int(wrong.argmax())} holds a value that is not finite")
-    largest = np.maximum(rows.max(1, keepdims=True), -rows.min(1, keepdims=True))
-    rows /= np.where(largest > 0, largest, 1.0)  # so that no square over- or underflows
-    length = np.sqrt(np.einsum("ij,ij->i", rows, rows))[:, None]
-    rows /= np.where(length > 0, length, 1.0)
-    return rows
+    rows = check_matrix(embedding)
+    if len(table) != len(rows):
+        raise ValueError(f"{len(table)} rows of the table for {len(rows)} of the embedding")
+    return unit_rows(rows)
 
 
 def _columns(table: pd.DataFrame, pairs: Pairs) -> dict[str, Array]:

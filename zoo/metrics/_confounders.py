@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ._matrix import check_matrix, standardise
-from ._probes import ALPHAS, checked, folds
+from ._probes import checked, folds, probe_labels, ridge
 from ._scores import balanced_accuracy, r_squared
 
 Array = NDArray[Any]
@@ -85,9 +85,8 @@ def confounder_r_squared(
     """
     check_matrix(embedding)
     columns = _columns(confounders, len(embedding))
-    predicted = np.zeros(columns.shape)
-    for train, test in _checked(splits, groups, len(embedding)):
-        predicted[test] = _regress(embedding[train], columns[train], embedding[test])
+    shift, base = ridge(embedding, columns, _checked(splits, groups, len(embedding)))
+    predicted = shift + base
     return {name: r_squared(columns[:, i], predicted[:, i]) for i, name in enumerate(confounders)}
 
 
@@ -184,6 +183,8 @@ def confounding(
     if kind == "regression":
         answers = answers.astype(float)
         check_matrix(answers[:, None], "truth")
+    else:
+        answers = np.unique(answers, return_inverse=True)[1]
     if controls is not None and (controls.dtype != bool or controls.shape != (n,)):
         raise ValueError(f"controls must be {n} booleans, one for each item")
 
@@ -197,12 +198,12 @@ def confounding(
             "both": np.hstack([embedding, columns]),
         }
         for name, view in views.items():
-            seen, unseen = view[train], view[test]
             if kind == "regression":
-                found = _regress(seen, answers[train][:, None], unseen)[:, 0]
+                shift, base = ridge(view, answers[:, None], [(train, test)])
+                found = shift + base
             else:
-                found = _classify(seen, answers[train], unseen)
-            predicted[name][test] = found
+                found = probe_labels(view, answers[:, None], [(train, test)])
+            predicted[name][test] = found[test, 0]
     score = r_squared if kind == "regression" else balanced_accuracy
     raw, residual, alone, both = (score(answers, found) for found in predicted.values())
     return Confounding(raw, residual, alone, both)
@@ -247,24 +248,3 @@ def _subtract(embedding: Array, columns: Array, fit_on: Array) -> Array:
     # Confounders are centred on these items, so the slopes need no intercept beside them.
     slopes = np.linalg.lstsq(seen, embedding[fit_on].astype(np.float64), rcond=None)[0]
     return embedding - everything @ slopes
-
-
-def _regress(seen: Array, target: Array, unseen: Array) -> Array:
-    from sklearn.linear_model import RidgeCV
-
-    seen, unseen = standardise(seen, unseen)
-    model = RidgeCV(alphas=ALPHAS, alpha_per_target=True)
-    return np.reshape(model.fit(seen, target).predict(unseen), (len(unseen), -1))
-
-
-def _classify(seen: Array, truth: Array, unseen: Array) -> Array:
-    """Class whose mean fitted value is nearest, from a regression on class indicators.
-
-    This is optimal scoring (Hastie, Tibshirani and Buja, 1994), as in the linear probe.
-    """
-    classes = np.unique(truth)
-    belongs = (truth[:, None] == classes).astype(float)
-    both = _regress(seen, belongs, np.concatenate([seen, unseen]))
-    fitted, asked = both[: len(seen)], both[len(seen) :]
-    centres = belongs.T @ fitted / belongs.sum(0)[:, None]
-    return classes[((asked[:, None] - centres) ** 2).sum(-1).argmin(1)]

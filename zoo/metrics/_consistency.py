@@ -7,12 +7,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from ._draws import draw_by_keys
+from ._matrix import unit_rows
 from ._perturbations import (
-    ENTRIES,
+    DRAWN,
     NULL_SIZE,
     checked_design,
     counted,
-    draw_distinct,
     members_by_code,
     p_value_of,
     table_of,
@@ -70,11 +71,10 @@ def consistency(
     batches
         `(N,)`.
     """
-    units, code, names, control, batch, notes = checked_design(
+    rows, code, names, control, batch, notes = checked_design(
         embedding, perturbations, controls, batches, null_size
     )
-    length = np.linalg.norm(units, axis=1, keepdims=True)
-    units = units / np.where(length > 0, length, 1.0)
+    units = unit_rows(rows)
     draws: dict[tuple[tuple[int, int], ...], Array | None] = {}
     found, lone, short = [], 0, 0
     for members in members_by_code(code, control, len(names)):
@@ -141,13 +141,13 @@ def _drawn(
     rng = np.random.default_rng([seed, *(value for count in counts for value in count)])
     size = sum(n for _, n in counts)
     widest = max(max(map(len, pools)), size * units.shape[1])
-    step = max(1, ENTRIES // widest)
+    step = max(1, DRAWN // widest)
     drawn_batch = np.repeat([name for name, _ in counts], [n for _, n in counts])
     null = np.empty(null_size)
     for start in range(0, null_size, step):
         rows = min(step, null_size - start)
         chosen = [
-            pool[draw_distinct(rng, rows, n, len(pool))]
+            pool[draw_by_keys(rng, rows, n, len(pool))]
             for pool, (_, n) in zip(pools, counts, strict=True)
         ]
         picked = units[np.concatenate(chosen, axis=1)]

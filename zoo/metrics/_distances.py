@@ -6,10 +6,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ._blocks import blocks_of
+from ._matrix import check_matrix, unit_rows
+
 Array = NDArray[Any]
 Metric = Literal["cosine", "euclidean"]
-ROWS = 1024
-"""Items of a block; distances are held for this many times as many."""
 
 # Squares that cancel to less than this share of what they came from are rounding, and so are
 # squared distances between directions below the square of what float64 resolves.
@@ -28,20 +29,11 @@ def points(embedding: Array, metric: Metric) -> NDArray[np.float64]:
     embedding
         `(N, D)`, finite; no rows of zeros under cosine.
     """
-    if np.ndim(embedding) != 2 or 0 in np.shape(embedding):
-        raise ValueError(
-            f"embedding must be a filled (N, D) matrix, not of shape {np.shape(embedding)}"
-        )
-    located = np.array(embedding, np.float64)
-    if not np.isfinite(located).all():
-        raise ValueError("embedding holds values that are not finite")
+    rows = check_matrix(embedding)
     if metric == "cosine":
-        largest = np.abs(located).max(1, keepdims=True)
-        if not largest.all():
-            raise ValueError("embedding holds a row of zeros, which has no direction for a cosine")
-        located /= largest
-        located /= np.linalg.norm(located, axis=1, keepdims=True)
+        located = unit_rows(rows, zeros="refuse")
     elif metric == "euclidean":
+        located = rows.astype(np.float64)
         # Exact, and no square overflows.
         located = np.ldexp(located, -int(np.frexp(np.abs(located).max())[1]) - 1)
     else:
@@ -117,7 +109,8 @@ def codes_of(groups: Array, items: int, name: str) -> NDArray[np.intp]:
     return np.unique(groups, return_inverse=True)[1].astype(np.intp)
 
 
-def neighbours_of(indices: Array) -> NDArray[np.intp]:
+def neighbours_of(indices: Array, k: int | None = None) -> NDArray[np.intp]:
+    """Return the k nearest of the given neighbours, checked; by default all."""
     near = np.asarray(indices)
     if near.ndim != 2 or 0 in near.shape or near.dtype.kind not in "iu":
         raise ValueError("indices must be a filled (N, k) matrix of integers")
@@ -125,11 +118,7 @@ def neighbours_of(indices: Array) -> NDArray[np.intp]:
         raise ValueError(f"indices must lie from 0 to {len(near) - 1}")
     if (near == np.arange(len(near))[:, None]).any():
         raise ValueError("indices hold an item as its own neighbour")
-    return near.astype(np.intp)
-
-
-def blocks_of(items: int, rows: int) -> Iterator[slice]:
-    if rows < 1:
-        raise ValueError(f"rows must be at least 1, not {rows}")
-    for start in range(0, items, rows):
-        yield slice(start, min(start + rows, items))
+    k = near.shape[1] if k is None else k
+    if not 1 <= k <= near.shape[1]:
+        raise ValueError(f"k must lie from 1 to the {near.shape[1]} given neighbours, not {k}")
+    return near[:, :k].astype(np.intp, copy=False)

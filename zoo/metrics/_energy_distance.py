@@ -7,13 +7,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from ._blocks import blocks_of
 from ._distances import distances_between
+from ._draws import draw_by_keys
+from ._matrix import check_matrix
 from ._perturbations import (
-    ENTRIES,
+    DRAWN,
     NULL_SIZE,
     checked_design,
     counted,
-    draw_distinct,
     members_by_code,
     p_value_of,
     table_of,
@@ -112,13 +114,10 @@ def magnitude(
 
 def energy_distance(x: Array, y: Array) -> float:
     """2E|X − Y| − E|X − X'| − E|Y − Y'| of two samples, `(n, D)` and `(m, D)`; at least 0."""
-    if np.ndim(x) != 2 or np.ndim(y) != 2 or 0 in (*np.shape(x), *np.shape(y)):
-        raise ValueError("energy distance is of two filled matrices, (n, D) and (m, D)")
+    x, y = check_matrix(x, "x"), check_matrix(y, "y")
     if x.shape[1] != y.shape[1]:
         raise ValueError(f"samples have {x.shape[1]} and {y.shape[1]} features")
     rows = np.concatenate([x, y]).astype(np.float64)
-    if not np.isfinite(rows).all():
-        raise ValueError("a sample holds values that are not finite")
     unit = float(np.abs(rows).max()) or 1.0
     rows = rows / unit
     rows -= rows.mean(0)
@@ -146,7 +145,7 @@ def _energies(
     everyone, rest = float(total.sum()), len(rows) - count
     names, sizes = counted(strata[:count])
     rng = np.random.default_rng([seed, count, len(rows)])
-    step = max(1, ENTRIES // max(len(rows), count * max(count, rows.shape[1])))
+    step = max(1, DRAWN // max(len(rows), count * max(count, rows.shape[1])))
 
     def energy(chosen: Array) -> Array:
         picked = rows[chosen]  # (draws, n, D)
@@ -166,7 +165,7 @@ def _energies(
     for start in range(0, null_size, step):
         draws = min(step, null_size - start)
         chosen = [
-            place[draw_distinct(rng, draws, size, len(place))]
+            place[draw_by_keys(rng, draws, size, len(place))]
             for place, size in zip(places, sizes, strict=True)
         ]
         null[start : start + draws] = energy(np.concatenate(chosen, axis=1))
@@ -176,9 +175,8 @@ def _energies(
 def _distance_sums(rows: Array) -> Array:
     """Sum the distances of each row to all."""
     sums = np.empty(len(rows))
-    step = max(1, ENTRIES // max(1, len(rows)))
-    for start in range(0, len(rows), step):
-        block = slice(start, min(start + step, len(rows)))
+    step = max(1, DRAWN // max(1, len(rows)))
+    for block in blocks_of(len(rows), step):
         distance = distances_between(rows[block], rows, "euclidean")
         distance[np.arange(len(distance)), np.arange(block.start, block.stop)] = 0
         sums[block] = distance.sum(1)

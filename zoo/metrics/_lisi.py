@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ._distances import ROWS, blocks_of, codes_of, neighbours_of, tally
+from ._blocks import ROWS, blocks_of
+from ._distances import codes_of, neighbours_of, tally
 
 Array = NDArray[Any]
 

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ._distances import ROWS, Metric, codes_of
+from ._blocks import ROWS
+from ._distances import Metric, codes_of
 from ._graph import graph_connectivity
 from ._kbet import kbet
 from ._lisi import clisi, ilisi, lisi

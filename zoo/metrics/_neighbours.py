@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from ._blocks import CHUNK, ENTRIES, blocks_of
+from ._distances import Metric, neighbours_of
+from ._matrix import check_matrix, unit_rows
 from ._threads import device_of, share_out
 
 if TYPE_CHECKING:
     import torch
 
 Array = NDArray[Any]
-Metric = Literal["cosine", "euclidean"]
-ENTRIES = 2**22
-"""Scores that a thread holds at once; a block is this many, or one row."""
-
 ENTRIES_ON_GPU = 2**27
 TIE_BITS = 40
 
 
 def nearest_neighbours(
-    rows: Array,
+    embedding: Array,
     k: int,
     *,
     metric: Metric = "cosine",
@@ -40,7 +39,7 @@ def nearest_neighbours(
 
     Parameters
     ----------
-    rows
+    embedding
         `(N, D)`, finite.
     k
         From 1 to the number of items that the row with the fewest may have as neighbours.
@@ -66,7 +65,7 @@ def nearest_neighbours(
         For shapes that do not fit, values that are not finite, rows of zeros under cosine, and a
         k that some row cannot have.
     """
-    points, unit = _points(_finite(rows), metric)
+    points, unit = _points(check_matrix(embedding), metric)
     groups = _groups(exclude, len(points))
     _check_k(k, groups)
     if entries is not None and entries < 1:
@@ -75,10 +74,10 @@ def nearest_neighbours(
     centre = points.mean(0)
     screen = np.empty(points.shape, np.float32)
     far = np.zeros(points.shape[1])
-    for part in _parts(len(points)):
+    for part in blocks_of(len(points), CHUNK):
         np.maximum(far, np.abs(points[part] - centre).max(0), out=far)
     largest = max(float(far.max()), np.finfo(float).tiny)
-    for part in _parts(len(points)):
+    for part in blocks_of(len(points), CHUNK):
         screen[part] = (points[part] - centre) / largest
     bias = np.einsum("ij,ij->i", screen, screen) / 2
     indices = np.empty((len(points), k), np.int64)
@@ -97,8 +96,7 @@ def nearest_neighbours(
             query, candidate = _candidates_on_device(kept, block, k, error)
         indices[block], squares[block] = _settle(points, query, candidate, k)
 
-    blocks = (slice(at, min(at + step, len(points))) for at in range(0, len(points), step))
-    share_out(search, blocks, 1 if on is not None else threads)
+    share_out(search, blocks_of(len(points), step), 1 if on is not None else threads)
     return indices, squares / 2 if metric == "cosine" else np.sqrt(squares) * unit
 
 
@@ -116,20 +114,16 @@ def majority_vote(indices: Array, labels: Array, *, k: int | None = None) -> Arr
     k
         All given neighbours by default.
     """
-    near = np.asarray(indices)
-    if near.ndim != 2 or 0 in near.shape or near.dtype.kind not in "iu":
-        raise ValueError("indices must be a filled (N, k) matrix of integers")
-    k = near.shape[1] if k is None else k
-    if not 1 <= k <= near.shape[1]:
-        raise ValueError(f"k must lie from 1 to the {near.shape[1]} given neighbours, not {k}")
+    near = neighbours_of(indices, k)
+    k = near.shape[1]
     if np.shape(labels) != (len(near),):
         raise ValueError(f"labels must hold a label for each of {len(near)} items")
     codes, names = pd.factorize(np.asarray(labels))
     if (codes < 0).any():
         raise ValueError(f"item {int((codes < 0).argmax())} has no label")
     winner = np.empty(len(near), np.intp)
-    for part in _parts(len(near)):
-        voted = codes[near[part, :k]]
+    for part in blocks_of(len(near), CHUNK):
+        voted = codes[near[part]]
         order = np.argsort(voted, axis=1, kind="stable")
         ranked = np.take_along_axis(voted, order, 1)
         # A run of equal labels holds their votes, and begins with the nearest of them.
@@ -144,32 +138,18 @@ def majority_vote(indices: Array, labels: Array, *, k: int | None = None) -> Arr
     return np.asarray(names)[winner]
 
 
-def _finite(rows: Array) -> Array:
-    if rows.ndim != 2 or 0 in rows.shape:
-        raise ValueError(f"rows must be a filled (N, D) matrix, not of shape {rows.shape}")
-    values = rows.astype(np.float64)
-    wrong = ~np.isfinite(values).all(1)
-    if wrong.any():
-        raise ValueError(f"row {int(wrong.argmax())} holds a value that is not finite")
-    return values
-
-
 def _points(values: Array, metric: str) -> tuple[Array, float]:
     """Return points whose Euclidean distances order the neighbours, and their unit of length.
 
     Cosine distance is half the square of the distance between directions.
     """
     if metric == "euclidean":
+        values = values.astype(np.float64)
         unit = 2.0 ** int(np.frexp(np.abs(values).max())[1])  # exact to divide by
         return values / unit, unit
     if metric != "cosine":
         raise ValueError(f"metric must be 'cosine' or 'euclidean', not {metric!r}")
-    largest = np.abs(values).max(1, keepdims=True)
-    if not largest.all():
-        row = int(largest.argmin())
-        raise ValueError(f"row {row} is all zeros and has no direction for a cosine")
-    values /= largest
-    return values / np.linalg.norm(values, axis=1, keepdims=True), 1.0
+    return unit_rows(values, zeros="refuse"), 1.0
 
 
 def _groups(exclude: Array | None, items: int) -> Array:
@@ -269,10 +249,6 @@ def _settle(points: Array, query: Array, candidate: Array, k: int) -> tuple[Arra
     first = np.flatnonzero(np.diff(query, prepend=-1))
     kept = order[first[:, None] + np.arange(k)]
     return candidate[kept], squares[kept]
-
-
-def _parts(items: int) -> list[slice]:
-    return [slice(start, start + 4096) for start in range(0, items, 4096)]
 
 
 def _squared_distances(points: Array, left: Array, right: Array) -> Array:

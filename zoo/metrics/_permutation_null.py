@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ._draws import draw_by_rejection
+
 Array = NDArray[Any]
 ROUNDING = 1e-9
 """Precisions nearer than this are equal: they are sums of the same fractions."""
@@ -82,7 +84,7 @@ def shuffled_precision(positives: int, total: int, size: int, seed: int) -> NDAr
     hits = np.arange(1, positives + 1)
     found = np.empty(size)
     for start in range(0, size, step):
-        places = _distinct(rng, min(step, size - start), positives, total)
+        places = draw_by_rejection(rng, min(step, size - start), positives, total)
         found[start : start + len(places)] = (hits / (places + 1)).mean(1)
     return found
 
@@ -96,22 +98,3 @@ def _one_by_one(rng: np.random.Generator, positives: int, total: int, size: int)
         left -= hit
         found += hit * ((positives - left) / place)
     return found / positives
-
-
-def _distinct(rng: np.random.Generator, rows: int, count: int, total: int) -> Array:
-    """Draw `count` different numbers below `total` for each row, ascending.
-
-    Repeats are drawn again, which favours no number, so that all sets are as likely.
-    """
-    drawn = np.sort(rng.integers(total, size=(rows, count)), axis=1)
-    unsettled = np.arange(rows)
-    while len(unsettled):
-        part = drawn[unsettled]
-        repeated = np.zeros(part.shape, bool)
-        repeated[:, 1:] = part[:, 1:] == part[:, :-1]
-        again = repeated.any(1)
-        part[repeated] = rng.integers(total, size=int(repeated.sum()))
-        part.sort(axis=1)
-        drawn[unsettled] = part
-        unsettled = unsettled[again]
-    return drawn

@@ -8,9 +8,11 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import false_discovery_control
 
+from ._matrix import check_matrix
+
 Array = NDArray[Any]
-ENTRIES = 2**21
-"""Numbers held at once for draws of a null."""
+DRAWN = 2**21
+"""Numbers held at once for draws of a null. It decides which draws a seed gives."""
 
 NULL_SIZE = 1000
 ROUNDING = 1e-9
@@ -20,15 +22,8 @@ ROUNDING = 1e-9
 def checked_design(
     embedding: Array, perturbations: Array, controls: Array, batches: Array | None, null_size: int
 ) -> tuple[Array, Array, Array, Array, Array, list[str]]:
-    if np.ndim(embedding) != 2 or 0 in np.shape(embedding):
-        raise ValueError(
-            f"embedding must be a filled (N, D) matrix, not of shape {np.shape(embedding)}"
-        )
-    rows = np.asarray(embedding, np.float64)
+    rows = check_matrix(embedding).astype(np.float64, copy=False)
     items = len(rows)
-    wrong = ~np.isfinite(rows).all(1)
-    if wrong.any():
-        raise ValueError(f"profile {int(wrong.argmax())} holds a value that is not finite")
     if null_size < 1:
         raise ValueError(f"null_size must be at least 1, not {null_size}")
     if np.shape(perturbations) != (items,):
@@ -66,14 +61,6 @@ def members_by_code(code: Array, control: Array, count: int) -> Iterator[Array]:
 def counted(values: Array) -> tuple[list[int], list[int]]:
     found, counts = np.unique(values, return_counts=True)
     return found.tolist(), counts.tolist()
-
-
-def draw_distinct(rng: np.random.Generator, rows: int, count: int, total: int) -> Array:
-    """Draw `count` different numbers below `total` for each row."""
-    keys = rng.random((rows, total))
-    if count == total:
-        return np.argsort(keys, axis=1)
-    return np.argpartition(keys, count - 1, axis=1)[:, :count]
 
 
 def p_value_of(null: Array, actual: float, size: float) -> float:

@@ -16,8 +16,8 @@ MAX_FOLDS = 10
 NEIGHBOURS = 5
 ALPHAS = np.logspace(-1, 5, 13)
 DIGITS = 12  # of fitted shares of classes; what follows is rounding
-# Numbers that one step may hold at once, and comparisons that a retrieval may make.
-ENTRIES = 2**25
+# Numbers that class indicators of the columns fitted together may hold.
+INDICATORS = 2**25
 
 
 def folds(groups: Array) -> Iterator[tuple[Array, Array]]:
@@ -113,7 +113,7 @@ def neighbour_labels(
 
 
 def _few_columns(codes: Array, each: int) -> Iterator[slice]:
-    """Blocks of columns that keep `each` numbers for every entry within `ENTRIES`."""
-    step = max(1, ENTRIES // max(1, len(codes) * each))
+    """Blocks of columns that keep `each` numbers for every entry within `INDICATORS`."""
+    step = max(1, INDICATORS // max(1, len(codes) * each))
     for start in range(0, codes.shape[1], step):
         yield slice(start, start + step)

@@ -7,41 +7,62 @@ every doubtful cell comes from a sum of fixed order. So blocks, threads and devi
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from ._blocks import ENTRIES
 from ._pairs import Pairs
+from ._ranking_blocks import COARSE, EXCLUDED, Block, count_below, excluded_from
 from ._threads import device_of, share_out
 
 Array = NDArray[Any]
-ENTRIES = 2**22
-"""Similarities that a thread holds at once; a block is this many, or one row."""
-ENTRIES_ON_GPU = 2**25
-COARSE, FINE = 2.0**30, 2.0**38
-"""Similarities are screened to one part in the first and told apart to one in the second."""
+FINE = 2.0**38
+"""Similarities are told apart to one part in this."""
 DENSE = 2**25
 """Products of positives and negatives above which some pair always needs settling."""
 LIGHT = 2**22
 """Similarities below which threads cost more than they save."""
-BARRED = np.iinfo(np.int32).min
 
 
-class _Block(NamedTuple):
-    """Queries that share a pool of possible negatives, with the positives of each.
+class Screen(Protocol):
+    """What of a block is counted on the coarse grid, by NumPy or by PyTorch."""
 
-    Positives are listed as `row`, the place of their query, and `column`, their own; `value` is
-    their coarse similarity. Of `pool`, None is every profile.
-    """
+    entries: int | None
 
-    queries: Array
-    pool: Array | None
-    rows: Array
-    row: Array
-    column: Array
-    value: Array
+    def excluded(self, block: Block) -> Any:
+        """Return who is no negative of whom, `(queries, pool)`."""
+
+    def marked(self, table: Any) -> Array:
+        """Count what is true in each row."""
+
+    def counts(self, block: Block, excluded: Any, row: Array, value: Array) -> tuple[Array, Array]:
+        """Count negatives of each positive that are surely above it, and that may reach it."""
+
+
+class NumpyScreen:
+    """`Screen` on the processor."""
+
+    entries: int | None = None
+
+    def __init__(self, directions: Array, codes: dict[str, Array], pairs: Pairs) -> None:
+        self.directions, self.codes, self.pairs = directions, codes, pairs
+
+    def excluded(self, block: Block) -> Array:
+        found: Array = excluded_from(block, self.pairs, self.codes, self.codes)
+        return found
+
+    def marked(self, table: Array) -> Array:
+        return np.array([np.count_nonzero(row) for row in table])  # quicker than a sum by rows
+
+    def counts(
+        self, block: Block, excluded: Array, row: Array, value: Array
+    ) -> tuple[Array, Array]:
+        near = _coarse(self.directions, block.queries, block.pool, block.rows)
+        np.copyto(near, EXCLUDED, where=excluded)
+        return _above(near, row, value, slack=1)
 
 
 class Search:
@@ -59,22 +80,20 @@ class Search:
         self.share = _crossed([columns[name] for name in pairs.negatives_share], items)
         every = np.ones(items, bool)
         self.eligible = every if pairs.controls is None else columns[pairs.controls]
-        self.device = device_of(device)
-        self.on_device: tuple[Any, dict[str, Any]] | None = None
-        if self.device is not None:
-            import torch
+        self.processor = NumpyScreen(directions, columns, pairs)
+        self.screen: Screen = self.processor
+        if (on := device_of(device)) is not None:
+            from ._ranking_gpu import TorchScreen
 
-            kept = {name: torch.from_numpy(c).to(self.device) for name, c in columns.items()}
-            self.on_device = torch.from_numpy(directions).to(self.device), kept
+            self.screen = TorchScreen(on, directions, columns, pairs)
         self.positives, self.negatives = np.zeros(items, np.int64), np.zeros(items, np.int64)
         self.precision = np.full(items, np.nan)
         self.harmonic = np.concatenate([[0.0], np.cumsum(1 / np.arange(1, items + 1))])
 
     def precisions(self, entries: int | None, threads: int | None) -> tuple[Array, Array, Array]:
         """Return positives, negatives and average precision of each profile; NaN lacking either."""
-        on_gpu = self.device is not None and self.device.type == "cuda"
-        entries = entries or (ENTRIES_ON_GPU if on_gpu else ENTRIES)
-        if self.device is not None:
+        entries = entries or self.screen.entries or ENTRIES
+        if self.screen is not self.processor:
             threads = 1
         elif threads is None:
             asking, asked = np.bincount(self.share), np.bincount(self.share, self.eligible)
@@ -82,7 +101,7 @@ class Search:
         share_out(self.score, self.blocks(entries), threads)
         return self.positives, self.negatives, self.precision
 
-    def blocks(self, entries: int) -> Iterator[_Block]:
+    def blocks(self, entries: int) -> Iterator[Block]:
         keys = [codes for name, codes in self.columns.items() if name != self.pairs.controls]
         order = np.lexsort(keys[::-1])
         upto = np.cumsum(np.bincount(self.label)[self.label[order]])
@@ -105,7 +124,7 @@ class Search:
                     part = inside[start : start + step]
                     own = _spans(starts[part], counts[part])
                     at = np.repeat(np.arange(len(part)), counts[part])
-                    yield _Block(queries[part], pool, rows, at, column[own], value[own])
+                    yield Block(queries[part], pool, rows, at, column[own], value[own])
 
     def pool(self, key: int) -> tuple[Array | None, Array]:
         """Return who may be a negative, and their directions."""
@@ -134,28 +153,20 @@ class Search:
             values.append(similarity(own, members)[row, column])
         return np.concatenate(places), np.concatenate(columns), np.concatenate(values)
 
-    def score(self, block: _Block) -> None:
+    def score(self, block: Block) -> None:
         queries = block.queries
         positives = np.bincount(block.row, minlength=len(queries))
-        on_gpu = self.on_device
-        barred = (
-            self.barred(block, self.columns) if on_gpu is None else self.barred_on_device(block)
-        )
-        negatives = barred.shape[1] - _marked(barred)
+        excluded = self.screen.excluded(block)
+        negatives = excluded.shape[1] - self.screen.marked(excluded)
         self.positives[queries], self.negatives[queries] = positives, negatives
         scored = (positives > 0) & (negatives > 0)
         asked = scored[block.row]
         row, value = block.row[asked], block.value[asked]
-        if len(row) * barred.shape[1] > DENSE * len(queries):
+        if len(row) * excluded.shape[1] > DENSE * len(queries):
             above, reached = np.zeros(len(row), int), np.ones(len(row), int)
-        elif on_gpu is None:
-            near = _coarse(self.directions, queries, block.pool, block.rows)
-            np.copyto(near, BARRED, where=barred)
-            above, reached = _above(near, row, value, slack=1)
-            del near
         else:
-            above, reached = self.above_on_device(block, barred, row, value)
-        del barred
+            above, reached = self.screen.counts(block, excluded, row, value)
+        del excluded
         doubtful = np.bincount(row[above != reached], minlength=len(queries)) > 0
         clear = scored & ~doubtful
         mine = clear[row]
@@ -164,51 +175,7 @@ class Search:
         self.precision[queries[clear]] = (total / np.maximum(positives, 1))[clear]
         self.settle(block, np.flatnonzero(scored & doubtful))
 
-    def barred(self, block: _Block, columns: dict[str, Any], index: Any = np.asarray) -> Any:
-        """Return who is no negative of whom, `(queries, pool)`; columns on any device."""
-        queries = index(block.queries)
-        pool = slice(None) if block.pool is None else index(block.pool)
-        label = columns[self.pairs.label]
-        barred = label[queries][:, None] == label[pool]
-        for name in self.pairs.negatives_differ:
-            barred |= columns[name][queries][:, None] == columns[name][pool]
-        if (beside := self.pairs.beside_positives) is not None:
-            codes = self.columns[beside]
-            lacking = np.ones((len(block.queries), int(codes.max()) + 1), bool)
-            lacking[block.row, codes[block.column]] = False
-            if beside in self.pairs.negatives_differ:  # barred already
-                lacking[np.arange(len(lacking)), codes[block.queries]] = False
-            some = np.flatnonzero(lacking.any(1))
-            if len(some):
-                barred[index(some)] |= index(lacking[some])[:, columns[beside][pool]]
-        return barred
-
-    def barred_on_device(self, block: _Block) -> Any:
-        assert self.on_device is not None
-        return self.barred(block, self.on_device[1], self.moved)
-
-    def above_on_device(
-        self, block: _Block, barred: Any, row: Array, value: Array
-    ) -> tuple[Array, Array]:
-        import torch
-
-        assert self.on_device is not None
-        directions = self.on_device[0]
-        pool = slice(None) if block.pool is None else self.moved(block.pool)
-        near = directions[self.moved(block.queries)] @ directions[pool].T
-        near = near.mul_(COARSE).round_().to(torch.int32).masked_fill_(barred, int(BARRED))
-        near = near.sort(dim=1).values
-        rows, values = self.moved(row), self.moved(value)
-        above = near.shape[1] - _below(near, rows, values + 2)
-        reached = near.shape[1] - _below(near, rows, values - 1)
-        return above.cpu().numpy(), reached.cpu().numpy()
-
-    def moved(self, values: Array) -> Any:
-        import torch
-
-        return torch.from_numpy(values).to(self.device)
-
-    def settle(self, block: _Block, rows: Array) -> None:
+    def settle(self, block: Block, rows: Array) -> None:
         """Score queries of a block on the fine grid, a few at a time."""
         step = max(1, ENTRIES // 2 // max(1, len(block.rows)))
         place = np.full(len(block.queries), -1)
@@ -220,7 +187,7 @@ class Search:
             place[part] = -1
             few = block._replace(queries=queries, row=row, column=block.column[mine])
             near = _fine(self.directions, queries, block.pool, block.rows)
-            near[self.barred(few, self.columns)] = -np.inf
+            near[self.processor.excluded(few)] = -np.inf
             row, _, value = self.sought(queries, partial(_fine, self.directions))
             above, reached = _above(near, row, value, slack=0)
             total = _tied_precisions(row, value, above, reached, self.harmonic, len(part))
@@ -240,13 +207,6 @@ def _spans(starts: Array, counts: Array) -> Array:
     first = np.cumsum(counts) - counts
     spans: Array = np.repeat(starts - first, counts) + np.arange(int(counts.sum()))
     return spans
-
-
-def _marked(table: Any) -> Array:
-    """Count what is true in each row of an array or tensor."""
-    if isinstance(table, np.ndarray):
-        return np.array([np.count_nonzero(row) for row in table])  # quicker than a sum by rows
-    return np.asarray(table.sum(1).cpu())
 
 
 def _coarse(
@@ -303,7 +263,7 @@ def _above(near: Array, row: Array, value: Array, slack: int) -> tuple[Array, Ar
         return above, reached
     near.sort(axis=1)
     if len(value) < 64 * rows:
-        return items - _below(near, row, high + 1), items - _below(near, row, low)
+        return items - count_below(near, row, high + 1), items - count_below(near, row, low)
     above, reached = np.empty(len(value), np.int64), np.empty(len(value), np.int64)
     cuts = np.flatnonzero(np.diff(row)) + 1
     for run in np.split(np.arange(len(row)), cuts):
@@ -311,19 +271,6 @@ def _above(near: Array, row: Array, value: Array, slack: int) -> tuple[Array, Ar
         above[run] = items - np.searchsorted(ranked, high[run], "right")
         reached[run] = items - np.searchsorted(ranked, low[run])
     return above, reached
-
-
-def _below(ranked: Any, row: Any, value: Any) -> Any:
-    """Count what is below each value in its sorted row; arrays and tensors alike."""
-    items = ranked.shape[1]
-    below = 0 * row
-    step = 1 << max(0, items.bit_length() - 1)
-    while step and items:
-        tried = below + step
-        fits = ranked[row, tried.clip(max=items) - 1] < value
-        below += step * (fits & (tried <= items))
-        step //= 2
-    return below
 
 
 def _tied_precisions(

@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from ._blocks import ROWS
+from ._matrix import check_matrix, unit_rows
+
 Array = NDArray[Any]
 Aggregate = Literal["mean", "median"]
-ROWS = 512
-"""Perturbations of a block; similarities are held for this many times as many."""
 ROUNDING = 1e-12
 """Cosines nearer than this are ties."""
 PARALLEL = 0.9
@@ -83,7 +84,7 @@ def relationship_recall(
         raise ValueError(f"aggregate must be 'mean' or 'median', not {aggregate!r}")
     if rows < 1:
         raise ValueError(f"rows must be at least 1, not {rows}")
-    values = _finite(embedding)
+    values = check_matrix(embedding).astype(np.float64, copy=False)
     notes: list[str] = []
     codes, names = _names(perturbations, len(values), notes)
     directions, names = _directions(values, codes, names, aggregate, notes)
@@ -139,18 +140,6 @@ def _mean_cosine(directions: Array) -> float:
     return float((total @ total - items) / (items * (items - 1))) if items > 1 else float("nan")
 
 
-def _finite(embedding: Array) -> Array:
-    if np.ndim(embedding) != 2 or 0 in np.shape(embedding):
-        raise ValueError(
-            f"embedding must be a filled (N, D) matrix, not of shape {np.shape(embedding)}"
-        )
-    values = np.asarray(embedding, np.float64)
-    wrong = ~np.isfinite(values).all(1)
-    if wrong.any():
-        raise ValueError(f"profile {int(wrong.argmax())} holds a value that is not finite")
-    return values
-
-
 def _names(perturbations: Array, items: int, notes: list[str]) -> tuple[Array, Array]:
     if np.shape(perturbations) != (items,):
         raise ValueError(f"perturbations must hold one name for each of {items} profiles")
@@ -178,8 +167,7 @@ def _directions(
     kept = scale > 1e-14
     if not kept.all():
         notes.append(f"{int((~kept).sum())} perturbation(s) of aggregate zero are left out.")
-    directions = aggregates[kept] / scale[kept, None]
-    return directions / np.linalg.norm(directions, axis=1, keepdims=True), names[kept]
+    return unit_rows(aggregates[kept]), names[kept]
 
 
 def _annotated(

@@ -2,21 +2,15 @@
 
 from dataclasses import dataclass
 from math import ceil
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ._distances import (
-    ROWS,
-    Metric,
-    blocks_of,
-    codes_of,
-    distances_between,
-    members_of,
-    neighbours_of,
-    points,
-)
-from ._mixing import Array
+from ._blocks import ROWS, blocks_of
+from ._distances import Metric, codes_of, distances_between, members_of, neighbours_of, points
+
+Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -90,12 +84,8 @@ def robustness_index(
     k
         All given neighbours by default.
     """
-    near = neighbours_of(indices)
+    near = neighbours_of(indices, k)
     label, batch = codes_of(labels, len(near), "labels"), codes_of(batches, len(near), "batches")
-    k = near.shape[1] if k is None else k
-    if not 1 <= k <= near.shape[1]:
-        raise ValueError(f"k must lie from 1 to the {near.shape[1]} given neighbours, not {k}")
-    near = near[:, :k]
     same_label, same_batch = label[near] == label[:, None], batch[near] == batch[:, None]
     biology, technical = (
         int((same_label & ~same_batch).sum()),

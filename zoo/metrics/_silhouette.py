@@ -5,7 +5,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ._distances import ROWS, Metric, codes_of, distance_sums, members_of, points
+from ._blocks import ROWS
+from ._distances import Metric, codes_of, distance_sums, members_of, points
 
 Array = NDArray[Any]
 Between = Literal["nearest", "mean_other"]

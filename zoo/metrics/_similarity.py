@@ -5,13 +5,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ._blocks import CHUNK, blocks_of
 from ._matrix import centred, check_matrix, unit_rows
 from ._scores import spearman
 
 Array = NDArray[Any]
 EXACT_ROWS = 1500
 SAMPLED_PAIRS = 1_000_000
-CHUNK = 8192
 
 
 def rsa(
@@ -99,10 +99,9 @@ def _hsic_unbiased(a: Array, b: Array) -> float:
 
 
 def _cosines(embedding: Array, i: Array, j: Array) -> Array:
-    unit = unit_rows(embedding.astype(np.float64))
+    unit = unit_rows(embedding)
     found = np.empty(len(i))
-    for start in range(0, len(i), CHUNK):
-        part = slice(start, start + CHUNK)
+    for part in blocks_of(len(i), CHUNK):
         found[part] = np.einsum("nd,nd->n", unit[i[part]], unit[j[part]])
     # Equal cosines must tie, whatever rounding did to them.
     return found.round(12)

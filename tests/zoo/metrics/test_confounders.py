@@ -11,7 +11,8 @@ from zoo.registry import EvaluationError, Task
 
 from zoo._evaluation.tasks import Question, answer
 from zoo.metrics._confounders import confounder_r_squared, confounding, residualise
-from zoo.metrics._probes import ALPHAS
+from zoo.metrics._probes import ALPHAS, folds, probe_labels
+from zoo.metrics._scores import balanced_accuracy
 
 N = 160
 GROUPS = np.repeat(np.arange(8), 20)
@@ -65,6 +66,31 @@ def test_raw_scores_equal_those_of_a_task(kind):
     name = "regression" if kind == "dose" else "classification"
     found = confounding(embedding, truth, confounders, GROUPS, kind=name)
     assert found.raw == pytest.approx(wanted, abs=1e-9)
+
+
+def probed(embedding, label, groups):
+    codes = np.unique(label, return_inverse=True)[1]
+    found = probe_labels(embedding, codes[:, None], list(folds(groups)))
+    return [balanced_accuracy(codes, found[:, 0])]
+
+
+def confounded(embedding, label, groups):
+    edge = {"edge": np.arange(len(label)) % 5}
+    found = confounding(embedding, label, edge, groups, kind="classification")
+    return [found.raw, found.residual]
+
+
+@pytest.mark.parametrize("path", [probed, confounded])
+@pytest.mark.parametrize("named", [False, True])
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("items", [60, 61])
+def test_every_probe_of_a_constant_embedding_is_at_chance(items, classes, named, path):
+    label = np.random.default_rng(items).permutation(np.arange(items) % classes)
+    if named:
+        label = np.array(["low", "medium", "high"])[label]
+    scores = path(np.ones((items, 8)), label, np.arange(items))
+    # One class is always predicted, and balanced accuracy is then exact.
+    assert scores == pytest.approx([1 / classes] * len(scores), abs=1e-12)
 
 
 def test_a_shortcut_is_unmasked():

@@ -8,7 +8,7 @@ from sklearn.metrics.pairwise import cosine_similarity
 
 from zoo.metrics import _matrix
 from zoo.metrics._geometry import covariance, geometry
-from zoo.metrics._matrix import centred, unit_rows
+from zoo.metrics._matrix import centred
 
 
 def stretched(seed=0, n=300, d=7):
@@ -103,12 +103,6 @@ def test_duplicated_rows_change_the_cosine_only():
     # Of 40·39 ordered pairs, 40 are a row with its copy and 4·20·19 are pairs from before.
     wanted = (4 * 20 * 19 * once.mean_cosine + 40) / (40 * 39)
     assert twice.mean_cosine == pytest.approx(wanted)
-
-
-def test_unit_rows_of_any_size():
-    rows = np.array([[3.0, 4], [0, 0], [3e-200, 4e-200], [3e200, 4e200]])
-    wanted = [[0.6, 0.8], [0, 0], [0.6, 0.8], [0.6, 0.8]]
-    np.testing.assert_allclose(unit_rows(rows), wanted)
 
 
 def test_bad_embeddings_are_refused():

@@ -420,13 +420,13 @@ def test_wrong_arguments():
         lambda: bras(broken, np.zeros(90), batches),
         lambda: principal_component_regression(broken, batches),
     ):
-        with pytest.raises(ValueError, match="not finite"):
+        with pytest.raises(ValueError, match=r"NaN or infinite numbers in 1 of .* rows"):
             call()
-    with pytest.raises(ValueError, match="filled"):
+    with pytest.raises(ValueError, match="matrix"):
         silhouette_label(embedding[0], labels)
     with pytest.raises(ValueError, match="one entry for each of 90"):
         silhouette_batch(embedding, labels, batches[1:])
-    with pytest.raises(ValueError, match="row of zeros"):
+    with pytest.raises(ValueError, match=r"row .* of embedding is all zeros"):
         silhouette_label(np.where(labels[:, None] == 0, 0, embedding), labels)
     with pytest.raises(ValueError, match="metric"):
         silhouette_label(embedding, labels, metric="manhattan")

@@ -214,8 +214,8 @@ def test_arguments_that_make_no_sense():
     for shape in [(6,), (0, 2), (3, 0), (2, 2, 2)]:
         with pytest.raises(ValueError, match="matrix"):
             nearest_neighbours(np.zeros(shape), 1)
-    with pytest.raises(ValueError, match="row 4 is all zeros"):
+    with pytest.raises(ValueError, match="row 4 of embedding is all zeros"):
         nearest_neighbours(rows * (np.arange(6) != 4)[:, None], 1)
     rows[3, 1] = np.nan
-    with pytest.raises(ValueError, match="row 3 holds a value that is not finite"):
+    with pytest.raises(ValueError, match=r"NaN or infinite numbers in 1 of 6 rows.*row 3"):
         nearest_neighbours(rows, 1)

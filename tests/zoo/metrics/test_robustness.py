@@ -202,5 +202,5 @@ def test_croma_of_wrong_arguments():
     with pytest.raises(ValueError, match="rows must be at least 1"):
         croma(embedding, labels, batches, rows=0)
     embedding[4, 1] = np.inf
-    with pytest.raises(ValueError, match="not finite"):
+    with pytest.raises(ValueError, match="NaN or infinite numbers in 1 of 120 rows"):
         croma(embedding, labels, batches)
