@@ -186,7 +186,8 @@ def test_datasets_are_found_and_torch_at_listing_is_noticed(monkeypatch):
             tasks=(Task(kind="knn", target="l", title="t"),),
         ),
     )
-    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    monkeypatch.setitem(sys.modules, "torch", None)  # so that what is put there is taken away
+    del sys.modules["torch"]
 
     def load():
         sys.modules["torch"] = types.ModuleType("torch")
