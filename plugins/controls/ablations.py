@@ -1,4 +1,4 @@
-"""An encoder without one of its abilities: to see channels together, or to see intensities."""
+"""Ablations of an encoder: no interaction between channels, or no intensities."""
 
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from .segmentation import segment
 
 
 class _Ablation(zoo.Encoder):
-    """Another encoder behind its own door, with its own preprocessing."""
+    """A wrapper of another encoder, with the preprocessing of that encoder."""
 
     def __init__(self, spec: zoo.EncoderSpec, inner: zoo.Encoder) -> None:
         super().__init__(spec, model=inner.model)
@@ -34,24 +34,25 @@ class _Ablation(zoo.Encoder):
         return super().with_preprocessing(preprocessing)
 
     def prepare(self, image: NDArray[Any] | Tensor, item: str) -> Tensor:
-        """Prepare as the encoder inside does."""
+        """Prepare as the inner encoder does."""
         return self.inner.prepare(image, item)
 
     def prepare_mask(self, mask: NDArray[Any] | Tensor, item: str) -> Tensor:
-        """Prepare as the encoder inside does."""
+        """Prepare as the inner encoder does."""
         return self.inner.prepare_mask(mask, item)
 
     def check_objects(
         self, mask: NDArray[Any] | None, types: NDArray[np.int64] | None, item: str
     ) -> None:
-        """Refuse what the encoder inside refuses."""
+        """Raise the errors of the inner encoder."""
         self.inner.check_objects(mask, types, item)
 
 
 class OneChannel(_Ablation):
-    """Each channel as an image of its own, all of a batch in one pass; averaged or joined.
+    """Encodes each channel as an image of one channel, and averages or concatenates them.
 
-    Every channel is the first of its image, and takes the image's mask along.
+    All channels of a batch are encoded in one pass, each with channel index 0 and the mask of its
+    image.
     """
 
     def __init__(self, spec: zoo.EncoderSpec, inner: zoo.Encoder) -> None:
@@ -94,9 +95,9 @@ class OneChannel(_Ablation):
 
 
 class MaskOnly(_Ablation):
-    """Where objects are, 1, and where not, 0, as the only channel; no intensity is left.
+    """Encodes a binary mask of the objects as the only channel, without intensities.
 
-    Objects are those of the mask that comes with an image, or those that a threshold finds.
+    The mask is that of the image if it has one; otherwise objects are found by a threshold.
     """
 
     def forward(
@@ -121,14 +122,14 @@ class MaskOnly(_Ablation):
 
 
 def build_one_channel(spec: zoo.EncoderSpec, *, weights: Path | None, seed: int) -> OneChannel:
-    """Build the encoder that the record's options name, and put it inside."""
-    return OneChannel(spec, _inside(spec, weights, seed))
+    """Build the encoder that the record's options name, and wrap it."""
+    return OneChannel(spec, _inner(spec, weights, seed))
 
 
 def build_mask_only(spec: zoo.EncoderSpec, *, weights: Path | None, seed: int) -> MaskOnly:
-    """Build the encoder that the record's options name, and put it inside."""
-    return MaskOnly(spec, _inside(spec, weights, seed))
+    """Build the encoder that the record's options name, and wrap it."""
+    return MaskOnly(spec, _inner(spec, weights, seed))
 
 
-def _inside(spec: zoo.EncoderSpec, weights: Path | None, seed: int) -> zoo.Encoder:
+def _inner(spec: zoo.EncoderSpec, weights: Path | None, seed: int) -> zoo.Encoder:
     return zoo.build(zoo.record(str(spec.options["encoder"])), weights=weights, seed=seed)

@@ -47,16 +47,16 @@ SPEC = zoo.DatasetSpec(
     domains=("week",),
     confounders=("row", "column"),
     notes=(
-        "Compounds are the independent units: a mechanism is only ever recognised from other "
-        "compounds (not the same compound), and one with a single compound is left out.",
+        "Compounds are the independent units: a mechanism is always recognised from other "
+        "compounds (not the same compound), and mechanisms with a single compound are left out.",
         "Many mechanisms were imaged in few weeks, with their compounds side by side: week and "
-        "mechanism are confounded, and leaving a week out shows by how much.",
-        "Only some concentrations have an annotated mechanism; the others take part in nothing "
-        "that asks for it.",
+        "mechanism are confounded, and leave-one-week-out shows by how much.",
+        "Only some concentrations have an annotated mechanism; the others are not used in tasks on "
+        "mechanisms.",
         "Items are fields, several to a well. The usual benchmark averages them over wells and "
         "replicates to treatments, so its accuracies are not comparable.",
         "Mechanisms were annotated partly by eye from these images, and some change the number "
-        "of cells strongly: read the gap to object density.",
+        "of cells strongly: compare with object density.",
     ),
     licence="see https://bbbc.broadinstitute.org/BBBC021",
     citation=("Image set BBBC021v1 (Caie et al., Molecular Cancer Therapeutics, 2010), " + LJOSA),
@@ -68,8 +68,8 @@ def open_fields(spec: zoo.DatasetSpec, *, path: Path | None = None) -> zoo.Datas
 
     A folder holds the official tables `IMAGES` and `MECHANISMS` (and `COMPOUNDS`, for structures)
     and, at any depth, the folders of plates as the archives unpack, such as ``Week1_22123``.
-    Compounds without an annotated mechanism stay, without a ``moa``; fields whose row names no
-    compound stay without one.
+    Compounds without an annotated mechanism are kept, without a ``moa``; so are fields whose row
+    names no compound.
 
     Raises
     ------
@@ -80,7 +80,7 @@ def open_fields(spec: zoo.DatasetSpec, *, path: Path | None = None) -> zoo.Datas
 
     if path is None:
         raise zoo.DataError(
-            f"bbbc021 is too large to download by itself: from {PAGE}, fetch {IMAGES}, "
+            f"bbbc021 is too large to download automatically: from {PAGE}, fetch {IMAGES}, "
             f"{MECHANISMS} and the archives of the plates that you want, unpack all into one "
             "folder (tables at its top, a folder such as Week1_22123 for each plate), and give "
             "that folder with --data (path=)"
@@ -90,7 +90,7 @@ def open_fields(spec: zoo.DatasetSpec, *, path: Path | None = None) -> zoo.Datas
     plates = _find_plates(folder)
     rows, files = [], []
     for _, row in table.iterrows():
-        # "Week1/Week1_22123"; somebody's own paths before it do not matter.
+        # "Week1/Week1_22123"; leading parts of the path differ between users.
         names = [_last_part(row[f"Image_PathName_{c}"]) for c in CHANNELS]
         if names[0] not in plates:
             continue
@@ -188,6 +188,7 @@ def _read(files: list[Path]) -> zoo.Image:
     image = zoo.read_image(files)
     if len(image.pixels) != len(STAINS):
         raise zoo.DataError(
-            f"{files[0]} and its fellows have {len(image.pixels)} channels instead of three"
+            f"the files of this field ({files[0]}, …) have {len(image.pixels)} channels instead of "
+            "three"
         )
     return zoo.Image(image.pixels, STAINS)

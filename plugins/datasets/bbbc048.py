@@ -40,10 +40,10 @@ SPEC = zoo.DatasetSpec(
     notes=(
         "Neither day nor culture of a cell is recorded: "
         + EACH_ITS_OWN.format("cell", "cell", "measurement", "days or instruments"),
-        "Phases were assigned by the fluorescence of stains, with propidium iodide among them, "
-        "which is a channel here: its total alone tells G1, S and G2 nearly apart, and pixel "
-        "statistics see it.",
-        "Anaphase and telophase have very few cells, and count as much as the others in "
+        "Phases were assigned by the fluorescence of stains, among them propidium iodide, which is "
+        "a channel here: its total intensity alone nearly separates G1, S and G2, and pixel "
+        "statistics measure it.",
+        "Anaphase and telophase have very few cells, but count as much as the others in "
         "balanced accuracy.",
     ),
     licence="see https://bbbc.broadinstitute.org/BBBC048",
@@ -69,9 +69,10 @@ def open_cells(spec: zoo.DatasetSpec, *, path: Path | None = None) -> zoo.Datase
 
     if path is None:
         raise zoo.DataError(
-            f"bbbc048 is not downloaded by itself: from {PAGE}, fetch the images of single cells, "
-            f"unpack them into a folder with one folder for each phase ({', '.join(PHASES)}), each "
-            "with files such as 12432_Ch3.ome.jpg, and give it with --data (path=)"
+            f"bbbc048 is not downloaded automatically: from {PAGE}, fetch the images of single "
+            "cells, unpack them into a folder with one folder for each phase "
+            f"({', '.join(PHASES)}), each with files such as 12432_Ch3.ome.jpg, and give it with "
+            "--data (path=)"
         )
     cells = _find(open_folder(path))
     order = sorted(cells)
@@ -92,7 +93,7 @@ def _find(folder: Path) -> dict[tuple[str, str], list[Path]]:
             continue
         if phase is None:
             raise zoo.DataError(
-                f"{file} lies in a folder that is no phase: none of {', '.join(PHASES)}"
+                f"{file} lies in a folder that is not a phase: none of {', '.join(PHASES)}"
             )
         channels = found.setdefault((phase, match[1]), {})
         if (other := channels.setdefault(match[2].lstrip("0"), file)) != file:
@@ -112,6 +113,7 @@ def _read(files: list[Path]) -> zoo.Image:
     image = zoo.read_image(files)
     if len(image.pixels) != len(CHANNELS):
         raise zoo.DataError(
-            f"{files[0]} and its fellows have {len(image.pixels)} channels instead of three"
+            f"the files of this cell ({files[0]}, …) have {len(image.pixels)} channels instead of "
+            "three"
         )
     return zoo.Image(image.pixels, tuple(CHANNELS.values()))

@@ -15,6 +15,6 @@ def zoo_encoders() -> Iterable[zoo.EncoderSpec]:
 
 @zoo.hookimpl
 def zoo_encoder_families() -> Iterable[zoo.EncoderFamily]:
-    """Yield the families behind a scheme; their libraries are imported when one is asked for."""
+    """Yield the families behind a scheme, without importing their libraries."""
     yield from chadavit.FAMILIES
     yield from timm_specs.FAMILIES

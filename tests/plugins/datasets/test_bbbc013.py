@@ -108,7 +108,7 @@ class TestFolder:
     def test_a_missing_channel_is_named(self, tmp_path, channel):
         save_official(tmp_path, SOME)
         save_official(tmp_path, ["B05"], channels=[channel])
-        with pytest.raises(zoo.DataError, match=r"well B05 in .* has one of its two channels only"):
+        with pytest.raises(zoo.DataError, match=r"well B05 in .* has only one of its two channels"):
             open_plate(tmp_path)
 
     def test_other_numbers_of_channels_are_named_when_read(self, tmp_path):
@@ -131,7 +131,7 @@ class TestFolder:
     def test_a_folder_of_something_else_is_an_error(self, tmp_path):
         with pytest.raises(zoo.DataError, match=r"no images of BBBC013: neither Channel1-01-A-01"):
             open_plate(tmp_path)
-        with pytest.raises(zoo.DataError, match=r"nowhere is no folder"):
+        with pytest.raises(zoo.DataError, match=r"nowhere is not a folder"):
             open_plate(tmp_path / "nowhere")
 
 

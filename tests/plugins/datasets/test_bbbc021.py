@@ -217,5 +217,5 @@ class TestFaults:
                 np.zeros((6, 8, 3), np.uint8),
                 photometric="rgb",
             )
-        with pytest.raises(zoo.DataError, match=r"B02_s1_w1A1B2\.tif and its fellows have 9"):
+        with pytest.raises(zoo.DataError, match=r"B02_s1_w1A1B2\.tif, …\) have 9"):
             open_fields(folder)[0]

@@ -103,5 +103,5 @@ def test_without_the_table_it_says_what_to_do(tmp_path, monkeypatch):
         with pytest.raises(zoo.DataError, match=r"lacks metadata\.csv: fetch.*hf download.*--data"):
             open_images(path)
     (tmp_path / "metadata.csv").write_bytes(b"")
-    with pytest.raises(zoo.DataError, match="no readable table"):
+    with pytest.raises(zoo.DataError, match="not a readable table"):
         open_images(tmp_path)
