@@ -145,6 +145,23 @@ def check_files(files: Sequence[Path], what: str) -> None:
         )
 
 
+def read_channels(files: Sequence[Path], stains: tuple[str, ...], what: str) -> zoo.Image:
+    """Read the files of an item, one for each channel; `what` names the item in messages.
+
+    Raises
+    ------
+    DataError
+        When they do not hold one channel for each stain.
+    """
+    image = zoo.read_image(files)
+    if len(image.pixels) != len(stains):
+        raise zoo.DataError(
+            f"the files of this {what} ({files[0]}, …) have {len(image.pixels)} channels instead "
+            f"of {len(stains)}"
+        )
+    return zoo.Image(image.pixels, stains)
+
+
 def _few(names: Sequence[str]) -> str:
     shown = ", ".join(map(str, names[:12]))
     return f"{shown} and {len(names) - 12} more" if len(names) > 12 else shown

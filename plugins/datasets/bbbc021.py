@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import zoo
 
-from .archive import open_folder, read_table
+from .archive import open_folder, read_channels, read_table
 from .record_parts import LJOSA, SAMPLE, classify
 from .subset import askable
 
@@ -117,7 +117,9 @@ def open_fields(spec: zoo.DatasetSpec, *, path: Path | None = None) -> zoo.Datas
         )
     metadata = _annotate(pd.DataFrame(rows), folder)
     spec = askable(spec, metadata)
-    return zoo.Dataset(spec.name, metadata, lambda i: _read(places[i]), spec)
+    return zoo.Dataset(
+        spec.name, metadata, lambda i: read_channels(places[i], STAINS, "field"), spec
+    )
 
 
 def _find_plates(folder: Path) -> dict[str, Path]:
@@ -182,13 +184,3 @@ def _annotate(metadata: pd.DataFrame, folder: Path) -> pd.DataFrame:
         smiles = dict(zip(structures["compound"].map(str), structures["smiles"], strict=True))
         metadata["smiles"] = metadata["compound"].map(smiles)
     return metadata
-
-
-def _read(files: list[Path]) -> zoo.Image:
-    image = zoo.read_image(files)
-    if len(image.pixels) != len(STAINS):
-        raise zoo.DataError(
-            f"the files of this field ({files[0]}, …) have {len(image.pixels)} channels instead of "
-            "three"
-        )
-    return zoo.Image(image.pixels, STAINS)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import zoo
 
-from .archive import open_folder, read_table
+from .archive import open_folder, read_channels, read_table
 from .record_parts import LJOSA, SAMPLE
 
 if TYPE_CHECKING:
@@ -104,7 +104,9 @@ def open_fields(spec: zoo.DatasetSpec, *, path: Path | None = None) -> zoo.Datas
         metadata[column] = wells[column].to_numpy()[place]
     metadata["row"] = metadata["well"].str[0]
     metadata["column"] = metadata["well"].str[1:].astype(int)
-    return zoo.Dataset(spec.name, metadata, lambda i: _read(fields[order[i]]), spec)
+    return zoo.Dataset(
+        spec.name, metadata, lambda i: read_channels(fields[order[i]], STAINS, "field"), spec
+    )
 
 
 def _read_wells(file: Path) -> pd.DataFrame:
@@ -192,13 +194,3 @@ def _plate_of(parts: Sequence[str]) -> str | None:
         if match := _PLATE.search(part):
             return match[1]
     return None
-
-
-def _read(files: list[Path]) -> zoo.Image:
-    image = zoo.read_image(files)
-    if len(image.pixels) != len(STAINS):
-        raise zoo.DataError(
-            f"the files of this field ({files[0]}, …) have {len(image.pixels)} channels instead of "
-            "five"
-        )
-    return zoo.Image(image.pixels, STAINS)

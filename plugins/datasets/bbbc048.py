@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import zoo
 
-from .archive import open_folder
+from .archive import open_folder, read_channels
 from .record_parts import EACH_ITS_OWN, LJOSA, classify
 from .subset import askable
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 PAGE = "https://bbbc.broadinstitute.org/BBBC048"
 PHASES = ("G1", "S", "G2", "Prophase", "Metaphase", "Anaphase", "Telophase")
 CHANNELS = {"3": "brightfield", "4": "PI", "6": "darkfield"}
+STAINS = tuple(CHANNELS.values())
 
 _FILE = re.compile(r"([^.].*)_Ch(\d+)(?:\.ome)?\.(?:jpe?g|tiff?|png)", re.IGNORECASE)
 
@@ -80,7 +81,9 @@ def open_cells(spec: zoo.DatasetSpec, *, path: Path | None = None) -> zoo.Datase
     early = metadata["phase"].isin(PHASES[:3])
     metadata["stage"] = early.map({True: "interphase", False: "mitosis"})
     spec = askable(spec, metadata)
-    return zoo.Dataset(spec.name, metadata, lambda i: _read(cells[order[i]]), spec)
+    return zoo.Dataset(
+        spec.name, metadata, lambda i: read_channels(cells[order[i]], STAINS, "cell"), spec
+    )
 
 
 def _find(folder: Path) -> dict[tuple[str, str], list[Path]]:
@@ -107,13 +110,3 @@ def _find(folder: Path) -> dict[tuple[str, str], list[Path]]:
                 f"cell {cell} in {phase} lacks the channel(s) {', '.join(lacking)} in {folder}"
             )
     return {cell: [channels[c] for c in CHANNELS] for cell, channels in found.items()}
-
-
-def _read(files: list[Path]) -> zoo.Image:
-    image = zoo.read_image(files)
-    if len(image.pixels) != len(CHANNELS):
-        raise zoo.DataError(
-            f"the files of this cell ({files[0]}, …) have {len(image.pixels)} channels instead of "
-            "three"
-        )
-    return zoo.Image(image.pixels, tuple(CHANNELS.values()))
