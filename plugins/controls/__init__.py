@@ -1,4 +1,4 @@
-"""Controls: what an encoder must beat before its score means anything."""
+"""Controls: the baselines that an encoder has to beat before its score means anything."""
 
 from collections.abc import Iterable
 
@@ -9,11 +9,11 @@ from . import ablation_families, specs
 
 @plugin.hookimpl
 def zoo_encoders() -> Iterable[plugin.EncoderSpec]:
-    """Yield pixel statistics, texture, arrangement of objects, and degenerate embeddings."""
+    """Yield pixel statistics, texture, object structure, and degenerate embeddings."""
     yield from specs.ENCODERS
 
 
 @plugin.hookimpl
 def zoo_encoder_families() -> Iterable[plugin.EncoderFamily]:
-    """Yield ablations: any encoder without one of its abilities."""
+    """Yield ablations: any encoder on masks alone, or on one channel at a time."""
     yield from ablation_families.FAMILIES

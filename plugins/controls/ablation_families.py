@@ -4,32 +4,32 @@ from dataclasses import replace
 
 from zoo import plugin
 
-_JOINED = {"mean": "averaged", "concat": "joined"}
+_JOINED = {"mean": "averaged", "concat": "concatenated"}
 
 FAMILIES = (
     plugin.EncoderFamily(
         scheme="mask-only",
         resolver="zoo.plugins.controls.ablation_families:resolve_mask_only",
-        summary="Any encoder on the segmentation alone, 0 and 1: structure without intensity",
+        summary="Any encoder on the binary segmentation mask: structure without intensity",
         examples=("mask-only:untrained:vit_small_patch16_224", "mask-only:chadavit-untrained"),
     ),
     plugin.EncoderFamily(
         scheme="one-channel",
         resolver="zoo.plugins.controls.ablation_families:resolve_one_channel",
-        summary="Any encoder on each channel by itself, averaged (/mean) or joined (/concat)",
+        summary="Any encoder on single channels, averaged (/mean) or concatenated (/concat)",
         examples=("one-channel:chadavit-untrained/concat", "one-channel:chadavit-idrcell100k/mean"),
     ),
 )
 
 
 def resolve_mask_only(text: str) -> plugin.EncoderSpec:
-    """Describe the encoder called `text`, whole, on segmentations."""
+    """Describe the encoder called `text` on segmentations."""
     inner = _inner(text, f"mask-only:{text}")
     return replace(
         inner,
         name=f"mask-only:{text}",
         builder="zoo.plugins.controls.ablations:build_mask_only",
-        summary=f"{text} on the segmentation alone, as one channel of 0 and 1",
+        summary=f"{text} on the binary segmentation mask",
         channels=(1, None),
         role="control",
         control="structural",
@@ -41,14 +41,14 @@ def resolve_mask_only(text: str) -> plugin.EncoderSpec:
 def resolve_one_channel(text: str) -> plugin.EncoderSpec:
     """Describe ``ENCODER``, ``ENCODER/mean`` (the same) or ``ENCODER/concat``.
 
-    A ``/mean`` or ``/concat`` at the end always says how this control puts channels together;
-    whatever stands before it is the encoder, slashes, colons and all:
-    ``one-channel:untrained:resnet18/concat`` joins the channels of ``untrained:resnet18``.
+    A ``/mean`` or ``/concat`` at the end always says how this control combines channels; everything
+    before it is the name of the encoder, including slashes and colons:
+    ``one-channel:untrained:resnet18/concat`` concatenates the channels of ``untrained:resnet18``.
 
     Raises
     ------
     UnknownNameError
-        Also when only the whole text, with its ending, is the name of an encoder.
+        Also when only the whole text, including its ending, is the name of an encoder.
     """
     name, _, join = text.rpartition("/")
     if not name or join not in _JOINED:
@@ -58,8 +58,8 @@ def resolve_one_channel(text: str) -> plugin.EncoderSpec:
     except (plugin.UnknownNameError, plugin.WeightsError) as error:
         if name != text and _is_known(text):
             raise plugin.UnknownNameError(
-                f"one-channel:{text} ends in /{join}, which says how channels are put together, "
-                f"but only {text!r} is an encoder and {name!r} is none: write "
+                f"one-channel:{text} ends in /{join}, which says how channels are combined, but "
+                f"only {text!r} is an encoder, and {name!r} is not: write "
                 f"'one-channel:{text}/mean' or 'one-channel:{text}/concat'."
             ) from error
         raise
@@ -69,7 +69,7 @@ def resolve_one_channel(text: str) -> plugin.EncoderSpec:
         inner,
         name=f"one-channel:{text}",
         builder="zoo.plugins.controls.ablations:build_one_channel",
-        summary=f"{name} on each channel by itself; channels {_JOINED[join]}",
+        summary=f"{name} on single channels, {_JOINED[join]}",
         channels=(1, None),
         role="control",
         control=inner.control or "ablation",
@@ -84,7 +84,7 @@ def _inner(name: str, whole: str) -> plugin.EncoderSpec:
     inner = plugin.get_spec(name)
     if inner.channels[0] > 1:
         raise plugin.UnknownNameError(
-            f"There is no {whole}: {name} takes {inner.channels[0]} channels or more, never one."
+            f"There is no {whole}: {name} takes {inner.channels[0]} channels or more."
         )
     return inner
 
@@ -98,6 +98,6 @@ def _is_known(name: str) -> bool:
 
 
 def _options(inner: plugin.EncoderSpec) -> dict[str, str | int | float | bool]:
-    """Name the encoder inside with everything that makes it what it is."""
+    """Describe the inner encoder completely: its name, builder and options."""
     own = {f"encoder {key}": value for key, value in inner.options.items()}
     return {"encoder": inner.name, "encoder builder": inner.builder, **own}

@@ -1,4 +1,4 @@
-"""An encoder without one of its abilities: to see channels together, or to see intensities."""
+"""Ablations of an encoder: no interaction between channels, or no intensities."""
 
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from .segmentation import segment
 
 
 class _Ablation(plugin.Encoder):
-    """Another encoder behind its own door, with its own preprocessing."""
+    """A wrapper of another encoder, with the preprocessing of that encoder."""
 
     def __init__(self, spec: plugin.EncoderSpec, inner: plugin.Encoder) -> None:
         super().__init__(spec, model=inner.model)
@@ -34,24 +34,25 @@ class _Ablation(plugin.Encoder):
         return super().with_preprocessing(preprocessing)
 
     def prepare(self, image: NDArray[Any] | Tensor, item: str) -> Tensor:
-        """Prepare as the encoder inside does."""
+        """Prepare as the inner encoder does."""
         return self.inner.prepare(image, item)
 
     def prepare_mask(self, mask: NDArray[Any] | Tensor, item: str) -> Tensor:
-        """Prepare as the encoder inside does."""
+        """Prepare as the inner encoder does."""
         return self.inner.prepare_mask(mask, item)
 
     def check_objects(
         self, mask: NDArray[Any] | None, types: NDArray[np.int64] | None, item: str
     ) -> None:
-        """Refuse what the encoder inside refuses."""
+        """Raise the errors of the inner encoder."""
         self.inner.check_objects(mask, types, item)
 
 
 class OneChannel(_Ablation):
-    """Each channel as an image of its own, all of a batch in one pass; averaged or joined.
+    """Encodes each channel as an image of one channel, and averages or concatenates them.
 
-    Every channel is the first of its image, and takes the image's mask along.
+    All channels of a batch are encoded in one pass, each with channel index 0 and the mask of its
+    image.
     """
 
     def __init__(self, spec: plugin.EncoderSpec, inner: plugin.Encoder) -> None:
@@ -94,9 +95,9 @@ class OneChannel(_Ablation):
 
 
 class MaskOnly(_Ablation):
-    """Where objects are, 1, and where not, 0, as the only channel; no intensity is left.
+    """Encodes a binary mask of the objects as the only channel, without intensities.
 
-    Objects are those of the mask that comes with an image, or those that a threshold finds.
+    The mask is that of the image if it has one; otherwise objects are found by a threshold.
     """
 
     def forward(
@@ -123,14 +124,14 @@ class MaskOnly(_Ablation):
 
 
 def build_one_channel(spec: plugin.EncoderSpec, *, weights: Path | None, seed: int) -> OneChannel:
-    """Build the encoder that the record's options name, and put it inside."""
-    return OneChannel(spec, _inside(spec, weights, seed))
+    """Build the encoder that the record's options name, and wrap it."""
+    return OneChannel(spec, _inner(spec, weights, seed))
 
 
 def build_mask_only(spec: plugin.EncoderSpec, *, weights: Path | None, seed: int) -> MaskOnly:
-    """Build the encoder that the record's options name, and put it inside."""
-    return MaskOnly(spec, _inside(spec, weights, seed))
+    """Build the encoder that the record's options name, and wrap it."""
+    return MaskOnly(spec, _inner(spec, weights, seed))
 
 
-def _inside(spec: plugin.EncoderSpec, weights: Path | None, seed: int) -> plugin.Encoder:
+def _inner(spec: plugin.EncoderSpec, weights: Path | None, seed: int) -> plugin.Encoder:
     return plugin.build(plugin.get_spec(str(spec.options["encoder"])), weights=weights, seed=seed)

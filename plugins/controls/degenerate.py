@@ -1,4 +1,4 @@
-"""Vectors that know nothing of an image but which one it is."""
+"""Degenerate embeddings: constant or random vectors, seeded by a hash of the image."""
 
 import hashlib
 from pathlib import Path
@@ -14,8 +14,8 @@ from .per_image import Array, PerImage
 def content_noise(image: NDArray[np.float32], seed: int, size: int) -> NDArray[np.float64]:
     """Draw `size` standard normals by the content of an image.
 
-    The generator is seeded by a hash of the shape and the float32 pixels of the prepared
-    `(C, H, W)` image and of `seed`: nothing else, so neither the batch nor its order matters.
+    The generator is seeded by a hash of `seed` and of the shape and float32 pixels of the prepared
+    `(C, H, W)` image, so that the result does not depend on the batch or its order.
     """
     digest = hashlib.blake2b(digest_size=16)
     digest.update(repr((seed, image.shape)).encode())
@@ -24,7 +24,7 @@ def content_noise(image: NDArray[np.float32], seed: int, size: int) -> NDArray[n
 
 
 class NoiseEncoder(PerImage):
-    """An offset plus noise: collapse where the noise is small, chance where the offset is 0."""
+    """An offset plus noise: a collapsed embedding for small noise, pure noise for offset 0."""
 
     def __init__(self, spec: plugin.EncoderSpec, *, draw: int) -> None:
         super().__init__(spec)

@@ -1,4 +1,4 @@
-"""Where objects lie and how large they are: what remains of an image without its intensities."""
+"""Positions and sizes of objects: the structure of an image without its intensities."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -29,7 +29,7 @@ def spread(values: NDArray[np.floating] | list[float]) -> list[float]:
 def nearest_distances(objects: Objects) -> Array:
     """Distance of each object to the nearest other one; ``[1.0]``, a whole side, for fewer than 2.
 
-    Distances grow as objects get fewer: a lone one must not look as if it had a neighbour at 0.
+    Distances grow as objects get fewer, so a single object must not have the distance 0.
     """
     if len(objects) < 2:
         return np.ones(1)
@@ -38,10 +38,10 @@ def nearest_distances(objects: Objects) -> Array:
 
 
 def ripley_l(objects: Objects, radii: tuple[float, ...] = RIPLEY_RADII) -> list[float]:
-    """Ripley's L(r) - r (1977): above 0 objects cluster, below 0 they keep apart.
+    """Ripley's L(r) - r (1977): above 0 objects cluster, below 0 they repel each other.
 
     Edges are corrected by translation (Ohser 1983): a pair shifted by (dy, dx) weighs
-    1 / ((H - abs(dy)) (W - abs(dx))), the inverse of the area where such a pair can be seen.
+    1 / ((H - abs(dy)) (W - abs(dx))), the inverse of the area in which such a pair can be observed.
     0 for fewer than two objects.
     """
     if len(objects) < 2:
@@ -71,9 +71,9 @@ def describe_structure(objects: Objects) -> list[float]:
 
     Graph: spread of degree, of edge length and of triangle area in the Delaunay triangulation,
     mean and sd of the clustering coefficient. Cells: spread of the areas of those Voronoi cells
-    that lie in the image. Neighbours: mean and sd over objects, near borders as few as are seen.
-    Boundary: share of objects on the convex hull and area of the hull. What needs triangles is 0
-    for fewer than 4 objects or objects on one line.
+    that lie in the image. Neighbours: mean and sd over objects, without edge correction.
+    Boundary: share of objects on the convex hull and area of the hull. Statistics of triangles
+    are 0 for fewer than 4 objects or objects on one line.
     """
     points = objects.points
     neighbours: list[float] = []
@@ -110,9 +110,9 @@ def describe_types(objects: Objects, kinds: int) -> list[float]:
     """Neighbourhoods by type of object: 2 + `kinds` + pairs of kinds, and their number is fixed.
 
     Share of each type; share of Delaunay edges between each pair of types (00, 01, …, 11, 12, …)
-    less what it would be on average were the types dealt out anew among the objects; entropy of
+    minus its expectation when types are permuted among the objects; entropy of
     the types among an object's Delaunay neighbours, mean over objects, 1 for all types alike; share
-    of objects whose nearest other one is of their type. What needs neighbours is 0 without any.
+    of objects whose nearest other one is of their type. Statistics of neighbours are 0 without any.
     """
     n, types = len(objects), objects.types
     if types is None:
@@ -199,7 +199,7 @@ class ObjectEncoder(PerImage):
 
 
 class TypedObjectEncoder(ObjectEncoder):
-    """The same for objects whose types are known, so many types and no more."""
+    """The same for objects of known types, up to the number of types in the record."""
 
     needs_types = True
 
@@ -210,12 +210,12 @@ class TypedObjectEncoder(ObjectEncoder):
     def check_objects(
         self, mask: NDArray[np.integer] | None, types: NDArray[np.int64] | None, item: str
     ) -> None:
-        """Raise `ImageError`, naming `item`, without types or with more than the record says."""
+        """Raise `ImageError`, naming `item`, without types or with more than the record has."""
         super().check_objects(mask, types, item)
         if types is not None and len(types) and int(types.max()) >= self.kinds:
             raise plugin.ImageError(
-                f"{item} has an object of type {int(types.max())}, but {self.name} tells the types "
-                f"0 to {self.kinds - 1}: merge types beyond"
+                f"{item} has an object of type {int(types.max())}, but {self.name} has the types "
+                f"0 to {self.kinds - 1}: merge the others"
             )
 
 

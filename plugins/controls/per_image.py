@@ -1,4 +1,4 @@
-"""What controls made by hand have in common: they describe one image after the other, in NumPy."""
+"""Base class of the hand-made controls, which describe images one by one in NumPy."""
 
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
@@ -31,10 +31,10 @@ def images_of(batch: plugin.ImageBatch) -> Iterator[plugin.Image]:
 
 
 class PerImage(plugin.Encoder):
-    """A control that describes each image by itself, without parameters.
+    """A control without parameters that describes images one by one.
 
-    The option ``join`` of the record says what becomes of channels that are described one by one:
-    ``"concat"`` joins their vectors, and all images need as many; otherwise they are averaged.
+    Descriptions of single channels are averaged, or concatenated if the record has the option
+    ``join="concat"``; then all images need the same number of channels.
     """
 
     def __init__(self, spec: plugin.EncoderSpec) -> None:
@@ -57,7 +57,7 @@ class PerImage(plugin.Encoder):
         tokens: bool = False,
         layer: int | None = None,
     ) -> plugin.Features:
-        """Describe each image by itself."""
+        """Describe the images one by one."""
         found = [self.describe(image) for image in images_of(batch)]
 
         def ready(rows: Sequence[Array]) -> torch.Tensor:

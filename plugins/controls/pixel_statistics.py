@@ -1,4 +1,4 @@
-"""What the histogram of an image tells, without looking at where any pixel is."""
+"""Statistics of the pixels of each channel, and correlations of channels; no positions."""
 
 from pathlib import Path
 
@@ -18,8 +18,8 @@ def plane_statistics(plane: NDArray[np.floating]) -> NDArray[np.float64]:
     -------
     NDArray
         Mean, sd, the percentiles of `PERCENTILES` (linear between pixels), and the saturated
-        share: pixels at or above 1, the top of the prepared scale. Scaling by percentiles clips
-        there, so that at least its upper tail (0.1 % by default) counts as saturated.
+        share: pixels at or above 1, the upper end of the prepared scale. Scaling by percentiles
+        clips there, so that at least its upper tail (0.1 % by default) counts as saturated.
     """
     pixels = plane.astype(np.float64).ravel()
     saturated = np.mean(pixels >= 1.0)
@@ -29,7 +29,7 @@ def plane_statistics(plane: NDArray[np.floating]) -> NDArray[np.float64]:
 def channel_correlations(image: NDArray[np.floating]) -> NDArray[np.float64]:
     """Correlate the pixels of each pair of channels (Pearson), in the order 01, 02, …, 12, 13, ….
 
-    A pair with a constant channel gets 0, so that a black channel says nothing.
+    A pair with a constant channel gets 0, so that a black channel adds no information.
     """
     flat = image.reshape(len(image), -1).astype(np.float64)
     centred = flat - flat.mean(axis=1, keepdims=True)
@@ -41,7 +41,7 @@ def channel_correlations(image: NDArray[np.floating]) -> NDArray[np.float64]:
 
 
 class PixelStatistics(PerImage):
-    """Statistics of each channel and between channels, joined or averaged over channels."""
+    """Statistics of each channel and between channels, concatenated or averaged over channels."""
 
     can_give = frozenset({"channels"})
 

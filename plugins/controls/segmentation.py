@@ -1,4 +1,4 @@
-"""Find objects in an image: those of a given mask, else bright ones, or nuclei of stained tissue.
+"""Find the objects of an image: in a given mask, or bright objects, or nuclei of stained tissue.
 
 Lengths are fractions of the image's side (the root of its area in pixels), areas fractions of its
 area, so that the numbers do not depend on the size in pixels.
@@ -19,13 +19,13 @@ Array = NDArray[np.float64]
 SMOOTHING = 0.005  # sd of the Gaussian before the threshold, in sides
 SMALLEST = 2e-4  # smaller objects and smaller holes in objects are dropped, in areas
 SMALLEST_IN_TISSUE = 6e-4  # the same in stained tissue, where fibres break into specks
-DARKEST = 1 / 255  # no pixel of stained tissue counts as darker: its density would be infinite
+DARKEST = 1 / 255  # lower bound of pixels of stained tissue, since 0 would have an infinite density
 NECK = 0.9  # touching objects are narrower between them than this share of the narrower one
 APART = 0.02  # centres of touching objects are at least this far apart, in sides
 
 _NUCLEAR = (
     re.compile(r"dna|dapi|hoechst|draq", re.IGNORECASE),
-    re.compile(r"nuc(?!leol)[a-z]*", re.IGNORECASE),  # a nucleolus is no nucleus
+    re.compile(r"nuc(?!leol)[a-z]*", re.IGNORECASE),  # not nucleolus
 )
 
 
@@ -85,8 +85,8 @@ def find_objects(
 ) -> Objects:
     """Measure the objects of a mask, `(H, W)`, or those that `segment` finds where there is none.
 
-    An object is what bears one number, however small and in however many parts. ``types[k - 1]``
-    is the type of object k.
+    All pixels with the same number form one object, even if it is small or has several parts.
+    ``types[k - 1]`` is the type of object k.
     """
     return measure(segment(image, stains) if mask is None else mask, types)
 
@@ -116,11 +116,11 @@ def segment(
     """Label bright objects, found by a threshold (Otsu 1979), and split those that touch.
 
     The nuclear channel is used where the stains name one, otherwise the mean of the channels,
-    each brought to [0, 1] by its own minimum and maximum after smoothing: gain and offset of a
-    channel change nothing. A constant channel holds no object.
+    each scaled to [0, 1] by its minimum and maximum after smoothing, so that gain and offset of
+    a channel have no effect. A constant channel holds no object.
 
-    Channels called red, green and blue show tissue in transmitted light: its nuclei are where the
-    density of haematoxylin is high (Ruifrok and Johnston 2001).
+    Channels called red, green and blue are taken as stained tissue in transmitted light, whose
+    nuclei have a high density of haematoxylin (Ruifrok and Johnston 2001).
 
     Parameters
     ----------
@@ -151,7 +151,7 @@ def segment(
 def haematoxylin(rgb: NDArray[np.floating]) -> Array:
     """Density of haematoxylin in `(3, H, W)` colours of transmitted light, in any unit.
 
-    Colours lie in [0, 1]; where they do not, each is brought there by its own extremes.
+    Colours should lie in [0, 1]; otherwise each is scaled by its minimum and maximum.
     """
     low, high = (f(rgb, axis=(1, 2), keepdims=True) for f in (np.min, np.max))
     if not (low < high).any():  # equal pixels could come out different in the last bit
@@ -185,14 +185,14 @@ def _split(mask: NDArray[np.bool_], apart: int) -> NDArray[np.integer]:
     peaks = mask & (depth == ndimage.maximum_filter(depth, size=2 * apart + 1))
     markers, count = ndimage.label(peaks)
     parts, _ = ndimage.label(mask)
-    # A part in the shade of a deeper neighbour has no peak, yet it is an object of its own.
+    # A component close to a deeper one may have no peak, but is an object.
     bare = ~np.isin(parts, parts[peaks]) & mask
     markers[bare] = parts[bare] + count
     return _join_without_neck(watershed(-depth, markers, mask=mask), depth)
 
 
 def _join_without_neck(labels: NDArray[np.integer], depth: Array) -> NDArray[np.integer]:
-    """Undo cuts that are no neck: a long object has several peaks, but stays wide between them."""
+    """Undo cuts without a neck: a long object has several peaks, but stays wide between them."""
     top = np.zeros(labels.max() + 1)
     np.maximum.at(top, labels.ravel(), depth.ravel())
     joined = []

@@ -1,4 +1,4 @@
-"""Controls made by hand: what an encoder must beat before its score means anything."""
+"""Records of the hand-made controls: the baselines that an encoder has to beat."""
 
 from zoo import plugin
 
@@ -21,7 +21,7 @@ ENCODERS = (
     plugin.EncoderSpec(
         name="pixel-statistics",
         builder="zoo.plugins.controls.pixel_statistics:build",
-        summary="Mean, sd, percentiles and saturation of each channel, correlations; joined",
+        summary="Mean, sd, percentiles, saturation and correlations of channels; concatenated",
         role="control",
         control="statistics",
         options={"join": "concat"},
@@ -30,7 +30,7 @@ ENCODERS = (
     plugin.EncoderSpec(
         name="pixel-statistics-mean",
         builder="zoo.plugins.controls.pixel_statistics:build",
-        summary="The same numbers averaged over channels, for any channel counts",
+        summary="The same statistics averaged over channels, for any number of channels",
         embedding_size=len(PIXEL_STATISTICS),
         role="control",
         control="statistics",
@@ -41,7 +41,7 @@ ENCODERS = (
     plugin.EncoderSpec(
         name="texture",
         builder="zoo.plugins.controls.texture:build",
-        summary="Haralick, LBP, granularity, power spectrum of each channel; joined",
+        summary="Haralick, LBP, granularity, power spectrum of each channel; concatenated",
         role="control",
         control="statistics",
         options={"join": "concat"},
@@ -51,7 +51,7 @@ ENCODERS = (
     plugin.EncoderSpec(
         name="texture-mean",
         builder="zoo.plugins.controls.texture:build",
-        summary="The same textures averaged over channels, for any channel counts",
+        summary="The same textures averaged over channels, for any number of channels",
         embedding_size=len(TEXTURE),
         role="control",
         control="statistics",
@@ -63,7 +63,7 @@ ENCODERS = (
     plugin.EncoderSpec(
         name="object-density",
         builder="zoo.plugins.controls.object_structure:build",
-        summary="How many objects, how large, how far apart; no intensity",
+        summary="Number, sizes and spacing of objects; no intensity",
         embedding_size=len(DENSITY),
         role="control",
         control="structural",
@@ -87,7 +87,7 @@ ENCODERS = (
     plugin.EncoderSpec(
         name="cell-structure-typed",
         builder="zoo.plugins.controls.object_structure:build",
-        summary=f"The same and who neighbours whom, for objects of up to {TYPES} types",
+        summary=f"The same plus neighbourhoods by cell type, for objects of up to {TYPES} types",
         embedding_size=len(STRUCTURE) + len(NEIGHBOURHOOD),
         role="control",
         control="structural",
@@ -109,7 +109,7 @@ ENCODERS = (
     plugin.EncoderSpec(
         name="gaussian",
         builder="zoo.plugins.controls.degenerate:build",
-        summary="A draw from N(0, I), fixed by the content of the image",
+        summary="Noise from N(0, I), seeded by the content of the image",
         embedding_size=192,
         seeded=True,
         role="control",

@@ -1,4 +1,4 @@
-"""Texture of single channels: what changes from pixel to pixel, whatever the brightness."""
+"""Texture of single channels, independent of gain and offset."""
 
 from pathlib import Path
 
@@ -13,15 +13,15 @@ from zoo import plugin
 from .column_names import BINS, CIRCLES, DISTANCES, RADII
 from .per_image import Array, PerImage
 
-RANGE = (0.1, 99.9)  # percentiles of a plane that are brought to 0 and 1
+RANGE = (0.1, 99.9)  # percentiles of a plane that are mapped to 0 and 1
 LEVELS = 32  # grey levels of the co-occurrence matrix
-FLOOR = 1e-6  # least power that is told from none, in mean powers
+FLOOR = 1e-6  # lower bound of the power, in units of the mean power
 
 
 def to_unit(plane: NDArray[np.floating]) -> Array:
-    """Bring the percentiles of `RANGE` to 0 and 1 and clip; gain and offset are gone.
+    """Map the percentiles of `RANGE` to 0 and 1 and clip, which removes gain and offset.
 
-    Where the two coincide, the extremes take their place; a constant plane becomes zeros.
+    If the two coincide, minimum and maximum are used; a constant plane becomes zeros.
     """
     pixels = plane.astype(np.float64)
     low, high = np.percentile(pixels, RANGE)
@@ -36,7 +36,7 @@ def to_unit(plane: NDArray[np.floating]) -> Array:
 def describe_plane(plane: NDArray[np.floating]) -> Array:
     """64 numbers: Haralick features, local binary patterns, granularity, power spectrum."""
     unit = to_unit(plane)
-    # Patterns compare neighbours: steps of 1/255 keep rounding errors from being a pattern.
+    # Binary patterns compare neighbours: without steps of 1/255, rounding errors would be patterns.
     grey = np.round(unit * 255).astype(np.uint8)
     return np.concatenate([haralick(grey), binary_patterns(grey), granularity(unit), power(unit)])
 
@@ -44,8 +44,8 @@ def describe_plane(plane: NDArray[np.floating]) -> Array:
 def haralick(grey: NDArray[np.uint8]) -> Array:
     """13 features of Haralick et al. (1973, appendix I, f1 to f13) at each of `DISTANCES`.
 
-    They are averaged over the four directions. Pairs count both ways, logarithms of entropies are
-    to the base 2, and a plane of one level has correlation 0.
+    They are averaged over the four directions. Matrices are symmetric, entropies are in bits, and a
+    plane of one level has correlation 0.
     """
     step = 256 // LEVELS
     matrices = graycomatrix(
@@ -57,12 +57,12 @@ def haralick(grey: NDArray[np.uint8]) -> Array:
     sums, differences = _SUMS @ flat, _DIFFERENCES @ flat
     k, d = np.arange(2 * LEVELS - 1)[:, None], np.arange(LEVELS)[:, None]
 
-    margin = p.sum(0)  # of rows as of columns, since pairs count both ways
+    margin = p.sum(0)  # of rows and of columns, since the matrix is symmetric
     mean = (d * margin).sum(0)
     variance = ((d - mean) ** 2 * margin).sum(0)
     product = margin[:, None] * margin[None]
     entropy, own = _entropy(flat), _entropy(margin)
-    crossed = _entropy(product.reshape(LEVELS**2, -1))  # HXY1 = HXY2, where rows are as columns
+    crossed = _entropy(product.reshape(LEVELS**2, -1))  # HXY1 = HXY2 for a symmetric matrix
     sum_average = (k * sums).sum(0)
     features = np.stack(
         [
@@ -121,12 +121,12 @@ def binary_patterns(grey: NDArray[np.uint8]) -> Array:
 
 
 def granularity(unit: Array) -> Array:
-    """Share of a plane's light that each opening takes away of what the one before it left.
+    """Share of a plane's total intensity that each opening removes beyond the previous one.
 
-    As CellProfiler measures it (McQuin et al. 2018, MeasureGranularity), at half the resolution,
-    for `RADII` in place of 1 to 16, and without its background: the opening of radius r erodes r
-    times with a cross of 3 × 3 pixels and reconstructs by dilation, so that what is narrower goes
-    and all else stays as it is. 0 for black planes.
+    As in CellProfiler (McQuin et al. 2018, MeasureGranularity), at half the resolution, for `RADII`
+    instead of 1 to 16, and without its background subtraction: the opening of radius r erodes r
+    times with a cross of 3 × 3 pixels and reconstructs by dilation, which removes narrower
+    structures and leaves the rest unchanged. 0 for black planes.
     """
     height, width = (side - side % 2 if side > 1 else 1 for side in unit.shape)
     parts = [unit[y:height:2, x:width:2] for y in (0, 1) for x in (0, 1)]
@@ -146,11 +146,11 @@ def granularity(unit: Array) -> Array:
 
 
 def power(unit: Array) -> Array:
-    """Mean power in rings of spatial frequency, log10, beside the mean over all frequencies.
+    """Mean power in rings of spatial frequency, log10, relative to the mean over all frequencies.
 
-    White noise is 0 everywhere. Rings end at 2^(-k/2) / 2 cycles per pixel, the finest last. A
-    Hann window keeps the edges from being a texture. A ring without any frequency, in small
-    images, and all rings of a constant plane are 0.
+    White noise gives 0 in all rings. Rings end at 2^(-k/2) / 2 cycles per pixel, the finest last. A
+    Hann window suppresses edge effects. Rings without any frequency, in small images, and all rings
+    of a constant plane are 0.
     """
     window = np.outer(*(np.hanning(side + 2)[1:-1] for side in unit.shape))
     centred = (unit - np.average(unit, weights=window)) * window
@@ -171,7 +171,7 @@ def power(unit: Array) -> Array:
 
 
 class Texture(PerImage):
-    """Texture of each channel, joined or averaged over channels."""
+    """Texture of each channel, concatenated or averaged over channels."""
 
     can_give = frozenset({"channels"})
 

@@ -1,4 +1,4 @@
-"""Datasets that others publish, the record of each beside its reader.
+"""Published datasets, the record of each beside its reader.
 
 Listing reads the records alone: readers import NumPy, pandas and the rest when they are called.
 """

@@ -1,4 +1,4 @@
-"""What others publish: fetch an archive whole or not at all, refuse clearly, read their tables."""
+"""Archives and tables of published datasets: downloaded, verified, and read with clear errors."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+import zoo
 from zoo import plugin
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_PATIENCE = 10.0  # seconds without a byte
+_TIMEOUT = 10.0  # seconds without a byte
 _BLOCK = 2**20
-_WAY_OUT = "download and unpack it elsewhere and give the folder with --data (path=)"
+_BY_HAND = "download and unpack it elsewhere and give the folder with --data (path=)"
 
 
 def fetch_archive(
@@ -35,15 +36,15 @@ def fetch_archive(
     """Return the folder of an unpacked zip archive in the cache, downloaded on first use.
 
     The content is compared with `sha256`, `md5` and `size` before anything is unpacked. Where no
-    hash is published, the one of the first download is noted beside the folder and enforced ever
-    after; `check` looks at the unpacked folder instead, and raises where it is wrong.
+    hash is published, the one of the first download is stored beside the folder and enforced from
+    then on, unless `check` is given, which inspects the unpacked folder and raises if it is wrong.
 
     Raises
     ------
     DataError
-        When the archive cannot be fetched, or kept on this disk.
+        When the archive cannot be fetched, or stored on this disk.
     IntegrityError
-        When it is not what it should be; nothing of it stays.
+        When it is not the expected one; nothing of it is kept.
     """
     folder = plugin.cache_folder() / "datasets" / name
     if folder.is_dir():
@@ -62,32 +63,32 @@ def fetch_archive(
                     raise
                 except plugin.ZooError as error:
                     raise plugin.IntegrityError(
-                        f"{url} gave something else than {name}: {error}"
+                        f"{url} gave something other than {name}: {error}"
                     ) from error
             elif sha256 is None and md5 is None:
                 _note(folder).write_text(f"{found}  {url}\n", encoding="utf-8")
-            if not folder.is_dir():  # unless somebody else has been faster
+            if not folder.is_dir():  # unless another process was faster
                 unpacked.rename(folder)
     except OSError as error:
         raise plugin.DataError(
-            f"{name} from {url} cannot be kept in {folder.parent} ({error}): make room there, set "
-            f"ZOO_CACHE to another folder, or {_WAY_OUT}"
+            f"{name} from {url} cannot be stored in {folder.parent} ({error}): free space there, "
+            f"set ZOO_CACHE to another folder, or {_BY_HAND}"
         ) from error
     return folder
 
 
 def open_folder(path: Path) -> Path:
-    """Return a folder that is there and holds something.
+    """Return a folder that exists and is not empty.
 
     Raises
     ------
     DataError
-        When it is missing, no folder, or empty.
+        When it is missing, not a folder, or empty.
     """
     path = path.expanduser()
     if not path.is_dir():
         raise plugin.DataError(
-            f"{path} is no folder" if path.exists() else f"{path} does not exist"
+            f"{path} is not a folder" if path.exists() else f"{path} does not exist"
         )
     if not any(path.iterdir()):
         raise plugin.DataError(f"{path} is empty")
@@ -102,7 +103,7 @@ def read_table(
     Raises
     ------
     DataError
-        When it is missing, unreadable or empty, lacks a column, or has something else than numbers
+        When it is missing, unreadable or empty, lacks a column, or has other values than numbers
         in one of `numbers`.
     """
     import pandas as pd
@@ -114,7 +115,7 @@ def read_table(
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()
         raise plugin.DataError(
-            f"{path} is no readable table ({reason[0] if reason else error})"
+            f"{path} is not a readable table ({reason[0] if reason else error})"
         ) from error
     table.columns = table.columns.map(lambda name: str(name).strip())
     lacking = [c for c in columns if c not in table.columns]
@@ -136,13 +137,30 @@ def read_table(
 
 
 def check_files(files: Sequence[Path], what: str) -> None:
-    """Raise a `DataError` that counts files which are not there, and names the first."""
+    """Raise a `DataError` with the number of missing files and the first of them."""
     missing = [file for file in files if not file.is_file()]
     if missing:
         raise plugin.DataError(
             f"{len(missing)} of {len(files)} files of {what} are missing, the first of them "
             f"{missing[0]}"
         )
+
+
+def read_channels(files: Sequence[Path], stains: tuple[str, ...], what: str) -> plugin.Image:
+    """Read the files of an item, one for each channel; `what` names the item in messages.
+
+    Raises
+    ------
+    DataError
+        When they do not hold one channel for each stain.
+    """
+    image = zoo.read_image(files)
+    if len(image.pixels) != len(stains):
+        raise plugin.DataError(
+            f"the files of this {what} ({files[0]}, …) have {len(image.pixels)} channels instead "
+            f"of {len(stains)}"
+        )
+    return plugin.Image(image.pixels, stains)
 
 
 def _few(names: Sequence[str]) -> str:
@@ -156,7 +174,7 @@ def _download(name: str, url: str, archive: Path, size: int | None) -> None:
     from http.client import HTTPException
 
     try:
-        answer = urllib.request.urlopen(url, timeout=_PATIENCE)
+        answer = urllib.request.urlopen(url, timeout=_TIMEOUT)
     except (HTTPException, OSError, ValueError) as error:
         raise _unfetched(name, url, error) from error
     length = 0
@@ -175,15 +193,15 @@ def _download(name: str, url: str, archive: Path, size: int | None) -> None:
     if expected is not None and length != expected:
         gave = "more" if length > expected else f"{length} bytes"
         raise plugin.IntegrityError(
-            f"{url} gave {gave} instead of {expected} bytes: the download broke off or the file "
-            f"has changed; try again, or {_WAY_OUT}"
+            f"{url} gave {gave} instead of {expected} bytes: the download was interrupted or the "
+            f"file has changed; try again, or {_BY_HAND}"
         )
 
 
 def _unfetched(name: str, url: str, error: Exception) -> plugin.DataError:
     reason = str(error).strip() or type(error).__name__
     return plugin.DataError(
-        f"{name} is not on this machine and {url} cannot be fetched ({reason}): {_WAY_OUT}"
+        f"{name} is not on this machine and {url} cannot be fetched ({reason}): {_BY_HAND}"
     )
 
 
@@ -194,7 +212,7 @@ def _note(folder: Path) -> Path:
 def _compare(
     folder: Path, url: str, archive: Path, sha256: str | None, md5: str | None, *, noted: bool
 ) -> str:
-    """Compare the content with every hash that is known; return its sha256."""
+    """Compare the content with every known hash; return its sha256."""
     digests = {"sha256": hashlib.sha256(), "md5": hashlib.md5(usedforsecurity=False)}
     with archive.open("rb") as file:
         while block := file.read(_BLOCK):
@@ -205,7 +223,7 @@ def _compare(
         if expected is not None and found[kind] != expected:
             raise plugin.IntegrityError(
                 f"{url} gave a file with the {kind} {found[kind]} instead of {expected}; to use it "
-                f"all the same, {_WAY_OUT}"
+                f"anyway, {_BY_HAND}"
             )
     note = _note(folder)
     if noted and sha256 is None and md5 is None and note.is_file():
@@ -213,7 +231,7 @@ def _compare(
         if match and match[2] == url and match[1] != found["sha256"]:
             raise plugin.IntegrityError(
                 f"{url} gave a file with the sha256 {found['sha256']}, but {match[1]} at its first "
-                f"download; if the change is meant, delete {note} and try again"
+                f"download; if the change is intended, delete {note} and try again"
             )
     return found["sha256"]
 
@@ -225,14 +243,14 @@ def _unpack(url: str, archive: Path, folder: Path) -> None:
             content.extractall(folder)
     except plugin.ZooError:
         raise
-    except Exception as error:  # zipfile raises whatever it likes on broken archives
+    except Exception as error:  # zipfile raises errors of many types on broken archives
         if isinstance(error, OSError) and error.errno != errno.EINVAL:  # a seek to nowhere
             raise
-        raise plugin.IntegrityError(f"{url} gave no sound zip archive ({error})") from error
+        raise plugin.IntegrityError(f"{url} gave no valid zip archive ({error})") from error
 
 
 def _check_members(url: str, members: list[zipfile.ZipInfo], free: int) -> None:
-    """Refuse names that lead out of the folder, links, which may, and more than the disk holds."""
+    """Refuse names outside the folder, links (they may lead there), and more than fits the disk."""
     if not members:
         raise plugin.IntegrityError(f"{url} gave an empty archive")
     for member in members:

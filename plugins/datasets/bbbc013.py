@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 URL = "https://data.broadinstitute.org/bbbc/BBBC013/BBBC013_v1_images_bmp.zip"
 STAINS = ("FKHR-GFP", "DNA")
 # sha256 of all pixels: wells A01, A02, … H12, in each the GFP plane, then DNA, as bytes. It holds
-# for the plate in whatever container it comes.
+# for the plate in any file format.
 PIXELS_SHA256 = "9640b667d2ec97deb36111148c4349bba3b090ccae23897aef08bda82ac6d813"
 
 _OFFICIAL = re.compile(r"Channel([12])-\d+-([A-H])-(0[1-9]|1[0-2])\.(bmp|tiff?)", re.IGNORECASE)
@@ -65,7 +65,7 @@ SPEC = plugin.DatasetSpec(
     ),
     channels=(2, 2),
     notes=(
-        "One plate: rows are the independent units, and nothing is said about other plates.",
+        "One plate: rows are the independent units, so results do not generalise to other plates.",
         "A dose has the same column in all rows of a compound, so position on the plate and "
         "dose are confounded.",
         "Compound is confounded with the half of the plate (rows A–D, E–H).",
@@ -95,7 +95,7 @@ def open_plate(spec: plugin.DatasetSpec, *, path: Path | None = None) -> plugin.
 
     folder = path if path is not None else fetch_archive("bbbc013", URL, check=_check)
     if not folder.is_dir():
-        raise plugin.DataError(f"{folder} is no folder")
+        raise plugin.DataError(f"{folder} is not a folder")
     files = _find(folder)
     if not files:
         raise plugin.DataError(
@@ -118,7 +118,7 @@ def _find(folder: Path) -> dict[str, list[Path]]:
             plain[f"{match.group(1).upper()}{match.group(2)}"] = [path]
     for well, channels in official.items():
         if len(channels) != 2:
-            raise plugin.DataError(f"well {well} in {folder} has one of its two channels only")
+            raise plugin.DataError(f"well {well} in {folder} has only one of its two channels")
     return plain or {well: [c["1"], c["2"]] for well, c in official.items()}
 
 
@@ -152,12 +152,12 @@ def _read(paths: list[Path]) -> plugin.Image:
 
 
 def _check(unpacked: Path) -> None:
-    """Refuse other pixels than those of the plate."""
+    """Raise `IntegrityError` for other pixels than those of the plate."""
     found = pixels_sha256(unpacked)
     if found != PIXELS_SHA256:
         raise plugin.IntegrityError(
             f"the pixels from {URL} have the sha256 {found} instead of {PIXELS_SHA256}; "
-            "to use them all the same, unpack the archive and give the folder with --data"
+            "to use them anyway, unpack the archive and give the folder with --data"
         )
 
 

@@ -6,10 +6,9 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import zoo
 from zoo import plugin
 
-from .archive import open_folder, read_table
+from .archive import open_folder, read_channels, read_table
 from .record_parts import LJOSA, SAMPLE, classify
 from .subset import askable
 
@@ -50,16 +49,16 @@ SPEC = plugin.DatasetSpec(
     ),
     channels=(3, 3),
     notes=(
-        "Compounds are the independent units: a mechanism is only ever recognised from other "
-        "compounds (not the same compound), and one with a single compound is left out.",
+        "Compounds are the independent units: a mechanism is always recognised from other "
+        "compounds (not the same compound), and mechanisms with a single compound are left out.",
         "Many mechanisms were imaged in few weeks, with their compounds side by side: week and "
-        "mechanism are confounded, and leaving a week out shows by how much.",
-        "Only some concentrations have an annotated mechanism; the others take part in nothing "
-        "that asks for it.",
+        "mechanism are confounded, and leave-one-week-out shows by how much.",
+        "Only some concentrations have an annotated mechanism; the others are not used in tasks on "
+        "mechanisms.",
         "Items are fields, several to a well. The usual benchmark averages them over wells and "
         "replicates to treatments, so its accuracies are not comparable.",
         "Mechanisms were annotated partly by eye from these images, and some change the number "
-        "of cells strongly: read the gap to object density.",
+        "of cells strongly: compare with object density.",
     ),
     licence="see https://bbbc.broadinstitute.org/BBBC021",
     citation=("Image set BBBC021v1 (Caie et al., Molecular Cancer Therapeutics, 2010), " + LJOSA),
@@ -71,8 +70,8 @@ def open_fields(spec: plugin.DatasetSpec, *, path: Path | None = None) -> plugin
 
     A folder holds the official tables `IMAGES` and `MECHANISMS` (and `COMPOUNDS`, for structures)
     and, at any depth, the folders of plates as the archives unpack, such as ``Week1_22123``.
-    Compounds without an annotated mechanism stay, without a ``moa``; fields whose row names no
-    compound stay without one.
+    Compounds without an annotated mechanism are kept, without a ``moa``; so are fields whose row
+    names no compound.
 
     Raises
     ------
@@ -83,7 +82,7 @@ def open_fields(spec: plugin.DatasetSpec, *, path: Path | None = None) -> plugin
 
     if path is None:
         raise plugin.DataError(
-            f"bbbc021 is too large to download by itself: from {PAGE}, fetch {IMAGES}, "
+            f"bbbc021 is too large to download automatically: from {PAGE}, fetch {IMAGES}, "
             f"{MECHANISMS} and the archives of the plates that you want, unpack all into one "
             "folder (tables at its top, a folder such as Week1_22123 for each plate), and give "
             "that folder with --data (path=)"
@@ -93,7 +92,7 @@ def open_fields(spec: plugin.DatasetSpec, *, path: Path | None = None) -> plugin
     plates = _find_plates(folder)
     rows, files = [], []
     for _, row in table.iterrows():
-        # "Week1/Week1_22123"; somebody's own paths before it do not matter.
+        # "Week1/Week1_22123"; leading parts of the path differ between users.
         names = [_last_part(row[f"Image_PathName_{c}"]) for c in CHANNELS]
         if names[0] not in plates:
             continue
@@ -120,7 +119,9 @@ def open_fields(spec: plugin.DatasetSpec, *, path: Path | None = None) -> plugin
         )
     metadata = _annotate(pd.DataFrame(rows), folder)
     spec = askable(spec, metadata)
-    return plugin.Dataset(spec.name, metadata, lambda i: _read(places[i]), spec)
+    return plugin.Dataset(
+        spec.name, metadata, lambda i: read_channels(places[i], STAINS, "field"), spec
+    )
 
 
 def _find_plates(folder: Path) -> dict[str, Path]:
@@ -185,12 +186,3 @@ def _annotate(metadata: pd.DataFrame, folder: Path) -> pd.DataFrame:
         smiles = dict(zip(structures["compound"].map(str), structures["smiles"], strict=True))
         metadata["smiles"] = metadata["compound"].map(smiles)
     return metadata
-
-
-def _read(files: list[Path]) -> plugin.Image:
-    image = zoo.read_image(files)
-    if len(image.pixels) != len(STAINS):
-        raise plugin.DataError(
-            f"{files[0]} and its fellows have {len(image.pixels)} channels instead of three"
-        )
-    return plugin.Image(image.pixels, STAINS)

@@ -8,10 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import zoo
 from zoo import plugin
 
-from .archive import open_folder, read_table
+from .archive import open_folder, read_channels, read_table
 from .record_parts import LJOSA, SAMPLE
 
 if TYPE_CHECKING:
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 PAGE = "https://bbbc.broadinstitute.org/BBBC022"
 TABLE = "BBBC022_v1_image.csv"
 STAINS = ("DNA", "ER", "RNA", "AGP", "Mito")  # w1 … w5
-# Columns of the table that say the same, the official name first.
+# Accepted names of the columns of the table, the official name first.
 COLUMNS = {
     "plate": ("Image_Metadata_PlateID", "Image_Metadata_Plate", "Metadata_Plate", "plate"),
     "well": ("Image_Metadata_CPD_WELL_POSITION", "Image_Metadata_Well", "Metadata_Well", "well"),
@@ -58,12 +57,12 @@ SPEC = plugin.DatasetSpec(
     ),
     channels=(5, 5),
     notes=(
-        "Replicates are sought on other plates only.",
-        "A compound that has the same well on every plate cannot be told from its position: "
-        "what is left of retrieval when the same position is barred shows how much that was.",
-        "Most compounds hardly change the cells, so retrieval is low for every encoder, and "
-        "treated or not is a question about the active ones only.",
-        "Untreated wells have fixed places on the plate; an encoder may see the place.",
+        "Replicates are retrieved from other plates only.",
+        "A compound in the same well on every plate is confounded with its position: retrieval "
+        "that excludes the same position shows how much of the score is due to it.",
+        "Most compounds hardly change the cells, so retrieval is low for every encoder, and only "
+        "active compounds contribute to 'treated or not'.",
+        "Untreated wells have fixed places on the plate; an encoder may recognise the position.",
     ),
     licence="see https://bbbc.broadinstitute.org/BBBC022",
     citation="Image set BBBC022v1 (Gustafsdottir et al., PLOS ONE, 2013), " + LJOSA,
@@ -86,9 +85,9 @@ def open_fields(spec: plugin.DatasetSpec, *, path: Path | None = None) -> plugin
 
     if path is None:
         raise plugin.DataError(
-            f"bbbc022 is too large to download by itself: from {PAGE}, fetch {TABLE} and, for the "
-            "plates that you want, the archives of all five channels (such as "
-            "BBBC022_v1_images_20585w1.zip … w5.zip), unpack each into a folder of its own name "
+            f"bbbc022 is too large to download automatically: from {PAGE}, fetch {TABLE} and, for "
+            "the plates that you want, the archives of all five channels (such as "
+            "BBBC022_v1_images_20585w1.zip … w5.zip), unpack each into a folder of that name "
             "beside the table, and give the folder that holds all with --data (path=)"
         )
     folder = open_folder(path)
@@ -98,7 +97,7 @@ def open_fields(spec: plugin.DatasetSpec, *, path: Path | None = None) -> plugin
     strange = [field for field in order if field[:2] not in wells.index]
     if strange:
         raise plugin.DataError(
-            f"{folder / TABLE} says nothing of {len(strange)} fields that are there, the first of "
+            f"{folder / TABLE} says nothing of {len(strange)} fields in the folder, the first of "
             f"them well {strange[0][1]} of plate {strange[0][0]}"
         )
     metadata = pd.DataFrame(order, columns=["plate", "well", "site"])
@@ -107,7 +106,9 @@ def open_fields(spec: plugin.DatasetSpec, *, path: Path | None = None) -> plugin
         metadata[column] = wells[column].to_numpy()[place]
     metadata["row"] = metadata["well"].str[0]
     metadata["column"] = metadata["well"].str[1:].astype(int)
-    return plugin.Dataset(spec.name, metadata, lambda i: _read(fields[order[i]]), spec)
+    return plugin.Dataset(
+        spec.name, metadata, lambda i: read_channels(fields[order[i]], STAINS, "field"), spec
+    )
 
 
 def _read_wells(file: Path) -> pd.DataFrame:
@@ -144,7 +145,7 @@ def _read_wells(file: Path) -> pd.DataFrame:
 
 
 def _plain(name: object) -> str:
-    """Numbers that a gap in their column has turned into 20585.0, as they were."""
+    """Undo the conversion of whole numbers to floats (20585.0) that missing values cause."""
     return f"{name:.0f}" if isinstance(name, float) and name.is_integer() else str(name).strip()
 
 
@@ -195,12 +196,3 @@ def _plate_of(parts: Sequence[str]) -> str | None:
         if match := _PLATE.search(part):
             return match[1]
     return None
-
-
-def _read(files: list[Path]) -> plugin.Image:
-    image = zoo.read_image(files)
-    if len(image.pixels) != len(STAINS):
-        raise plugin.DataError(
-            f"{files[0]} and its fellows have {len(image.pixels)} channels instead of five"
-        )
-    return plugin.Image(image.pixels, STAINS)

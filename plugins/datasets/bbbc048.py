@@ -6,10 +6,9 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import zoo
 from zoo import plugin
 
-from .archive import open_folder
+from .archive import open_folder, read_channels
 from .record_parts import EACH_ITS_OWN, LJOSA, classify
 from .subset import askable
 
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
 PAGE = "https://bbbc.broadinstitute.org/BBBC048"
 PHASES = ("G1", "S", "G2", "Prophase", "Metaphase", "Anaphase", "Telophase")
 CHANNELS = {"3": "brightfield", "4": "PI", "6": "darkfield"}
+STAINS = tuple(CHANNELS.values())
 
 _FILE = re.compile(r"([^.].*)_Ch(\d+)(?:\.ome)?\.(?:jpe?g|tiff?|png)", re.IGNORECASE)
 
@@ -43,10 +43,10 @@ SPEC = plugin.DatasetSpec(
     notes=(
         "Neither day nor culture of a cell is recorded: "
         + EACH_ITS_OWN.format("cell", "cell", "measurement", "days or instruments"),
-        "Phases were assigned by the fluorescence of stains, with propidium iodide among them, "
-        "which is a channel here: its total alone tells G1, S and G2 nearly apart, and pixel "
-        "statistics see it.",
-        "Anaphase and telophase have very few cells, and count as much as the others in "
+        "Phases were assigned by the fluorescence of stains, among them propidium iodide, which is "
+        "a channel here: its total intensity alone nearly separates G1, S and G2, and pixel "
+        "statistics measure it.",
+        "Anaphase and telophase have very few cells, but count as much as the others in "
         "balanced accuracy.",
     ),
     licence="see https://bbbc.broadinstitute.org/BBBC048",
@@ -72,9 +72,10 @@ def open_cells(spec: plugin.DatasetSpec, *, path: Path | None = None) -> plugin.
 
     if path is None:
         raise plugin.DataError(
-            f"bbbc048 is not downloaded by itself: from {PAGE}, fetch the images of single cells, "
-            f"unpack them into a folder with one folder for each phase ({', '.join(PHASES)}), each "
-            "with files such as 12432_Ch3.ome.jpg, and give it with --data (path=)"
+            f"bbbc048 is not downloaded automatically: from {PAGE}, fetch the images of single "
+            "cells, unpack them into a folder with one folder for each phase "
+            f"({', '.join(PHASES)}), each with files such as 12432_Ch3.ome.jpg, and give it with "
+            "--data (path=)"
         )
     cells = _find(open_folder(path))
     order = sorted(cells)
@@ -82,7 +83,9 @@ def open_cells(spec: plugin.DatasetSpec, *, path: Path | None = None) -> plugin.
     early = metadata["phase"].isin(PHASES[:3])
     metadata["stage"] = early.map({True: "interphase", False: "mitosis"})
     spec = askable(spec, metadata)
-    return plugin.Dataset(spec.name, metadata, lambda i: _read(cells[order[i]]), spec)
+    return plugin.Dataset(
+        spec.name, metadata, lambda i: read_channels(cells[order[i]], STAINS, "cell"), spec
+    )
 
 
 def _find(folder: Path) -> dict[tuple[str, str], list[Path]]:
@@ -95,7 +98,7 @@ def _find(folder: Path) -> dict[tuple[str, str], list[Path]]:
             continue
         if phase is None:
             raise plugin.DataError(
-                f"{file} lies in a folder that is no phase: none of {', '.join(PHASES)}"
+                f"{file} lies in a folder that is not a phase: none of {', '.join(PHASES)}"
             )
         channels = found.setdefault((phase, match[1]), {})
         if (other := channels.setdefault(match[2].lstrip("0"), file)) != file:
@@ -109,12 +112,3 @@ def _find(folder: Path) -> dict[tuple[str, str], list[Path]]:
                 f"cell {cell} in {phase} lacks the channel(s) {', '.join(lacking)} in {folder}"
             )
     return {cell: [channels[c] for c in CHANNELS] for cell, channels in found.items()}
-
-
-def _read(files: list[Path]) -> plugin.Image:
-    image = zoo.read_image(files)
-    if len(image.pixels) != len(CHANNELS):
-        raise plugin.DataError(
-            f"{files[0]} and its fellows have {len(image.pixels)} channels instead of three"
-        )
-    return plugin.Image(image.pixels, tuple(CHANNELS.values()))

@@ -17,16 +17,16 @@ from .record_parts import classify
 RECORD = "https://doi.org/10.5281/zenodo.7988357"
 TABLE = "combined_metadata.csv"
 COLUMNS = ("file_path", "label", "chunk", "train_test_split")
-# What the table calls a part, what the paper calls it, and its number of channels.
+# Parts by their name in the table: name in the paper, and number of channels.
 PARTS = {"Allen": ("WTC", 3), "HPA": ("HPA", 4), "CP": ("CP", 5)}
-# Cells of these two come from the same images, so they are one independent unit.
+# Cells of these two splits come from the same images, so they form one independent unit.
 _SAME = {"Train": "seen conditions", "Task_one": "seen conditions"}
 
 _NOTES = (
     "The independent unit is the split: conditions seen in training (Train and Task_one, whose "
-    "cells come from the same images) and each new set of conditions. These are few, so hardly a "
-    "verdict is possible; add a column 'group' (field, well or donor) to the table for more.",
-    "Classes that occur in one split only cannot be asked for when splits are held out.",
+    "cells come from the same images) and each new set of conditions. These are few, so a "
+    "verdict is rarely possible; for more, add a column 'group' (field, well, donor) to the table.",
+    "Classes that occur in only one split cannot be evaluated when splits are held out.",
     "These are not the scores of the benchmark, which are macro-F1 of one nearest neighbour; "
     "zoo.plugins.datasets.chammi.chammi_score combines those.",
     "The table names no stains, so channels have none.",
@@ -63,7 +63,7 @@ def _part(name: str, part: str, count: int, what: str) -> plugin.DatasetSpec:
 
 SPECS = (
     _part("chammi-wtc", "WTC", 3, "cell cycle of WTC-11 stem cells"),
-    _part("chammi-hpa", "HPA", 4, "place of proteins in the Human Protein Atlas"),
+    _part("chammi-hpa", "HPA", 4, "localisation of proteins (HPA)"),
     _part("chammi-cp", "CP", 5, "treatments in Cell Painting"),
     plugin.DatasetSpec(
         name="chammi",
@@ -76,7 +76,10 @@ SPECS = (
             domains=("split",),
         ),
         channels=(3, 5),
-        notes=(*_NOTES, "Each part is asked for alone: the number of channels tells parts."),
+        notes=(
+            *_NOTES,
+            "Each part is evaluated alone, since the number of channels identifies it.",
+        ),
         licence=_LICENCE,
         citation=_CITATION,
     ),
@@ -88,7 +91,7 @@ def open_cells(spec: plugin.DatasetSpec, *, path: Path | None = None) -> plugin.
 
     The folder is the unpacked archive, with ``combined_metadata.csv``; paths of images are relative
     to it. The independent unit is the split, with ``Train`` and ``Task_one`` taken together; a
-    column ``group`` that somebody has added to the table (field, well, donor) is taken instead.
+    column ``group`` added to the table (field, well, donor) is used instead.
 
     Raises
     ------
@@ -108,14 +111,14 @@ def open_cells(spec: plugin.DatasetSpec, *, path: Path | None = None) -> plugin.
     try:
         table = pd.read_csv(file, keep_default_na=False, na_values=[""], low_memory=False)
     except (OSError, ValueError) as error:
-        raise plugin.DataError(f"{file} is no readable table ({error})") from error
+        raise plugin.DataError(f"{file} is not a readable table ({error})") from error
     lacking = [c for c in COLUMNS if c not in table.columns]
     if lacking:
         raise plugin.DataError(f"{file} lacks the column(s) {', '.join(lacking)}")
-    strangers = sorted(set(table["chunk"].map(str)) - set(PARTS))
-    if strangers:
+    unknown = sorted(set(table["chunk"].map(str)) - set(PARTS))
+    if unknown:
         raise plugin.DataError(
-            f"{file} has the chunk {strangers[0]!r}, which is none of {', '.join(PARTS)}"
+            f"{file} has the chunk {unknown[0]!r}, which is none of {', '.join(PARTS)}"
         )
     wanted = [c for c in PARTS if spec.name in ("chammi", f"chammi-{PARTS[c][0].lower()}")]
     table = table[table["chunk"].isin(wanted)].reset_index(drop=True)
@@ -157,9 +160,9 @@ def _unstitch(file: Path, count: int, width: float | None) -> plugin.Image:
             "one grey picture"
         )
     if across % count or width not in (None, across // count):
-        said = f", {width:g} each in the table" if width is not None else ""
+        expected = f", {width:g} each in the table" if width is not None else ""
         raise plugin.DataError(
-            f"{file} is {across} pixels wide, which is not {count} channels side by side{said}"
+            f"{file} is {across} pixels wide, which is not {count} channels side by side{expected}"
         )
     return plugin.Image(np.stack(np.split(pixels[0], count, axis=1)))
 

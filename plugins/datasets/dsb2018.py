@@ -1,7 +1,8 @@
 """BBBC038, the 2018 Data Science Bowl: nuclei in fluorescence and transmitted light, with masks.
 
-The official archive says nothing of an image but its pixels and its masks. What it is follows from
-them: colour is stained tissue; in grey, nuclei darker than the rest are seen in transmitted light.
+The official archive holds images and masks without metadata. The modality is inferred from them:
+colour images are stained tissue; grey images whose nuclei are darker than the rest are transmitted
+light.
 """
 
 from __future__ import annotations
@@ -60,15 +61,15 @@ SPEC = plugin.DatasetSpec(
     notes=(
         "The experiments that images come from are not recorded: "
         + EACH_ITS_OWN.format("image", "image", "experiments", "laboratories"),
-        "Images of one modality and size (source) are often crops of the same experiment, and "
-        "lie in different folds. Leaving a source out shows how far a score carries.",
-        "Modality follows from the source, and largely from size and number of channels: it is "
-        "read off pixel statistics, and says little about an encoder.",
-        "Count and area are taken from the masks. A control that is given the masks knows "
-        "these answers: there it is a ceiling to come near to, not a baseline to beat.",
-        "Nuclei are counted on the whole image; an encoder that crops it sees fewer.",
-        "In the official archive, modality is told from pixels and masks: colour is stained "
-        "tissue, and grey nuclei darker than the rest are seen in transmitted light.",
+        "Images of one modality and size (source) are often crops of the same experiment, but lie "
+        "in different folds. Leave-one-source-out shows how far a score generalises.",
+        "Modality is determined by the source, and largely by size and number of channels: pixel "
+        "statistics predict it, so it says little about an encoder.",
+        "Count and area are computed from the masks. A control that is given the masks has these "
+        "answers: there it is an upper bound, not a baseline.",
+        "Nuclei are counted on the whole image; an encoder that crops it gets fewer.",
+        "In the official archive, modality is inferred from pixels and masks: colour images are "
+        "stained tissue, and grey images with nuclei darker than the rest are transmitted light.",
     ),
     licence="CC0",
     citation=(f"Caicedo et al., Nature Methods, 2019; image set BBBC038v1, {LJOSA}"),
@@ -123,7 +124,7 @@ def _open_table(spec: plugin.DatasetSpec, folder: Path) -> plugin.Dataset:
 
 
 def _with_source(table: pd.DataFrame) -> pd.DataFrame:
-    """Add what images of one experiment have in common, as far as anybody knows."""
+    """Add the source: modality and size, which images of one experiment have in common."""
     size = table["height"].map("{:g}".format) + " × " + table["width"].map("{:g}".format)
     source = table["modality"].map("{}, ".format) + size
     return table.assign(source=source.where(table["modality"].notna()))
@@ -161,7 +162,7 @@ def _image(pixels: Array, mask: Array) -> plugin.Image:
 
 
 def _grey(pixels: Array) -> Array:
-    """One channel where three say the same: grey pictures are stored as coloured ones."""
+    """Keep one channel if all three are equal: grey images are stored as coloured ones."""
     same = len(pixels) == 3 and (pixels[0] == pixels[1]).all() and (pixels[0] == pixels[2]).all()
     return pixels[:1] if same else pixels
 
@@ -190,7 +191,7 @@ def _measure(image: Path, masks: list[Path]) -> tuple[str | None, int, float, in
     pixels = _grey(zoo.read_image(image).pixels)
     numbers = _number(masks, pixels.shape[1:])
     inside = numbers > 0
-    modality = None  # cannot be told of grey images without nuclei
+    modality = None  # unknown for grey images without nuclei
     if len(pixels) == 3:
         modality = "brightfield_stained_rgb"
     elif inside.any() and not inside.all():
@@ -200,7 +201,7 @@ def _measure(image: Path, masks: list[Path]) -> tuple[str | None, int, float, in
 
 
 def _recall(folder: Path, images: dict[str, tuple[Path, list[Path]]]) -> pd.DataFrame:
-    """What is measured on images and masks, from the cache while no file has changed."""
+    """Measurements of images and masks, from the cache while no file has changed."""
     from concurrent.futures import ThreadPoolExecutor
 
     import pandas as pd
@@ -215,7 +216,7 @@ def _recall(folder: Path, images: dict[str, tuple[Path, list[Path]]]) -> pd.Data
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         rows = list(pool.map(lambda name: _measure(*images[name]), names))
     table = pd.DataFrame(rows, columns=list(_MEASURED))
-    with suppress(OSError):  # the next time, they are measured again
+    with suppress(OSError):  # they are measured again next time
         kept.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=kept.parent) as scratch:
             table.to_csv(Path(scratch, "table.csv"), index=False)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 URL = "https://zenodo.org/records/1214456/files/CRC-VAL-HE-7K.zip?download=1"
 MD5 = "2fd1651b4f94ebd818ebf90ad2b6ce06"
 TABLE = "labels.csv"
-# What the abbreviations of the file names mean.
+# Meaning of the abbreviations in file names.
 TISSUES = {
     "ADI": "adipose",
     "BACK": "background",
@@ -49,12 +49,11 @@ SPEC = plugin.DatasetSpec(
     ),
     channels=(3, 3),
     notes=(
-        "Names of tiles do not tell the patient: "
+        "Names of tiles do not give the patient: "
         + EACH_ITS_OWN.format("tile", "tile", "50 patients", "patients or hospitals"),
         "Tiles of one slide lie in different folds, so an encoder that recognises the stain of "
         "a slide scores well.",
-        "Colour alone tells many of these classes apart: read the gap to the pixel statistics "
-        "first.",
+        "Colour alone separates many of these classes: compare with pixel statistics first.",
     ),
     licence="CC BY 4.0",
     citation=(
@@ -73,18 +72,17 @@ def open_tiles(spec: plugin.DatasetSpec, *, path: Path | None = None) -> plugin.
     Raises
     ------
     DataError
-        When there are no tiles, they are missing, or of no known class; or the archive cannot be
-        reached.
+        When tiles are missing or of an unknown class, or the archive cannot be reached.
     IntegrityError
         When the archive is not the published one.
     """
     folder = fetch_archive("he_crcval", URL, md5=MD5) if path is None else open_folder(path)
     table = folder / TABLE
     metadata = _from_table(table) if table.is_file() else _from_names(folder)
-    strangers = sorted(set(metadata["tissue"].map(str)) - set(TISSUES))
-    if strangers:
+    unknown = sorted(set(metadata["tissue"].map(str)) - set(TISSUES))
+    if unknown:
         raise plugin.DataError(
-            f"{table} has the tissue {strangers[0]!r}, which is none of {', '.join(TISSUES)}"
+            f"{table} has the tissue {unknown[0]!r}, which is none of {', '.join(TISSUES)}"
         )
     metadata["meaning"] = metadata["tissue"].map(TISSUES)
     files = [folder / str(name) for name in metadata["image"]]
@@ -100,7 +98,7 @@ def _from_table(table: Path) -> pd.DataFrame:
 
 
 def _from_names(folder: Path) -> pd.DataFrame:
-    """Tell classes by the names of files, which their folders must confirm."""
+    """Read classes from the names of files, which must agree with their folders."""
     import pandas as pd
 
     rows = []

@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     import pandas as pd
 
 HUB = "MahmoodLab/hest-bench"
-# Questions are asked of so many genes; more would fill the report with much the same.
+# Genes with a task of their own; more would add rows to the report, but little information.
 GENES = 5
 
 SPEC = plugin.DatasetSpec(
     name="hest",
     builder="zoo.plugins.datasets.hest:open_task",
-    summary="H&E patches and the expression of genes there; gated: give a task with --data",
+    summary="H&E patches with gene expression by spot; gated: give a task with --data",
     design=plugin.Design(
         label="expression",
         batch="sample",
@@ -28,10 +28,10 @@ SPEC = plugin.DatasetSpec(
     ),
     channels=(3, 3),
     notes=(
-        "Folds hold out patients. A task has few of them, so intervals are wide and mean it.",
+        "Folds hold out patients. A task has few patients, so intervals are wide.",
         "Expression is log1p of counts as they are stored: it rises with all the RNA of a "
         "spot, and so with the density of cells; log_total is the confounder to look at.",
-        "Neighbouring patches resemble each other: their number says little.",
+        "Neighbouring patches are similar, so the number of patches overstates the evidence.",
     ),
     licence="CC BY-NC-SA 4.0, gated on the hub",
     citation=(
@@ -47,7 +47,7 @@ def open_task(spec: plugin.DatasetSpec, *, path: Path | None = None) -> plugin.D
     The list is ``var_50genes.json`` (or another ``var_*genes.json``). Patients come from a table
     ``HEST_*.csv`` with the columns ``id`` and ``patient`` in the folder or the one above, or else
     from ``splits/test_*.csv``: samples that are tested together count as one patient. The record is
-    completed with a question for each of the genes that vary most within patients.
+    completed with a task for each of the genes that vary most within patients.
 
     Raises
     ------
@@ -109,26 +109,27 @@ def open_task(spec: plugin.DatasetSpec, *, path: Path | None = None) -> plugin.D
     table.insert(3, "expression", table[names].mean(axis=1))
     if fractional:
         notes.append(
-            f"{fractional} sample(s) hold no whole counts: they seem to be normalised already, and "
-            "log1p is taken of what is there."
+            f"{fractional} sample(s) hold no whole counts: they seem to be normalised already; "
+            "log1p is applied to them as they are."
         )
     asked = _most_variable(table, names)
     notes.append(
         f"{len(genes)} genes are listed; 'expression' is the mean of their log1p, and each of the "
-        f"{len(asked)} that vary most within patients is asked for."
+        f"{len(asked)} that vary most within patients has a task of its own."
     )
     tasks = (
         *spec.design.tasks,
         *(plugin.Task(kind="dose", target=name, title=name[6:]) for name in asked),
     )
-    completed = replace(spec, design=replace(spec.design, tasks=tasks), notes=(*spec.notes, *notes))
+    design = replace(spec.design, tasks=tasks)
+    completed = replace(spec, design=design, notes=(*spec.notes, *notes))
     return plugin.Dataset(
         f"{spec.name} {path.resolve().name}", table, lambda i: read_patch(*files[i]), completed
     )
 
 
 def _most_variable(table: pd.DataFrame, names: list[str]) -> list[str]:
-    """Genes by their variance within patients, largest first; constant ones cannot be asked for."""
+    """Genes by their variance within patients, largest first; without constant ones."""
     within = table[names] - table.groupby("patient")[names].transform("mean")
     variance = (within**2).mean().sort_values(ascending=False, kind="stable")
     return [str(name) for name in variance.index[variance > 0][:GENES]]

@@ -20,7 +20,7 @@ def samples_of(folder: Path) -> list[str]:
     if not (folder / "patches").is_dir():
         tasks = sorted(p.parent.name for p in folder.glob("*/patches")) if folder.is_dir() else []
         hint = f"; it holds the tasks {', '.join(tasks)}: give one of these" if tasks else ""
-        raise plugin.DataError(f"{folder} is no task of HEST: it has no folder patches{hint}")
+        raise plugin.DataError(f"{folder} is not a task of HEST: it has no folder patches{hint}")
     samples = sorted(p.stem for p in (folder / "patches").glob("*.h5"))
     if not samples:
         raise plugin.DataError(f"{folder / 'patches'} has no files *.h5")
@@ -52,16 +52,19 @@ def genes_of(folder: Path) -> list[str]:
 
 
 def patients_of(folder: Path, samples: list[str]) -> tuple[dict[str, str], list[str]]:
-    """Patient of each sample, and what must be known of it."""
+    """Patient of each sample, and notes on how it was determined."""
     tables = [*sorted(folder.glob("HEST_*.csv")), *sorted(folder.parent.glob("HEST_*.csv"))]
     if tables:
         table = _csv(tables[0], ["id", "patient"])
         known = dict(zip(table["id"], table["patient"], strict=True))
-        strangers = [s for s in samples if s not in known]
-        if strangers:
-            raise plugin.DataError(f"{tables[0]} does not know the sample {strangers[0]}")
+        unknown = [s for s in samples if s not in known]
+        if unknown:
+            raise plugin.DataError(f"{tables[0]} does not know the sample {unknown[0]}")
         alone = [s for s in samples if pd.isna(known[s])]
-        notes = [f"The patient of {s} is not known: it counts as one of its own." for s in alone]
+        notes = [
+            f"The patient of {s} is not known: the sample counts as a patient of its own."
+            for s in alone
+        ]
         return {s: s if s in alone else known[s] for s in samples}, notes
     patients: dict[str, str] = {}
     for file in sorted((folder / "splits").glob("test_*.csv")):
@@ -69,16 +72,16 @@ def patients_of(folder: Path, samples: list[str]) -> tuple[dict[str, str], list[
             if patients.setdefault(sample, file.stem) != file.stem:
                 raise plugin.DataError(
                     f"{sample} is tested in {patients[sample]}.csv and in {file.name}, so the "
-                    "splits do not tell patients apart: add HEST's own table HEST_*.csv"
+                    "splits do not identify patients: add HEST's own table HEST_*.csv"
                 )
     absent = [s for s in samples if s not in patients]
     if absent:
         raise plugin.DataError(
-            f"whose sample {absent[0]} is cannot be told: {folder} has neither a table HEST_*.csv "
-            "(columns id and patient) nor splits/test_*.csv that name it, and samples of a patient "
-            "must not be split"
+            f"the patient of sample {absent[0]} is unknown: {folder} has neither a table "
+            "HEST_*.csv (columns id and patient) nor splits/test_*.csv that name it, and samples "
+            "of a patient must not be split"
         )
-    note = "Patients are told by the splits: samples that are tested together count as one."
+    note = "Patients are inferred from the splits: samples tested together count as one patient."
     return patients, [note]
 
 
@@ -184,7 +187,7 @@ def _csv(file: Path, columns: list[str]) -> pd.DataFrame:
     try:
         table = pd.read_csv(file, dtype=str, keep_default_na=False, na_values=[""])
     except (OSError, ValueError) as error:
-        raise plugin.DataError(f"{file} is no readable table ({error})") from error
+        raise plugin.DataError(f"{file} is not a readable table ({error})") from error
     lacking = [c for c in columns if c not in table.columns]
     if lacking:
         raise plugin.DataError(f"{file} lacks the column(s) {', '.join(lacking)}")
@@ -197,11 +200,11 @@ def _open(file: Path) -> Any:
     try:
         return h5py.File(file, "r")
     except OSError as error:
-        raise plugin.DataError(f"{file} is no readable HDF5 file ({error})") from error
+        raise plugin.DataError(f"{file} is not a readable HDF5 file ({error})") from error
 
 
 def _values(node: Any) -> Any:
-    """Return an array of names, which anndata may have put into a group with its gaps."""
+    """Return an array of names, which anndata may store in a group together with a mask."""
     return node["values"] if hasattr(node, "keys") and "values" in node else node
 
 

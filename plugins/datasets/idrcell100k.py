@@ -29,8 +29,8 @@ SPEC = plugin.DatasetSpec(
     ),
     channels=(1, 10),
     notes=(
-        "ChAda-ViT was trained on these images: its scores here say nothing of other images.",
-        "Modality is how an image was made, not biology: pixel statistics may tell it.",
+        "ChAda-ViT was trained on these images: its scores here do not generalise to other images.",
+        "Modality is how an image was acquired, not biology: pixel statistics may predict it.",
     ),
     licence="not stated; the images come from studies of the Image Data Resource, each with "
     "terms of its own",
@@ -61,13 +61,13 @@ def open_images(spec: plugin.DatasetSpec, *, path: Path | None = None) -> plugin
         raise plugin.DataError(
             f"{folder} lacks {TABLE}: fetch the images with 'hf download {HUB} --repo-type dataset "
             f"--local-dir FOLDER', write FOLDER/{TABLE} with the columns {', '.join(COLUMNS)} "
-            "(study and modality cannot be told from pixels), and give that folder with --data "
+            "(study and modality cannot be read from pixels), and give that folder with --data "
             "(path=)"
         )
     try:
         table = pd.read_csv(file, keep_default_na=False, na_values=[""], dtype=str)
     except (OSError, ValueError) as error:
-        raise plugin.DataError(f"{file} is no readable table ({error})") from error
+        raise plugin.DataError(f"{file} is not a readable table ({error})") from error
     lacking = [c for c in COLUMNS if c not in table.columns]
     if lacking:
         raise plugin.DataError(f"{file} lacks the column(s) {', '.join(lacking)}")

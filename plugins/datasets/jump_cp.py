@@ -1,4 +1,4 @@
-"""JUMP Cell Painting (cpg0016): profiles of wells, with controls carved out of their features.
+"""JUMP Cell Painting (cpg0016): profiles of wells, with controls taken from their features.
 
 Only profiles are read, not images. Feature sets lie in Parquet files as in the Cell Painting
 Gallery: one file for each plate (``PLATE/PLATE.parquet``), or one for all.
@@ -42,10 +42,10 @@ SPEC = plugin.DatasetSpec(
     ),
     channels=(5, 5),
     notes=(
-        "Replicates often lie at the same well position of other plates: look at the retrieval "
-        "that leaves these out.",
+        "Replicates often lie at the same well position of other plates: see the retrieval that "
+        "excludes these.",
         "The controls cell-count and intensity are columns of the profiles themselves, with "
-        "whatever normalisation these have had.",
+        "the normalisation that was applied to them.",
     ),
     licence="CC0 1.0 (Cell Painting Gallery)",
     citation=(
@@ -56,13 +56,13 @@ SPEC = plugin.DatasetSpec(
 
 
 def open_profiles(spec: plugin.DatasetSpec, *, path: Path | None = None) -> plugin.Dataset:
-    """Open all feature sets of a folder, with the tables that say what the wells are.
+    """Open all feature sets of a folder, with the tables that describe the wells.
 
     The folder holds, at any depth, ``well.csv`` and ``plate.csv`` (also gzipped), if possible
     ``compound.csv``, ``orf.csv`` and ``crispr.csv``, and Parquet files. ``PLATE/PLATE.parquet`` of
     all plates make the set ``cellprofiler``, ``PLATE/PLATE_NAME.parquet`` the set ``NAME``; every
     other file is a set of its own name. Items are the wells that all sets have. Numbers are read
-    when they are asked for; opening looks through them once for those that are missing.
+    when they are needed; opening scans them once for missing values.
 
     Raises
     ------
@@ -86,8 +86,8 @@ def open_profiles(spec: plugin.DatasetSpec, *, path: Path | None = None) -> plug
     files = sorted(folder.rglob("*.parquet")) if folder.is_dir() else []
     if not files:
         raise plugin.DataError(
-            f"{folder} holds no profiles of JUMP-CP (*.parquet), which are too large to fetch "
-            f"unasked: take the plates that you want from {GALLERY} "
+            f"{folder} holds no profiles of JUMP-CP (*.parquet), which are too large to "
+            f"download automatically: take the plates that you want from {GALLERY} "
             "(SOURCE/workspace/profiles/BATCH/PLATE/PLATE.parquet, or one of the assembled files) "
             f"and well.csv.gz, plate.csv.gz, compound.csv.gz, orf.csv.gz and crispr.csv.gz from "
             f"{TABLES}, put them into one folder, and give it with --data (path=)"

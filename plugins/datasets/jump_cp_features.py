@@ -1,4 +1,4 @@
-"""Feature sets of JUMP-CP in Parquet files: which wells and which sound columns they have."""
+"""Feature sets of JUMP-CP in Parquet files: their wells, and their columns without NaN."""
 
 import re
 from collections.abc import Callable
@@ -78,7 +78,7 @@ def _feature_set(name: str, files: list[Path]) -> FeatureSet:
 
 
 def _keys(file: Path) -> tuple[dict[str, bool], pd.DataFrame]:
-    """Which columns are features or counts, by name, and what tells the wells of a file."""
+    """Whether each column is a feature or a count, by name, and the identifiers of the wells."""
     try:
         import pyarrow.parquet as pq
         import pyarrow.types as kinds
@@ -94,7 +94,7 @@ def _keys(file: Path) -> tuple[dict[str, bool], pd.DataFrame]:
         wanted = [c for c in (*WELL, "Metadata_JCP2022") if c in schema.names]
         keys = pq.read_table(file, columns=wanted).replace_schema_metadata(None).to_pandas()
     except (OSError, ValueError) as error:
-        raise plugin.DataError(f"{file} is no readable Parquet file ({error})") from error
+        raise plugin.DataError(f"{file} is not a readable Parquet file ({error})") from error
     if keys.empty:
         raise plugin.DataError(f"{file} has no rows")
     numeric = {
@@ -120,7 +120,7 @@ def align(
     if not len(common):
         raise plugin.DataError(
             f"the feature sets {', '.join(s.name for s in sets)} have no well in common: put them "
-            "into folders of their own"
+            "into separate folders"
         )
     notes, places = [], []
     for feature_set in sets:
@@ -140,7 +140,7 @@ def said(feature_set: FeatureSet) -> str:
 def sound_columns(
     feature_set: FeatureSet, columns: list[str], place: pd.DataFrame
 ) -> tuple[list[str], list[str]]:
-    """Columns that are numbers in every item, and a note on the others."""
+    """Columns that are finite in every item, and a note on the others."""
     bad = np.zeros(len(columns), dtype=bool)
     for left, _, numbers in _blocks(feature_set, columns, place):
         bad[left] |= not np.isfinite(numbers).all()
@@ -189,7 +189,7 @@ def _blocks(feature_set: FeatureSet, columns: list[str], place: pd.DataFrame) ->
                     some = columns[left : left + width]
                     part = opened.read(columns=some)
                     for k, name in enumerate(some):
-                        with np.errstate(over="ignore"):  # beyond float32 is infinite, and seen
+                        with np.errstate(over="ignore"):  # overflow becomes infinite, and is found
                             numbers = part.column(name).to_numpy()[lines].astype(np.float32)
                         yield left + k, rows, numbers
         except (OSError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""What was done to the wells of JUMP-CP, from the tables of its repository of metadata."""
+"""Treatments of the wells of JUMP-CP, from the tables of its metadata repository."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from .jump_cp_features import WELL
 
 TABLES = "https://github.com/jump-cellpainting/datasets, folder metadata"
 DMSO = "JCP2022_033924"
-# Names of the eight compounds that every plate of compounds carries as positive controls.
+# The eight compounds that serve as positive controls on every plate of compounds.
 POSITIVE = {
     "JCP2022_085227": "aloxistatin",
     "JCP2022_037716": "AMG900",
@@ -27,7 +27,7 @@ _ADDRESS = r"^([A-Z]{1,2})(\d{1,2})$"
 
 
 def describe(table: pd.DataFrame, folder: Path) -> tuple[pd.DataFrame, list[str]]:
-    """Say what was done to each well, and where it lies."""
+    """Describe the treatment and the position of each well."""
     notes = []
     if "Metadata_JCP2022" not in table.columns:
         wells = _table(folder, "well", [*WELL, "Metadata_JCP2022"])
@@ -62,7 +62,9 @@ def describe(table: pd.DataFrame, folder: Path) -> tuple[pd.DataFrame, list[str]
     parts = table["Metadata_Well"].str.extract(_ADDRESS)
     if parts.isna().any(axis=None):
         wrong = table["Metadata_Well"][parts[0].isna()].iloc[0]
-        raise plugin.DataError(f"the profiles have the well {wrong!r}, which is no row and column")
+        raise plugin.DataError(
+            f"the profiles have the well {wrong!r}, which is not a row and a column"
+        )
     source, plate = table["Metadata_Source"], table["Metadata_Plate"]
     described = pd.DataFrame(
         {
@@ -111,9 +113,9 @@ def _perturbations(
         label = label.where(~mine | symbol.isna(), symbol)
         control = control.mask(mine & symbol.isin(_NO_TARGET), "negative")
         if "Metadata_pert_type" in table.columns:
-            said = jcp.map(table["Metadata_pert_type"])
-            control = control.mask(mine & (said == "negcon"), "negative")
-            control = control.mask(mine & (said == "poscon"), "other control")
+            role = jcp.map(table["Metadata_pert_type"])
+            control = control.mask(mine & (role == "negcon"), "negative")
+            control = control.mask(mine & (role == "poscon"), "other control")
     control = control.mask(jcp == DMSO, "negative").mask(jcp.isin(list(POSITIVE)), "positive")
     for number, state in _NOTHING.items():
         control = control.mask(jcp == number, state)
@@ -122,10 +124,10 @@ def _perturbations(
     known = {DMSO: "DMSO", **POSITIVE}
     label = label.mask(jcp.isin(list(known)), jcp.map(known))
     kind = kind.mask(jcp.isin(list(known)), "compound")
-    if (strangers := int(((kind == "unknown") & (control == "sample")).sum())) > 0:
+    if (unknown := int(((kind == "unknown") & (control == "sample")).sum())) > 0:
         notes.append(
-            f"{strangers} well(s) have a JCP2022 number that is in none of compound.csv, orf.csv "
-            "and crispr.csv here: it serves as their name, and controls among them are not known."
+            f"{unknown} well(s) have a JCP2022 number that is in none of compound.csv, orf.csv "
+            "and crispr.csv here: it serves as name, and controls among them are not recognised."
         )
     return kind, label, control
 
@@ -137,7 +139,7 @@ def _table(folder: Path, name: str, columns: list[str]) -> pd.DataFrame | None:
     try:
         table = pd.read_csv(found[0], dtype=str, keep_default_na=False, na_values=[""])
     except (OSError, EOFError, ValueError) as error:
-        raise plugin.DataError(f"{found[0]} is no readable table ({error})") from error
+        raise plugin.DataError(f"{found[0]} is not a readable table ({error})") from error
     lacking = [c for c in columns if c not in table.columns]
     if lacking:
         raise plugin.DataError(f"{found[0]} lacks the column(s) {', '.join(lacking)}")

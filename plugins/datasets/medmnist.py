@@ -28,7 +28,7 @@ _URL = "https://zenodo.org/records/10519652/files/{}.npz?download=1"
 
 @dataclass(frozen=True)
 class Card:
-    """What is published of one set: the hash of its file for 28 pixels, stains and classes."""
+    """Facts about one set: the hash of its file for 28 pixels, its stains and classes."""
 
     md5: str
     stains: tuple[str, ...]
@@ -86,7 +86,7 @@ SPECS = (
             "Donors are not recorded: " + EACH_ITS_OWN.format("image", "image", "donors", "donors"),
             "The official splits are random parts of the same images, no groups: all three take "
             "part, and the column split tells them apart.",
-            "Cells of all types are scaled down alike, so size, and with colour, tells much.",
+            "All cell types are downscaled by the same factor, so size and colour are informative.",
         ),
         licence="CC BY 4.0",
         citation=f"{_YANG}; Acevedo et al., Data in Brief, 2020",
@@ -109,8 +109,7 @@ SPECS = (
             + EACH_ITS_OWN.format("image", "image", "three specimens", "people"),
             "The official splits are random parts of the same images, no groups: all three take "
             "part, and the column split tells them apart.",
-            "Neighbours in the tissue share type, focus and background, and lie in different "
-            "folds.",
+            "Neighbouring nuclei share type, focus and background, but lie in different folds.",
             "Each image is a maximum over a small stack, resized.",
         ),
         licence="CC BY 4.0",
@@ -131,8 +130,8 @@ def open_cells(spec: plugin.DatasetSpec, *, path: Path | None = None) -> plugin.
     Raises
     ------
     DataError
-        When the file is none of the set, arrays are missing or do not fit, or the archive cannot be
-        reached.
+        When the file is not one of the set, arrays are missing or do not fit, or the archive cannot
+        be reached.
     IntegrityError
         When the archive is not the published one.
     """
@@ -165,7 +164,7 @@ def open_cells(spec: plugin.DatasetSpec, *, path: Path | None = None) -> plugin.
 
 
 def _choose(folder: Path, name: str) -> Path:
-    """The unpacked folder itself, or the one file of the set that it holds."""
+    """Return the unpacked folder itself, or the one file of the set that it holds."""
     if (folder / "train_images.npy").is_file():
         return folder
     files = sorted(folder.glob(f"{name}*.npz"))
@@ -193,7 +192,7 @@ def _unpacked(folder: Path) -> dict[str, Array]:
         try:
             arrays[name] = np.load(file, mmap_mode="r")
         except (OSError, ValueError, EOFError) as error:
-            raise plugin.DataError(f"{file} is no readable array ({error})") from error
+            raise plugin.DataError(f"{file} is not a readable array ({error})") from error
     return arrays
 
 
@@ -206,7 +205,7 @@ def _from_file(file: Path) -> dict[str, Array]:
         with zipfile.ZipFile(file) as archive:
             sizes = {m.filename.removesuffix(".npy"): m.file_size for m in archive.infolist()}
     except (OSError, zipfile.BadZipFile) as error:
-        raise plugin.DataError(f"{file} is no readable .npz file ({error})") from error
+        raise plugin.DataError(f"{file} is not a readable .npz file ({error})") from error
     lacking = [name for name in _wanted() if name not in sizes]
     if lacking:
         raise plugin.DataError(f"{file} lacks the array(s) {', '.join(lacking)}")
@@ -218,8 +217,8 @@ def _from_file(file: Path) -> dict[str, Array]:
     try:
         with np.load(file) as content:
             return {name: content[name] for name in _wanted()}
-    except Exception as error:  # zipfile and zlib raise whatever they like on broken archives
-        raise plugin.DataError(f"{file} is no readable .npz file ({error})") from error
+    except Exception as error:  # zipfile and zlib raise errors of many types on broken archives
+        raise plugin.DataError(f"{file} is not a readable .npz file ({error})") from error
 
 
 def _check(place: Path, split: str, images: Array, labels: Array, card: Card) -> None:

@@ -59,9 +59,9 @@ SPEC = plugin.DatasetSpec(
     ),
     channels=(6, 6),
     notes=(
-        "Only the published embeddings are read, so noise is the only control here: that a "
-        "score beats it does not say that it beats cell counts or pixel statistics.",
-        "Compounds are asked for at their highest concentration.",
+        "Only the published embeddings are read, so noise is the only control here: a score above "
+        "it may still be below cell counts or pixel statistics.",
+        "Compounds are evaluated at their highest concentration.",
     ),
     licence="see the dataset card, https://huggingface.co/datasets/recursionpharma/rxrx3-core",
     citation=(
@@ -74,7 +74,7 @@ SPEC = plugin.DatasetSpec(
 def open_profiles(spec: plugin.DatasetSpec, *, path: Path | None = None) -> plugin.Dataset:
     """Open the table and the embeddings of a folder with the two files of the hub.
 
-    Items are in the order of the embeddings, which are read when they are asked for. Where few
+    Items are in the order of the embeddings, which are read when they are needed. Where few
     perturbations occur in several experiments, the plate becomes the independent unit, and a note
     says so.
 
@@ -119,7 +119,7 @@ def _wells(file: Path) -> pd.Series:
             raise plugin.DataError(f"{file} has no column well_id")
         wells = pq.read_table(file, columns=["well_id"]).column("well_id").to_pandas()
     except (OSError, ValueError) as error:
-        raise plugin.DataError(f"{file} is no readable Parquet file ({error})") from error
+        raise plugin.DataError(f"{file} is not a readable Parquet file ({error})") from error
     if wells.duplicated().any():
         raise plugin.DataError(f"{file} has the well {wells[wells.duplicated()].iloc[0]} twice")
     return wells
@@ -132,7 +132,7 @@ def _metadata(file: Path) -> pd.DataFrame:
         # Only an empty cell is missing: NA may be a gene.
         table = pd.read_csv(file, keep_default_na=False, na_values=["", "nan"], low_memory=False)
     except (OSError, ValueError) as error:
-        raise plugin.DataError(f"{file} is no readable table ({error})") from error
+        raise plugin.DataError(f"{file} is not a readable table ({error})") from error
     lacking = [c for c in COLUMNS if c not in table.columns]
     if lacking:
         raise plugin.DataError(f"{file} lacks the column(s) {', '.join(lacking)}")
@@ -143,7 +143,7 @@ def _metadata(file: Path) -> pd.DataFrame:
 
 
 def _join(metadata: pd.DataFrame, wells: pd.Series, file: Path) -> tuple[pd.DataFrame, list[str]]:
-    """Bring the table into the order of the embeddings and say what each well is."""
+    """Sort the table in the order of the embeddings, and describe each well."""
     import numpy as np
     import pandas as pd
 
@@ -156,12 +156,14 @@ def _join(metadata: pd.DataFrame, wells: pd.Series, file: Path) -> tuple[pd.Data
     table = metadata.iloc[place].reset_index(drop=True)
     notes = []
     if (rest := len(metadata) - len(table)) > 0:
-        notes.append(f"{rest} well(s) of {METADATA} have no embedding and take no part.")
+        notes.append(f"{rest} well(s) of {METADATA} have no embedding and are left out.")
 
     parts = table["address"].astype(str).str.extract(f"^{_ADDRESS.pattern}$")
     if parts.isna().any(axis=None):
         wrong = table["address"][parts[0].isna()].iloc[0]
-        raise plugin.DataError(f"{METADATA} has the address {wrong!r}, which is no row and column")
+        raise plugin.DataError(
+            f"{METADATA} has the address {wrong!r}, which is not a row and a column"
+        )
     letters = parts[0].map(lambda row: sum(26**i * (ord(c) - 64) for i, c in enumerate(row[::-1])))
     compound = table["perturbation_type"] == "COMPOUND"
     is_control = table["treatment"].astype(str).str.endswith("_control")
@@ -182,15 +184,15 @@ def _join(metadata: pd.DataFrame, wells: pd.Series, file: Path) -> tuple[pd.Data
 
 
 def _with_group(spec: plugin.DatasetSpec, table: pd.DataFrame) -> plugin.DatasetSpec:
-    """Take plates for the independent unit where experiments have hardly a replicate in common."""
+    """Use plates as independent units if experiments share hardly any replicates."""
     samples = table[table["control"] == "sample"]
     repeated = samples.groupby("perturbation")[spec.design.group].nunique() > 1
     if repeated.mean() >= 0.5 or not len(repeated):
         return spec
     note = (
         f"Only {int(repeated.sum())} of {len(repeated)} perturbations occur in more than one "
-        "experiment, so plates, not experiments, are the independent units: what an experiment's "
-        "plates have in common can help."
+        "experiment, so plates, not experiments, are the independent units: effects that the "
+        "plates of an experiment share can raise scores."
     )
     design = replace(spec.design, group="experiment_plate")
     return replace(spec, design=design, notes=(*spec.notes, note))

@@ -1,4 +1,4 @@
-"""What can be asked of a part of a dataset."""
+"""Tasks that a part of a dataset can answer."""
 
 from dataclasses import replace
 from typing import Any
@@ -7,16 +7,16 @@ from zoo import plugin
 
 
 def askable(spec: plugin.DatasetSpec, table: Any) -> plugin.DatasetSpec:
-    """Return a record without the tasks that some files cannot answer, with a note on each.
+    """Return a record without the tasks that the files at hand cannot answer, with a note on each.
 
-    A record that would be left without any stays as it is: evaluation says what is wrong with it.
+    A record that would keep no task is returned unchanged, and evaluation reports the problem.
 
     Parameters
     ----------
     spec
-        Record of the whole.
+        Record of the whole dataset.
     table
-        Metadata of the items that are here, a data frame.
+        Metadata of the items at hand, a data frame.
     """
     kept: list[plugin.Task] = []
     left_out: list[plugin.Task] = []
@@ -31,9 +31,9 @@ def askable(spec: plugin.DatasetSpec, table: Any) -> plugin.DatasetSpec:
     if not kept or not left_out:
         return spec
     notes = [
-        f"{task.title} ({task.kind}) is not asked: the files here have no two values of "
-        f"{task.target} for it"
-        + (f" in two {spec.design.group}s each." if task.kind != "dose" else ".")
+        f"{task.title} ({task.kind}) is left out: it needs two values of {task.target}"
+        + (f" in two {spec.design.group}s each" if task.kind != "dose" else "")
+        + ", which the files here do not have."
         for task in left_out
     ]
     design = replace(spec.design, tasks=tuple(kept))

@@ -15,6 +15,6 @@ def zoo_encoders() -> Iterable[plugin.EncoderSpec]:
 
 @plugin.hookimpl
 def zoo_encoder_families() -> Iterable[plugin.EncoderFamily]:
-    """Yield the families behind a scheme; their libraries are imported when one is asked for."""
+    """Yield the families behind a scheme, without importing their libraries."""
     yield from chadavit.FAMILIES
     yield from timm_specs.FAMILIES

@@ -1,4 +1,4 @@
-"""ChAda-ViT: the published weights, its untrained twin, and checkpoints of one's own."""
+"""Records of ChAda-ViT: the published weights, their untrained twin, and other checkpoints."""
 
 import json
 from pathlib import Path
@@ -10,8 +10,8 @@ CITATION = (
     "Bourriez et al., ChAda-ViT: Channel Adaptive Attention for Joint Representation Learning of "
     "Heterogeneous Microscopy Images, CVPR 2024, arXiv:2311.15264"
 )
-# The published config.json. The number of heads and eps are invisible in the weights: the
-# authors' class, config and notebook say 12 and 1e-5, their training factory 2 and 1e-6.
+# The published config.json. The number of heads and eps cannot be read from the weights: the
+# authors' class, config and notebook use 12 and 1e-5, their training factory 2 and 1e-6.
 PUBLISHED: dict[str, int | float] = {
     "depth": 12,
     "embed_dim": 192,
@@ -132,16 +132,16 @@ def _open(place: str) -> tuple[dict[str, int | float], plugin.Weights]:
 
 
 def _read_config(path: Path) -> dict[str, int | float]:
-    """Read the fields that decide the numbers; what is missing is an error, never a guess."""
+    """Read the fields that decide the numbers; a missing one is an error, never a guess."""
     try:
         raw: dict[str, Any] = json.loads(path.read_text())
     except (OSError, ValueError) as error:
-        raise plugin.WeightsError(f"{path} is no readable config.json: {error}") from error
+        raise plugin.WeightsError(f"{path} is not a readable config.json: {error}") from error
     missing = [name for name in _REQUIRED if name not in raw]
     if missing:
         raise plugin.WeightsError(f"{path} lacks {', '.join(missing)}, which cannot be guessed")
     if raw.get("in_chans", 1) != 1:
-        raise plugin.WeightsError(f"{path} says in_chans {raw['in_chans']}, but ChAda-ViT takes 1")
+        raise plugin.WeightsError(f"{path} has in_chans {raw['in_chans']}, but ChAda-ViT takes 1")
     size = raw["img_size"]
     config = {name: raw[name] for name in _REQUIRED}
     config["img_size"] = size[0] if isinstance(size, list) and size else size
@@ -150,7 +150,9 @@ def _read_config(path: Path) -> dict[str, int | float]:
     for name, value in config.items():
         kinds = (int, float) if name == "layer_norm_eps" else int
         if isinstance(value, bool) or not isinstance(value, kinds) or value <= 0:
-            raise plugin.WeightsError(f"{path} says {name} {value!r}, which is no positive number")
+            raise plugin.WeightsError(
+                f"{path} has {name} {value!r}, which is not a positive number"
+            )
     if config["embed_dim"] % config["num_heads"] or config["img_size"] % config["patch_size"]:
         raise plugin.WeightsError(
             f"{path}: embed_dim must be a multiple of num_heads, img_size one of patch_size"

@@ -1,4 +1,4 @@
-"""ChAda-ViT as an encoder: precision, layers by number, replay of small batches, image sizes."""
+"""ChAda-ViT as an encoder: half precision, choice of layers, CUDA graphs, checks of images."""
 
 import warnings
 from pathlib import Path
@@ -14,7 +14,7 @@ from .chadavit_replay import Replay
 
 
 class ChAdaViTEncoder(plugin.Encoder):
-    """The network behind the zoo's door."""
+    """Runs `ChAdaViT` on batches; small batches on a GPU run as CUDA graphs."""
 
     can_give = frozenset({"attention", "channels", "tokens", "layer"})
     uses_channel_index = True
@@ -27,7 +27,7 @@ class ChAdaViTEncoder(plugin.Encoder):
         """Move to a device and a floating dtype, as `lower` says; returns itself."""
         wide = torch.promote_types(dtype, torch.float32)
         super().to(device, wide)
-        self.dtype, self._recorded = dtype, None  # a recording reads parameters where they were
+        self.dtype, self._recorded = dtype, None  # a CUDA graph reads parameters where they were
         blocks: Any = self.model.blocks
         for block in blocks:
             block.attention_dtype = None
@@ -38,7 +38,7 @@ class ChAdaViTEncoder(plugin.Encoder):
         return self
 
     def _warn_of_plain_layers(self) -> None:
-        """Say once where this network has no fused form on this GPU."""
+        """Warn when this GPU has no fused kernels for the layers of this network."""
         block: Any = self.model.blocks[0]
         none = block.norm1.weight.new_empty((0, block.norm1.weight.shape[0]))
         try:
@@ -88,7 +88,7 @@ class ChAdaViTEncoder(plugin.Encoder):
         return self._recorded
 
     def forward_attention(self, batch: plugin.ImageBatch) -> list[plugin.Attention]:
-        """Read out the attention between channels, for each image of a batch."""
+        """Return the attention between channels, for each image of a batch."""
         self._check_size(batch.size)
         rows, columns = (side // self.model.patch_size for side in batch.size)
         found = self.model.attention(batch.planes, batch.counts, self._places(batch))
@@ -123,12 +123,12 @@ class ChAdaViTEncoder(plugin.Encoder):
 
 
 def lower(model: ChAdaViT, dtype: torch.dtype) -> None:
-    """Compute with half precision: lower the matrices, and with them what is multiplied.
+    """Convert to half precision: the weight matrices, and with them the operands of products.
 
-    Sums, norms, embeddings and the residual stream stay as they are. With bfloat16 only
-    queries, keys, values and attention weights are bfloat16, whose range they may need;
-    matrices and what they multiply are float16, which has eight times as fine steps. That
-    keeps the nearest neighbours of real images, which bfloat16 throughout does not.
+    Sums, norms, embeddings and the residual stream keep their type. With bfloat16, only queries,
+    keys, values and attention weights are bfloat16, whose range they may need; matrices and their
+    operands are float16, whose steps are eight times finer. This preserves the nearest neighbours
+    of real images, which bfloat16 throughout does not.
     """
     attention = ("in_proj_weight", "out_proj.weight")
     names = ("token_learner.proj.weight", "linear1.weight", "linear2.weight", *attention)

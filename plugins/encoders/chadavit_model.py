@@ -149,7 +149,7 @@ class ChAdaViT(nn.Module):
         layer
             Number of layers to run; all by default.
         cls_only
-            Leave out what only the patch rows of the last layer would need.
+            Skip what only the patch rows of the last layer need.
 
         Returns
         -------
@@ -171,7 +171,7 @@ class ChAdaViT(nn.Module):
     def encode(
         self, planes: Tensor, layout: TokenLayout, *, layer: int | None, cls_only: bool
     ) -> tuple[Tensor, Tensor | None]:
-        """Do what `forward` does, for a layout made beforehand; nothing waits for a GPU."""
+        """Do what `forward` does, for a layout made beforehand, without waiting for a GPU."""
         x = self.tokens(planes, layout)
         *body, last = self.blocks[:layer]
         for block in body:
@@ -199,7 +199,7 @@ class ChAdaViT(nn.Module):
     def attention(
         self, planes: Tensor, counts: Tensor, places: Tensor
     ) -> list[tuple[Tensor, Tensor]]:
-        """Return for each image how attention flows in each of the L layers.
+        """Return the attention between channels of each image, in each of the L layers.
 
         Returns
         -------
@@ -236,7 +236,7 @@ class ChAdaViT(nn.Module):
 
     @torch.no_grad()
     def initialise(self, seed: int) -> None:
-        """Draw all parameters anew, on the CPU, so that a seed means the same everywhere.
+        """Draw all parameters from a seed, on the CPU, so that they do not depend on the device.
 
         Tokens and linear weights are truncated normals of sd 0.02, the joint projection of
         attention is Xavier-uniform, the patch projection uniform in ±1/patch size, biases are 0.

@@ -1,4 +1,4 @@
-"""Small batches on a GPU as recorded CUDA graphs, since launching takes longer than computing."""
+"""CUDA graphs for small batches, where launching kernels takes longer than computing."""
 
 import warnings
 from collections.abc import Callable
@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from zoo.kernels import TokenLayout
 
-ROOMS = (1, 2, 4, 8, 16, 32, 64)
-"""Planes that a recording has room for. Beyond, the GPU is busy for longer than launches take."""
+CAPACITIES = (1, 2, 4, 8, 16, 32, 64)
+"""Numbers of planes that graphs are recorded for; in larger batches launches cost nothing."""
 Record = Callable[[Callable[[], Tensor]], tuple[Callable[[], object], Tensor]]
 
 
@@ -34,7 +34,7 @@ class Network(Protocol):
     def layout(
         self, planes: Tensor, counts: Tensor, places: Tensor, *, room: int | None = None
     ) -> TokenLayout:
-        """Lay out a batch, with room for more planes."""
+        """Lay out a batch, with room for up to `room` planes."""
         ...
 
     def encode(
@@ -53,17 +53,17 @@ class _Recording:
 
 
 class Replay:
-    """CLS embeddings of batches of up to 64 planes, from one recording for each room and size.
+    """CLS embeddings of batches of up to 64 planes, from one graph for each capacity and size.
 
-    Planes that are left over hold what an earlier batch left there; they form sequences of their
-    own and reach no image.
+    Unused planes hold data of an earlier batch; they form sequences of their own, to which no image
+    attends.
 
     Parameters
     ----------
     model
-        On the device and of the types that it will keep.
+        The network, on its final device and in its final types.
     record
-        How to record; tests on a CPU run again instead.
+        Records a graph; tests on a CPU pass a function that runs the network again.
     """
 
     def __init__(self, model: Network, record: Record = record_cuda_graph) -> None:
@@ -75,13 +75,13 @@ class Replay:
     def __call__(
         self, planes: Tensor, counts: Tensor, places: Tensor, layer: int | None
     ) -> Tensor | None:
-        """Return `(B, D)`, or None for a batch that is better, or only, run as it is."""
-        if self._refused or len(planes) > ROOMS[-1]:
+        """Return `(B, D)`, or None for a batch that has to run without a graph."""
+        if self._refused or len(planes) > CAPACITIES[-1]:
             return None
-        room = next(room for room in ROOMS if room >= len(planes))
-        layout = self._model.layout(planes, counts, places, room=room)
+        capacity = next(c for c in CAPACITIES if c >= len(planes))
+        layout = self._model.layout(planes, counts, places, room=capacity)
         with torch.cuda.device_of(planes):
-            recording = self._recording(room, planes, layout, layer)
+            recording = self._recording(capacity, planes, layout, layer)
             if recording is None:
                 return None
             recording.planes[: len(planes)].copy_(planes, non_blocking=True)
@@ -90,12 +90,12 @@ class Replay:
             return recording.result[: len(counts)].clone()
 
     def _recording(
-        self, room: int, planes: Tensor, layout: TokenLayout, layer: int | None
+        self, capacity: int, planes: Tensor, layout: TokenLayout, layer: int | None
     ) -> _Recording | None:
-        key = (room, *planes.shape[1:], -1 if layer is None else layer)
+        key = (capacity, *planes.shape[1:], -1 if layer is None else layer)
         if key not in self._recordings:
-            # Zeros: whatever lies in memory might not be finite, and slow to add up on a CPU.
-            still = planes.new_zeros((room, *planes.shape[1:]))
+            # Zeros: memory may hold numbers that are not finite, or subnormal and slow on a CPU.
+            still = planes.new_zeros((capacity, *planes.shape[1:]))
 
             def run() -> Tensor:
                 return self._model.encode(still, layout, layer=layer, cls_only=True)[0]

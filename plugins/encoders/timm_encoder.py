@@ -1,4 +1,4 @@
-"""A timm network as an encoder of single channels."""
+"""A timm network applied to single channels."""
 
 import sys
 from collections.abc import Callable
@@ -17,12 +17,12 @@ State = dict[str, Tensor]
 
 
 class PlaneNetwork(nn.Module):
-    """A network of RGB images that takes single planes.
+    """An RGB network applied to single planes.
 
-    A plane is repeated to all input channels and normalised as the network was trained, also
-    where it is untrained, so that twins see the same input. Planes are meant to lie in [0, 1].
-    Colours lie innermost in memory, which makes most convolutions 1.2 to 1.35 times as fast and
-    costs other networks nothing (``benchmarks/bench_timm.py``).
+    A plane is repeated to all input channels and normalised as in the training of the network, also
+    for untrained twins, so that both get the same input. Planes should lie in [0, 1]. The
+    channels-last memory format makes most convolutions 1.2 to 1.35 times as fast and does not slow
+    other networks (``benchmarks/bench_timm.py``).
     """
 
     mean: Tensor
@@ -45,7 +45,7 @@ class PlaneNetwork(nn.Module):
 
 
 class TimmEncoder(plugin.Encoder):
-    """All planes of a batch in one pass; their features averaged over channels, or joined."""
+    """Encodes all planes of a batch in one pass, and averages or concatenates their features."""
 
     can_give = frozenset({"channels"})
     model: PlaneNetwork
@@ -107,14 +107,14 @@ def build(spec: plugin.EncoderSpec, *, weights: Path | None, seed: int) -> TimmE
 def create(name: str, seed: int) -> nn.Module:
     """Create a network without classifier, its parameters drawn by timm from `seed`.
 
-    The draw is made on the CPU, so that a seed means the same everywhere, and leaves the global
-    generators as they were. Networks that resample their positions take images of any size.
+    They are drawn on the CPU, so that they do not depend on the device, and the global generators
+    are left unchanged. Networks that resample their positions take images of any size.
     """
     with torch.random.fork_rng(devices=[]), torch.device("cpu"):
         # Not torch.manual_seed, which would seed the generators of all GPUs too.
         torch.default_generator.manual_seed(seed)
-        # Positions that resample; residual branches that are not multiplied by 0, as timm begins
-        # to train ResNets, for that would leave little of an untrained one.
+        # Resample positions. Do not multiply residual branches by 0, as timm does before training a
+        # ResNet: little would be left of an untrained one.
         for arguments in ({"dynamic_img_size": True}, {"zero_init_last": False}):
             try:
                 return _create(name, **arguments)
@@ -131,16 +131,16 @@ def _create(name: str, **arguments: bool) -> nn.Module:
 def load_backbone(network: nn.Module, path: Path) -> None:
     """Fill a network without classifier from a safetensors file, strictly.
 
-    ``timm.create_model(pretrained=True, num_classes=0)`` is not used for this: it loads leniently
-    whenever the classifier is left out, and a missing tensor keeps its random values silently.
-    A file in a layout of its own is first converted as timm does for this architecture.
+    ``timm.create_model(pretrained=True, num_classes=0)`` is not used for this: without classifier
+    it loads leniently, and a missing tensor silently keeps its random values. A file in another
+    layout is first converted as timm does for this architecture.
 
     Raises
     ------
     ArchitectureMismatchError
         Listing the tensors that are missing, unexpected or misshapen.
     IntegrityError
-        When the file is no safetensors file.
+        When the file is not a safetensors file.
     """
     try:
         given = load_file(path)
@@ -183,7 +183,7 @@ def _differences(state: State, expected: State) -> list[str]:
 
 
 def _without_classifier(state: State, network: nn.Module, expected: State) -> State:
-    """Leave out the classifier, and what else of its head a network without one does not have."""
+    """Drop the classifier, and the other tensors of its head that the network does not have."""
     named = network.pretrained_cfg["classifier"] or ()  # type: ignore[index]
     names = (named,) if isinstance(named, str) else tuple(named)
     heads = tuple(f"{name.rpartition('.')[0] or name}." for name in names)
@@ -206,5 +206,5 @@ def _convert(state: State, network: nn.Module, expected: State) -> State | None:
     try:
         converted = convert(dict(state), network)
     except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError):
-        return None  # the file is in no layout that timm knows
+        return None  # timm does not know the layout of the file
     return _without_classifier(converted, network, expected)

@@ -1,4 +1,4 @@
-"""Networks of the timm library, channels one at a time: untrained ones and natural-image ones."""
+"""Records of timm networks applied to single channels: untrained, or pre-trained on photographs."""
 
 import re
 from typing import Any
@@ -16,13 +16,13 @@ FAMILIES = (
     plugin.EncoderFamily(
         scheme="untrained",
         resolver="zoo.plugins.encoders.timm_specs:resolve_untrained",
-        summary="A timm network with random parameters, channels averaged (/mean) or joined",
+        summary="A timm network with random parameters, channels averaged (/mean) or concatenated",
         examples=("untrained:vit_small_patch16_224/concat", "untrained:resnet18/concat"),
     ),
     plugin.EncoderFamily(
         scheme="timm",
         resolver="zoo.plugins.encoders.timm_specs:resolve_pretrained",
-        summary="A pretrained timm network, channels averaged (/mean) or joined (/concat)",
+        summary="A pretrained timm network, channels averaged (/mean) or concatenated (/concat)",
         examples=(
             "timm:vit_small_patch14_dinov2.lvd142m/concat",
             "timm:resnet18.a1_in1k/mean@<40-hex commit>",
@@ -40,7 +40,7 @@ def resolve_untrained(text: str) -> plugin.EncoderSpec:
         untagged = model.partition(".")[0]
         hint = plugin.suggest(untagged, timm.list_models(), limit=3)
         if timm.is_model(untagged):
-            hint = f" Untrained networks have no tag: take 'untrained:{untagged}'."
+            hint = f" Untrained networks have no tag: use 'untrained:{untagged}'."
         raise plugin.UnknownNameError(
             f"untrained:{text}: timm has no architecture called {model!r}.{hint}"
         )
@@ -58,14 +58,14 @@ def resolve_untrained(text: str) -> plugin.EncoderSpec:
 
 
 def resolve_pretrained(text: str) -> plugin.EncoderSpec:
-    """Describe ``model[/mean|/concat][@commit]``; without a commit the hub is asked for its latest.
+    """Describe ``model[/mean|/concat][@commit]``; without a commit, the latest one of the hub.
 
     Raises
     ------
     UnknownNameError
         When timm has no such pretrained model.
     WeightsError
-        When what follows the @ is no commit, or the hub cannot be asked, or timm's weights are
+        When the text after the @ is not a commit, the hub cannot be reached, or timm's weights are
         not on the hub as safetensors.
     """
     import timm
@@ -82,8 +82,8 @@ def resolve_pretrained(text: str) -> plugin.EncoderSpec:
     repo, filename = _on_the_hub(record, text)
     if at and not _COMMIT.fullmatch(revision):
         raise plugin.WeightsError(
-            f"timm:{text}: {revision!r} is no full 40-hex commit of {repo}; leave it and the @ "
-            "out to take the latest one"
+            f"timm:{text}: {revision!r} is not a full 40-hex commit of {repo}; omit it and the "
+            "@ to take the latest one"
         )
     architecture = model.partition(".")[0]
     return plugin.EncoderSpec(
@@ -100,7 +100,7 @@ def resolve_pretrained(text: str) -> plugin.EncoderSpec:
     )
 
 
-_JOINED = {"mean": "averaged", "concat": "joined"}
+_JOINED = {"mean": "averaged", "concat": "concatenated"}
 
 
 def _split(text: str) -> tuple[str, str]:
@@ -109,7 +109,7 @@ def _split(text: str) -> tuple[str, str]:
         join = "mean"
     if join not in _JOINED:
         raise plugin.UnknownNameError(
-            f"{text!r} ends in /{join}, but channels are joined by '/mean' or '/concat'."
+            f"{text!r} ends in /{join}, but channels are combined by '/mean' or '/concat'."
         )
     return model, join
 
@@ -119,7 +119,7 @@ def _on_the_hub(record: Any, text: str) -> tuple[str, str]:
     filename = record.hf_hub_filename or "model.safetensors"
     if not record.hf_hub_id or not filename.endswith(".safetensors"):
         raise plugin.WeightsNotFoundError(
-            f"timm:{text}: timm knows its weights only as a pickle, at {record.url or filename}, "
+            f"timm:{text}: timm offers its weights only as a pickle, at {record.url or filename}, "
             "which the zoo does not read: choose another model"
         )
     return record.hf_hub_id, filename

@@ -1,8 +1,8 @@
-"""Synthetic plates and tissues with planted biology and planted nuisances, each with a dial.
+"""Synthetic plates and tissues with planted biology and planted nuisances of any strength.
 
-Every cell holds the same expected amount of every stain whatever its factors are, so that only the
-place of a protein, the grain of an organelle, the shape of a nucleus or the neighbours of a cell,
-and no amount, carries biology.
+The expected amount of each stain in a cell does not depend on its factors. So biology shows only in
+the localisation of a protein, the texture of organelles, the shape of nuclei or the neighbours of a
+cell, never in total intensity.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ def zoo_datasets() -> Iterable[plugin.DatasetSpec]:
 
 
 def open_phantom(spec: plugin.DatasetSpec, *, path: Path | None = None) -> plugin.Dataset:
-    """Open a phantom as the registry describes it; it is made, so there is no path to give."""
+    """Generate a phantom of the registry; it takes no path."""
     if path is not None:
         raise ValueError("the phantom is made when it is opened: it takes no path")
     return make(spec)
 
 
 def make(spec: plugin.DatasetSpec, dials: Dials | None = None, *, seed: int = 0) -> plugin.Dataset:
-    """Make plates with the given dials; every image follows from `seed` and its place alone.
+    """Generate plates with the given dials; an image depends only on them, `seed` and its position.
 
     The metadata has the level of every factor in every well. Images come with the numbers of their
     nuclei and the type of each.
@@ -41,11 +41,11 @@ def make(spec: plugin.DatasetSpec, dials: Dials | None = None, *, seed: int = 0)
     Parameters
     ----------
     spec
-        What is asked; its channels and factors become those of the dials.
+        The record; its channels and factors are replaced by those of the dials.
     dials
-        By default those of the dataset that the spec names.
+        By default, those of the dataset that the record names.
     seed
-        Of everything random.
+        Seeds everything random.
     """
     import numpy as np
 
@@ -56,7 +56,7 @@ def make(spec: plugin.DatasetSpec, dials: Dials | None = None, *, seed: int = 0)
     if dials is None:
         if spec.name not in DATASETS:
             raise ValueError(
-                f"{spec.name} has no dials of its own: give dials=, or take the record of one of "
+                f"{spec.name} has no dials of its own: give dials=, or use the record of one of "
                 f"{', '.join(DATASETS)}"
             )
         dials = DATASETS[spec.name]

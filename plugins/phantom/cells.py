@@ -1,4 +1,4 @@
-"""Cells of synthetic fields: where they lie, what they look like in each stain.
+"""Cells of synthetic fields: their positions, and their appearance in each stain.
 
 Lengths are in micrometres from the upper left corner of the field until cells are drawn, each in a
 window of its own around its centre.
@@ -41,9 +41,9 @@ _TISSUE = _Kind(nucleus=2.6, spread=0.05, apart=10.5, body=(1.35, 1.35))
 def grow_cells(dials: Dials, levels: Mapping[str, float], seed: tuple[int, ...]) -> Cells:
     """Grow the cells of one field.
 
-    Where they lie follows from `seed` and their number; what else varies between cells follows
-    from `seed` and the order of a cell. So equal seeds give equal cells but for the factors that
-    differ.
+    Positions depend on `seed` and the number of cells; everything else that varies between cells
+    depends on `seed` and the index of a cell. So equal seeds give equal cells, except for factors
+    that differ.
     """
     kind = _TISSUE if dials.tissue else _CULTURE
     places, traits, kinds = (np.random.default_rng([*seed, part]) for part in range(3))
@@ -72,10 +72,10 @@ def grow_cells(dials: Dials, levels: Mapping[str, float], seed: tuple[int, ...])
 def scatter(
     count: int, span: tuple[float, float], apart: float, rng: np.random.Generator
 ) -> NDArray[np.float64]:
-    """Drop points at random on a square, `(count, 2)`, none nearer to another than `apart`.
+    """Place points at random on a square, `(count, 2)`, with a least distance of `apart`.
 
-    Fewer where there is no room for more. Distances go around the edges: beside an empty outside,
-    points would crowd along them and thin out in the middle.
+    Fewer points are returned if there is no room for more. Distances wrap around the edges, along
+    which points would accumulate otherwise.
     """
     around = span[1] - span[0]
     points = np.empty((count, 2))
@@ -94,7 +94,7 @@ def scatter(
 def draw_cells(
     dials: Dials, levels: Mapping[str, float], cells: Cells, seed: tuple[int, ...]
 ) -> tuple[Array, NDArray[np.int32], NDArray[np.int32]]:
-    """Draw cells sharply, without light, blur or noise.
+    """Draw sharp cells, without illumination, blur or noise.
 
     Returns
     -------
@@ -174,7 +174,7 @@ class _Shape:
         kind = _TISSUE if dials.tissue else _CULTURE
         stretch = np.sqrt(cells.ratio)
         nucleus = cells.radius * stretch, cells.radius / stretch
-        # A long nucleus stays within its cell.
+        # A long nucleus stays inside its cell.
         body = [
             np.maximum(k * cells.radius, axis + RIM)
             for k, axis in zip(kind.body, nucleus, strict=True)

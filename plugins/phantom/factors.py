@@ -1,4 +1,4 @@
-"""What is planted in synthetic plates and tissues: one dial for each factor."""
+"""Factors that are planted in synthetic plates and tissues, and the dials that set them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ CULTURE_STAINS = (
 )
 TISSUE_STAINS = ("DNA", "marker A", "marker B", *CULTURE_STAINS[1:8])
 MOST_WELLS = 1536
-# What fits by dropping cells at random at their least distance, in a standard field.
+# Cells that fit into a standard field when they are placed at random at their least distance.
 _MOST_CELLS = {False: 59.0, True: 110.0}
 
 
@@ -33,9 +33,9 @@ class Factor:
     Parameters
     ----------
     kind
-        What a model should see, or what it should not.
+        Whether an encoder should encode it (biology) or not (nuisance).
     meaning, unit
-        What the value is.
+        Of the value.
     low, high
         Value at the levels 0 and 1.
     geometric
@@ -78,7 +78,7 @@ _SHOWN_BY = {"translocation": "protein", "texture": "protein"}
 class Dials:
     """What is planted, how strongly, and where it varies.
 
-    The level of a factor in a well is the sum of what `fixed`, `rises`, `wells` and `plates` say,
+    The level of a factor in a well is the sum of `fixed`, `rises`, `wells` and `plates`,
     so that for each factor they sum to 1 at most; a factor that none of them names is at 0.
     `FACTORS` holds what the levels 0 and 1 are. Strengths lie in [0, 1].
 
@@ -107,13 +107,13 @@ class Dials:
         Mean number of cells, where density is at 0, in a standard field of 224 pixels of 0.65 µm;
         fields of another size hold as many by area.
     tissue
-        Small cells packed closely, of two types that look alike but for a marker each, instead of
+        Small cells packed closely, of two types that differ only in a marker each, instead of
         a culture, where cells of type B have smaller nuclei with as much DNA.
 
     Raises
     ------
     ValueError
-        For names and numbers that mean nothing, and for factors that no channel would show.
+        For unknown names, numbers out of range, and factors that no channel would show.
     """
 
     fixed: Mapping[str, float] = field(default_factory=dict)
@@ -153,7 +153,7 @@ class Dials:
         )
 
     def highest(self, name: str) -> float:
-        """Sum of all that the dials say of a factor: its level where everything is at its most."""
+        """Highest level of a factor: the sum over `fixed`, `rises`, `wells` and `plates`."""
         layouts = (self.fixed, self.rises, self.wells, self.plates)
         return float(sum(layout.get(name, 0.0) for layout in layouts))
 

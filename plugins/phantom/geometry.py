@@ -1,4 +1,4 @@
-"""Where cells lie in a field, and where their parts lie in the window of each."""
+"""Geometry of synthetic cells: in their field, and each in its own window."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -23,9 +23,9 @@ class Cells:
         Of the nucleus, `(n,)`: radius of a disc of its area in µm, axis ratio, direction of its
         long axis.
     size
-        Radius it would have as a nucleus of type A, which says how much it holds.
+        Radius it would have as a nucleus of type A, which determines the amounts of stains.
     draws
-        Standard normals that stand for all else in which cells differ, `(n, 16)`.
+        Standard normals for everything else that varies between cells, `(n, 16)`.
     """
 
     centres: NDArray[np.float64]
@@ -39,7 +39,7 @@ class Cells:
 
 @dataclass(frozen=True)
 class Parts:
-    """Where things are in each window, `(n, w, w)`: the nucleus, and measures of place.
+    """Nucleus and coordinates at each pixel of each window, `(n, w, w)`.
 
     Parameters
     ----------

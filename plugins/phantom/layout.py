@@ -1,4 +1,4 @@
-"""Where wells lie on their plates, and at what level each factor is in each."""
+"""Layout of wells on plates, and the level of each factor in each well."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from .factors import FACTORS, Dials
 
 Array = NDArray[np.float64]
 
-# Rows and columns of plates that can be bought.
+# Rows and columns of commercial plates.
 _FORMATS = ((2, 3), (3, 4), (4, 6), (6, 8), (8, 12), (16, 24), (32, 48))
 
 
@@ -33,10 +33,10 @@ class Layout:
 def lay_out(dials: Dials, seed: int) -> Layout:
     """Lay doses out on plates and factors in wells; equal dials and seeds give equal layouts.
 
-    Doses change places from plate to plate. What varies from well to well covers its range evenly
-    within each dose on each plate, so that it is matched between doses. Matched over all plates it
-    would deviate on one plate against the others, and controls would score below chance there.
-    What varies from plate to plate covers its range evenly over plates.
+    Doses are randomised on each plate. Factors that vary between wells cover their range evenly
+    within each dose on each plate, so that they are matched between doses. Matched only over all
+    plates, they would deviate on one plate against the others, and controls would score below
+    chance. Factors that vary between plates cover their range evenly over plates.
     """
     rng = np.random.default_rng([seed, 1])
     count = dials.doses * dials.replicates

@@ -1,4 +1,4 @@
-"""Light, blur and camera: how cells become pixels."""
+"""Illumination, blur and camera: from cells to pixels."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,12 +20,12 @@ GLOW = 200.0  # counts at the wall of a plate, for each share of cells that it t
 
 @dataclass(frozen=True)
 class Plate:
-    """What a plate does to all its fields.
+    """Effects of a plate on all its fields.
 
     Parameters
     ----------
     gain, background
-        By channel, `(C,)`; the background in counts, beside that of the well.
+        By channel, `(C,)`; the background in counts, added to that of the well.
     vignette
         Light lost from the centre of a field to its corners, as a share of the mean.
     slope
@@ -39,7 +39,7 @@ class Plate:
 
 
 def make_plate(dials: Dials, seed: tuple[int, ...]) -> Plate:
-    """Draw what is peculiar to a plate; channels follow one another, so that more change none."""
+    """Draw the effects of a plate, channel by channel: more channels change no earlier one."""
     rng = np.random.default_rng(seed)
     angle = rng.uniform(0, 2 * np.pi)
     strength = dials.plates.get(PLATE, 0.0)
@@ -62,14 +62,14 @@ def expose(
     wall: NDArray[np.float64],
     rng: np.random.Generator,
 ) -> NDArray[np.uint16]:
-    """Blur sharp cells with their margin, light them, and read them with a 12-bit camera.
+    """Blur sharp cells with their margin, illuminate them, and record them with a 12-bit camera.
 
     Parameters
     ----------
     signal
         `(C, S, S)`, as `draw_cells` gives it.
     wall
-        Direction (down, right) of the nearest wall of the plate, from where light strays in.
+        Direction (down, right) of the nearest wall of the plate, from which stray light comes.
     """
     side, edge = dials.side, margin(dials)
     down, right, _ = smoothing(

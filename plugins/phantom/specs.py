@@ -1,4 +1,4 @@
-"""The phantoms that are registered: what each plants, and what is asked of it."""
+"""Records of the registered phantoms: the factors planted in each, and its tasks."""
 
 from collections.abc import Mapping
 
@@ -47,13 +47,13 @@ _DOSE_TASKS = (
     plugin.Task(kind="probe", target="dose", title="dose level"),
 )
 _LEVELS = (
-    "Columns named after factors hold levels from 0 to 1; zoo.plugins.phantom.FACTORS says what "
-    "these are. Doses change places from plate to plate, so that no place on the plate tells them."
+    "Columns named after factors hold levels from 0 to 1; zoo.plugins.phantom.FACTORS defines "
+    "them. Doses are randomised on each plate, so that position on the plate does not predict them."
 )
 
 
 def _doses(name: str, summary: str, *notes: str) -> plugin.DatasetSpec:
-    """Describe a phantom whose biology rises with a dose."""
+    """Describe a phantom with factors that rise with a dose."""
     return plugin.DatasetSpec(
         name=name,
         builder="zoo.plugins.phantom:open_phantom",
@@ -80,8 +80,8 @@ SPECS = (
         "phantom",
         "Synthetic plates: translocation planted as biology; gain, light and density vary",
         "Made by this package: the only biology is the share of the protein that is in the "
-        "nucleus; its total, the number of cells and their shape carry no dose.",
-        "The effect is strong: pixel statistics see much of it, because protein in the nucleus "
+        "nucleus; its total, the number of cells and their shape do not depend on the dose.",
+        "The effect is strong: pixel statistics capture much of it, because protein in the nucleus "
         "is brighter than the same amount spread over the cell.",
         "Plates differ in gain and background of each channel, vignette, brightness, "
         "background, slope of the light and seeding density.",
@@ -89,21 +89,21 @@ SPECS = (
     _doses(
         "phantom-shortcut",
         "Synthetic plates without biology: brightness and number of cells rise with the dose",
-        "Made by this package: there is no biology. Brightness doubles and cells become two "
-        "and a half times as many with the dose; whatever scores here has seen these.",
+        "Made by this package: there is no biology. Brightness doubles and the number of cells "
+        "grows 2.5-fold with the dose; any score above chance comes from these.",
         "Plates differ in gain and background of each channel, vignette, background and slope "
-        "of the light, and not in seeding density, so that counting cells reads the dose.",
+        "of the light, and not in seeding density, so that the number of cells predicts the dose.",
     ),
     _doses(
         "phantom-tissue",
-        "Synthetic tissue: two types of cells, mixed at the lowest dose and apart at the highest",
-        "Made by this package: the only biology is which cell lies beside which. Positions and "
-        "shapes of cells, their number, the shares of the types, amounts and brightness "
-        "carry no dose.",
-        "Types look alike but for one marker each, and cells do not touch: in living tissue "
-        "types differ in more, and contact makes more of it visible.",
-        "One channel shows the arrangement as well as two, since the other type is where the "
-        "marker is not.",
+        "Synthetic tissue: two cell types, mixed at the lowest dose, separated at the highest",
+        "Made by this package: the only biology is the spatial arrangement of cell types. "
+        "Positions and shapes of cells, their number, the shares of the types, amounts and "
+        "brightness do not depend on the dose.",
+        "Types differ only in one marker each, and cells do not touch: in real tissue types differ "
+        "in more, and contact makes more of it visible.",
+        "One marker channel shows the arrangement as well as two, since cells without the marker "
+        "are of the other type.",
         "Plates differ in gain and background of each channel, vignette and background.",
     ),
     plugin.DatasetSpec(
@@ -122,14 +122,14 @@ SPECS = (
         channels=(2, 2),
         notes=(
             "Made by this package: there is no dose, every well has its own level of every factor.",
-            "No factor can be read perfectly from one field: few cells say a share, a shape or a "
-            "number only roughly, and cells of type B are known by their smaller nuclei alone.",
-            "Arrangement is planted in some twenty cells of a field, so that hardly anything of it "
-            "can be seen; phantom-tissue shows it better.",
-            "Focus hides granules, so texture is seen where focus is good.",
-            "Position is the place of a well on its plate: most wells of a small plate lie near an "
-            "edge. It takes cells away and strays light in from one side, so that it is not free "
-            "of the number of cells and of the background in the images.",
+            "No factor can be predicted perfectly from one field: few cells determine a share, a "
+            "shape or a number only roughly, and cells of type B differ only by smaller nuclei.",
+            "Arrangement is planted in some twenty cells of a field, too few to measure it well; "
+            "phantom-tissue shows it better.",
+            "Blur hides granules, so texture is visible only in focus.",
+            "Position is that of a well on its plate: most wells of a small plate lie near an "
+            "edge. It removes cells and adds stray light from one side, so it correlates with the "
+            "number of cells and with the background of the images.",
             _LEVELS,
         ),
         licence="Apache-2.0, generated",

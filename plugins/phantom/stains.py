@@ -1,4 +1,4 @@
-"""Stains of synthetic cells: what each marks, how much a cell holds, and how granular it is."""
+"""Stains of synthetic cells: localisation, amount and granularity."""
 
 from typing import Any
 
@@ -45,12 +45,12 @@ _PLAIN_GRANULES = (0.6, 0.15)
 def stain_cells(
     stain: str, cells: Cells, parts: Parts, grain: Array, share: float, own: Array
 ) -> Array:
-    """Light of a stain in every window, `(n, w, w)`, in counts · µm²; its sum is the cell's own.
+    """Signal of a stain in each window, `(n, w, w)`, in counts · µm²; its sum is the cell's amount.
 
     Parameters
     ----------
     grain
-        What `granules` gives, in each window.
+        The pattern of `granules` in each window.
     share
         Mean share of the protein that is in the nucleus.
     own
@@ -98,8 +98,8 @@ def _spread(weight: Array, amount: NDArray[np.float64]) -> Array:
 def granules(dials: Dials, texture: float, rng: np.random.Generator) -> Array:
     """Positive random patterns, one for each channel, `(C, S, S)`, as fine as the stain's granules.
 
-    The same noise, more or less smoothed, so that granules grow in place. Their contrast before
-    any blur does not depend on their size.
+    The same noise is smoothed more or less, so that granules grow in place. Their contrast before
+    blur does not depend on their size.
     """
     whole = canvas(dials)
     spectrum = rfft2(rng.standard_normal((dials.channels, whole, whole), np.float32))

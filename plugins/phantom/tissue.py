@@ -1,4 +1,4 @@
-"""Where cells of two types lie among each other: mixed, or apart in patches."""
+"""Arrangement of cells of two types: mixed, or separated in patches."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +10,7 @@ _WAVES = 24
 def assign_types(
     centres: NDArray[np.float64], mixture: float, arrangement: float, rng: np.random.Generator
 ) -> NDArray[np.int32]:
-    """Say which cells are of type B, `(n,)`: 0 for A, 1 for B.
+    """Assign types to cells, `(n,)`: 0 for A, 1 for B.
 
     A cell's rank is a sum of a smooth pattern at its place and of its own noise, with the shares of
     variance `arrangement` and the rest; the highest ranks are B. So neither the positions nor the

@@ -208,10 +208,7 @@ class TestRefused:
         ids=["page", "empty answer", "half", "spoilt stream", "empty archive"],
     )
     def test_no_sound_archive(self, cache, body):
-        with (
-            server(body) as (url, _),
-            pytest.raises(errors.IntegrityError, match=r"^http.* gave "),
-        ):
+        with server(body) as (url, _), pytest.raises(errors.IntegrityError, match=r"^http.* gave "):
             fetch_archive("some", url)
         assert left(cache) == []
 
@@ -274,7 +271,9 @@ class TestRefused:
         monkeypatch.setattr(archive, "_unpack", full)
         with (
             server(SOUND) as (url, _),
-            pytest.raises(errors.DataError, match=r"cannot be kept in .*No space left.*ZOO_CACHE"),
+            pytest.raises(
+                errors.DataError, match=r"cannot be stored in .*No space left.*ZOO_CACHE"
+            ),
         ):
             fetch_archive("some", url)
         assert left(cache) == []
@@ -282,13 +281,13 @@ class TestRefused:
     def test_a_cache_that_is_no_folder(self, tmp_path, monkeypatch):
         (tmp_path / "file").write_text("")
         monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "file"))
-        with pytest.raises(errors.DataError, match=r"cannot be kept in .*file/datasets"):
+        with pytest.raises(errors.DataError, match=r"cannot be stored in .*file/datasets"):
             fetch_archive("some", "http://127.0.0.1:9/")
 
     def test_a_check_that_fails(self, cache):
         with (
             server(SOUND) as (url, _),
-            pytest.raises(errors.IntegrityError, match="something else than some: no plate"),
+            pytest.raises(errors.IntegrityError, match="something other than some: no plate"),
         ):
             fetch_archive("some", url, check=refuse)
         assert left(cache) == []
@@ -321,7 +320,7 @@ class TestUnreachable:
         assert left(cache) == []
 
     def test_a_server_that_falls_silent(self, cache, monkeypatch):
-        monkeypatch.setattr(archive, "_PATIENCE", 0.2)
+        monkeypatch.setattr(archive, "_TIMEOUT", 0.2)
         with (
             server(SOUND[:200], length=len(SOUND), pause=1) as (url, _),
             pytest.raises(errors.DataError, match=r"cannot be fetched \(.*timed out\)"),
@@ -349,7 +348,11 @@ class TestOpenFolder:
     def test_one_sentence_for_each_fault(self, tmp_path):
         (tmp_path / "file").write_text("")
         (tmp_path / "empty").mkdir()
-        for name, why in (("nowhere", "does not exist"), ("file", "no folder"), ("empty", "empty")):
+        for name, why in (
+            ("nowhere", "does not exist"),
+            ("file", "not a folder"),
+            ("empty", "empty"),
+        ):
             with pytest.raises(errors.DataError, match=rf"{name} is {why}|{name} {why}"):
                 open_folder(tmp_path / name)
         assert open_folder(tmp_path) == tmp_path
@@ -368,9 +371,9 @@ class TestReadTable:
             ("a,b\n1,2\n", r"t\.csv lacks the column\(s\) c, d; it has a, b$"),
             (",".join(f"k{i}" for i in range(15)) + "\n", r"it has k0, .*k11 and 3 more$"),
             ("c,d\n", r"t\.csv has no rows$"),
-            ("", r"t\.csv is no readable table \("),
-            ('c,d\n"1,2\n', r"t\.csv is no readable table \("),
-            (b"c,d\n\xff\xfe,1\n", r"t\.csv is no readable table \("),
+            ("", r"t\.csv is not a readable table \("),
+            ('c,d\n"1,2\n', r"t\.csv is not a readable table \("),
+            (b"c,d\n\xff\xfe,1\n", r"t\.csv is not a readable table \("),
         ],
         ids=["columns", "many columns", "no rows", "empty", "quote", "encoding"],
     )

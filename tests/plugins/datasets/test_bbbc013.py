@@ -109,7 +109,7 @@ class TestFolder:
         save_official(tmp_path, SOME)
         save_official(tmp_path, ["B05"], channels=[channel])
         with pytest.raises(
-            errors.DataError, match=r"well B05 in .* has one of its two channels only"
+            errors.DataError, match=r"well B05 in .* has only one of its two channels"
         ):
             open_plate(tmp_path)
 
@@ -135,7 +135,7 @@ class TestFolder:
             errors.DataError, match=r"no images of BBBC013: neither Channel1-01-A-01"
         ):
             open_plate(tmp_path)
-        with pytest.raises(errors.DataError, match=r"nowhere is no folder"):
+        with pytest.raises(errors.DataError, match=r"nowhere is not a folder"):
             open_plate(tmp_path / "nowhere")
 
 

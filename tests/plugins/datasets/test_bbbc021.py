@@ -122,7 +122,7 @@ class TestOpened:
             "treatment",
         )
         assert spec.design.domains == ("week",)
-        from zoo._evaluation.tasks import ask
+        from zoo._tasks import ask
 
         for task in spec.design.tasks:
             question = ask(task, dataset.metadata, spec.design.group)
@@ -229,5 +229,5 @@ class TestFaults:
                 np.zeros((6, 8, 3), np.uint8),
                 photometric="rgb",
             )
-        with pytest.raises(errors.DataError, match=r"B02_s1_w1A1B2\.tif and its fellows have 9"):
+        with pytest.raises(errors.DataError, match=r"B02_s1_w1A1B2\.tif, …\) have 9"):
             open_fields(folder)[0]

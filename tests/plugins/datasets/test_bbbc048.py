@@ -59,7 +59,7 @@ def test_other_channels_and_files_are_passed_over(tmp_path):
 def test_some_phases_ask_what_they_can(tmp_path):
     dataset = open_cells(save(tmp_path, phases=["G1", "S"]))
     assert [task.title for task in dataset.spec.design.tasks] == ["phase", "phase"]
-    assert any("phase of mitosis (probe) is not asked" in n for n in dataset.spec.notes)
+    assert any("phase of mitosis (probe) is left out" in n for n in dataset.spec.notes)
 
 
 class TestFaults:
@@ -84,7 +84,7 @@ class TestFaults:
         save(tmp_path)
         (tmp_path / "S").rename(tmp_path / "G0")
         with pytest.raises(
-            errors.DataError, match=r"G0/50_Ch3\.ome\.jpg lies in a folder that is no"
+            errors.DataError, match=r"G0/50_Ch3\.ome\.jpg lies in a folder that is not a phase"
         ):
             open_cells(tmp_path)
 
@@ -100,7 +100,5 @@ class TestFaults:
         for channel in CHANNELS:
             colour = Picture.fromarray(np.zeros((16, 16, 3), np.uint8))
             colour.save(tmp_path / "G1" / f"0_Ch{channel}.ome.jpg")
-        with pytest.raises(
-            errors.DataError, match=r"0_Ch3\.ome\.jpg and its fellows have 9 channels"
-        ):
+        with pytest.raises(errors.DataError, match=r"0_Ch3\.ome\.jpg, …\) have 9 channels"):
             open_cells(tmp_path)[0]

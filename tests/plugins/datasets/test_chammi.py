@@ -172,7 +172,7 @@ def test_without_the_archive_it_says_what_to_fetch(tmp_path, monkeypatch):
     with pytest.raises(errors.DataError, match=r"lacks combined_metadata\.csv: download.*--data"):
         open_cells()
     (tmp_path / "combined_metadata.csv").write_bytes(b"")
-    with pytest.raises(errors.DataError, match="no readable table"):
+    with pytest.raises(errors.DataError, match="not a readable table"):
         open_cells("chammi", tmp_path)
 
 

@@ -122,7 +122,7 @@ class TestLayouts:
     def test_one_modality_leaves_its_question_out(self, tmp_path):
         dataset = open_nuclei(save_official(tmp_path, range(4)))
         assert {task.kind for task in dataset.spec.design.tasks} == {"dose"}
-        assert sum("is not asked" in note for note in dataset.spec.notes) == 2
+        assert sum("is left out" in note for note in dataset.spec.notes) == 2
 
     def test_overlaps_belong_to_the_first_and_empty_masks_to_nobody(self, tmp_path):
         save_official(tmp_path, [0])

@@ -71,7 +71,7 @@ class TestLayouts:
     def test_the_record_is_honest_about_patients(self, tmp_path):
         spec = open_tiles(save_plain(tmp_path)).spec
         assert spec.design.group == "image"
-        assert any("not of other patients" in note for note in spec.notes)
+        assert any("not to other patients" in note for note in spec.notes)
         assert {task.kind for task in spec.design.tasks} == {"knn", "probe", "retrieval"}
 
 

@@ -162,7 +162,7 @@ def test_a_sample_of_an_unknown_patient_is_one_of_its_own(tmp_path):
 
 
 def test_patients_are_never_guessed(tmp_path):
-    with pytest.raises(errors.DataError, match="whose sample NCBI3 is cannot be told"):
+    with pytest.raises(errors.DataError, match="the patient of sample NCBI3 is unknown"):
         open_task(save(tmp_path, patients=None))
     (tmp_path / "splits").mkdir()
     for k in (0, 1):
@@ -257,7 +257,7 @@ def test_genes_and_names_that_are_missing(tmp_path):
     with pytest.raises(errors.DataError, match="has no names in obs"):
         open_task(tmp_path)
     (tmp_path / "adata" / "NCBI4.h5ad").write_bytes(b"nothing")
-    with pytest.raises(errors.DataError, match=r"NCBI4\.h5ad is no readable HDF5"):
+    with pytest.raises(errors.DataError, match=r"NCBI4\.h5ad is not a readable HDF5"):
         open_task(tmp_path)
 
 

@@ -108,5 +108,5 @@ def test_without_the_table_it_says_what_to_do(tmp_path, monkeypatch):
         ):
             open_images(path)
     (tmp_path / "metadata.csv").write_bytes(b"")
-    with pytest.raises(errors.DataError, match="no readable table"):
+    with pytest.raises(errors.DataError, match="not a readable table"):
         open_images(tmp_path)

@@ -255,7 +255,7 @@ def test_tasks_that_the_plates_cannot_answer(tmp_path):
         )
     spec = open_profiles(save_tables(tmp_path)).spec
     assert [t.title for t in spec.design.tasks] == ["replicates"]
-    assert sum("is not asked" in n for n in spec.notes) == 3
+    assert sum("is left out" in n for n in spec.notes) == 3
 
 
 def test_tables_that_may_be_missing(tmp_path):
@@ -303,7 +303,7 @@ def test_missing_columns_are_named(tmp_path):
         (lambda f: pd.concat([f, f[:1]]), "has the well A01 of plate P2 twice"),
         (lambda f: f.rename(columns={FEATURES[0]: "Cells_Other"}), "differ in 2 feature"),
         (lambda f: f[:0], "has no rows"),
-        (lambda f: f.assign(Metadata_Well="1-1")[:1], "'1-1', which is no row and column"),
+        (lambda f: f.assign(Metadata_Well="1-1")[:1], "'1-1', which is not a row and a column"),
         (lambda f: f.assign(Metadata_Plate="P9"), r"does not know the plate P9 of source_1"),
     ],
 )
@@ -324,7 +324,7 @@ def test_sets_without_common_wells_or_features(tmp_path):
     with pytest.raises(errors.DataError, match=r"other\.parquet has no features"):
         open_profiles(tmp_path)
     (tmp_path / "other.parquet").write_bytes(b"nothing")
-    with pytest.raises(errors.DataError, match=r"other\.parquet is no readable Parquet"):
+    with pytest.raises(errors.DataError, match=r"other\.parquet is not a readable Parquet"):
         open_profiles(tmp_path)
 
 
@@ -338,5 +338,7 @@ def test_a_file_with_the_name_of_a_control(tmp_path):
 def test_without_files_it_says_what_to_fetch(tmp_path, monkeypatch):
     monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
     for path in (None, tmp_path / "nowhere"):
-        with pytest.raises(errors.DataError, match=r"too large to fetch unasked.*gallery.*--data"):
+        with pytest.raises(
+            errors.DataError, match=r"too large to download automatically.*gallery.*--data"
+        ):
             open_profiles(path)

@@ -98,7 +98,7 @@ class TestFaults:
             ({"val_labels": np.zeros((8, 1))}, r"val_labels .* of float64"),
             ({"val_labels": np.full((8, 1), 8)}, r"reach from 8 to 8, but there are 8 classes"),
             ({"val_labels": np.full((8, 1), -1)}, r"reach from -1 to -1"),
-            ({"val_labels": np.array([["a"]] * 8, dtype=object)}, r"no readable \.npz file"),
+            ({"val_labels": np.array([["a"]] * 8, dtype=object)}, r"not a readable \.npz file"),
         ],
     )
     def test_arrays_that_do_not_fit(self, tmp_path, instead, why):
@@ -119,7 +119,7 @@ class TestFaults:
         elif content == "spoilt":
             content = whole[:200] + bytes(2000) + whole[2200:]
         path.write_bytes(content)
-        with pytest.raises(errors.DataError, match=r"bloodmnist\.npz is no readable \.npz file"):
+        with pytest.raises(errors.DataError, match=r"bloodmnist\.npz is not a readable \.npz file"):
             load_dataset("bloodmnist", path)
 
     def test_places_that_hold_nothing(self, tmp_path):
@@ -156,6 +156,6 @@ class TestFaults:
         else:
             (folder / "test_labels.npy").write_bytes(b"no array")
         with pytest.raises(
-            errors.DataError, match=r"test_labels\.npy is (missing|no readable array)"
+            errors.DataError, match=r"test_labels\.npy is (missing|not a readable array)"
         ):
             load_dataset("bloodmnist", folder)

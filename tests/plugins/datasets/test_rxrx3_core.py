@@ -125,7 +125,7 @@ def test_tasks_without_wells_are_left_out_with_a_note(tmp_path):
     table = wells(("gene-001", "gene-002"))
     spec = open_profiles(save(tmp_path, table)).spec
     assert [t.title for t in spec.design.tasks] == ["guides", "genes"]
-    assert any(n.startswith("compounds (retrieval) is not asked") for n in spec.notes)
+    assert any(n.startswith("compounds (retrieval) is left out") for n in spec.notes)
 
 
 def test_wells_without_embedding_are_counted(tmp_path):
@@ -174,14 +174,14 @@ def test_files_that_do_not_go_together(tmp_path):
     ):
         open_profiles(save(tmp_path, pd.concat([table, table[:1]]), ids=ids))
     table.loc[2, "address"] = "C-3"
-    with pytest.raises(errors.DataError, match="address 'C-3', which is no row and column"):
+    with pytest.raises(errors.DataError, match="address 'C-3', which is not a row and a column"):
         open_profiles(save(tmp_path, table))
 
 
 def test_broken_files(tmp_path):
     save(tmp_path, wells())
     (tmp_path / rxrx3_core.EMBEDDINGS).write_bytes(b"nothing")
-    with pytest.raises(errors.DataError, match="no readable Parquet"):
+    with pytest.raises(errors.DataError, match="not a readable Parquet"):
         open_profiles(tmp_path)
     pd.DataFrame({"feature_0": [1.0]}).to_parquet(tmp_path / rxrx3_core.EMBEDDINGS)
     with pytest.raises(errors.DataError, match="has no column well_id"):

@@ -187,8 +187,8 @@ def change(folder, **fields):
     [
         ({"num_heads": ...}, "lacks num_heads"),
         ({"num_heads": 3}, "multiple"),
-        ({"num_heads": "2"}, "no positive number"),
-        ({"depth": 0}, "no positive number"),
+        ({"num_heads": "2"}, "not a positive number"),
+        ({"depth": 0}, "not a positive number"),
         ({"in_chans": 3}, "in_chans 3"),
         ({"img_size": 60}, "multiple"),
     ],

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from zoo.plugins.encoders.chadavit_replay import ROOMS, Replay
+from zoo.plugins.encoders.chadavit_replay import CAPACITIES, Replay
 
 import zoo
 
@@ -70,7 +70,7 @@ def test_results_stay_when_the_next_batch_comes(model):
 
 
 def test_large_batches_are_not_recorded(model):
-    assert Replay(model, run_again)(*batch([1] * (ROOMS[-1] + 1)), None) is None
+    assert Replay(model, run_again)(*batch([1] * (CAPACITIES[-1] + 1)), None) is None
 
 
 def test_a_recording_that_fails_is_said_once_and_everything_goes_on(model):
