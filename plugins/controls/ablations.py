@@ -20,11 +20,18 @@ class _Ablation(plugin.Encoder):
     def __init__(self, spec: plugin.EncoderSpec, inner: plugin.Encoder) -> None:
         super().__init__(spec, model=inner.model)
         self.inner = inner
-        self.needs_types = inner.needs_types
-        self.can_give = inner.can_give & {"layer", "tokens"}
+        self.requires_object_types = inner.requires_object_types
+        self.outputs = inner.outputs & {"layer", "tokens"}
 
-    def to(self, device: torch.device | str, dtype: torch.dtype = torch.float32) -> plugin.Encoder:
-        """Move to a device and a floating dtype; returns itself."""
+    @property
+    def depth(self) -> int | None:
+        """Layers of the encoder inside."""
+        return self.inner.depth
+
+    def to(
+        self, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+    ) -> plugin.Encoder:
+        """Move to a device, and to a floating dtype where one is given; returns itself."""
         self.inner.to(device, dtype)
         return super().to(device, dtype)
 
@@ -57,8 +64,8 @@ class OneChannel(_Ablation):
 
     def __init__(self, spec: plugin.EncoderSpec, inner: plugin.Encoder) -> None:
         super().__init__(spec, inner)
-        self.can_give |= {"channels"}
-        self.equal_channels = spec.options["join"] == "concat"
+        self.outputs |= {"channels"}
+        self.requires_equal_channels = spec.options["join"] == "concat"
 
     def forward(
         self,
@@ -82,7 +89,7 @@ class OneChannel(_Ablation):
         )
         found = self.inner.forward(alone, tokens=tokens, layer=layer)
         each = found.embedding.float()  # (sum of C_i, D)
-        if self.equal_channels:
+        if self.requires_equal_channels:
             embedding = each.reshape(len(batch), -1)
         else:
             embedding = torch.stack([image.mean(0) for image in each.split(counts)])

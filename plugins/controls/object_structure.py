@@ -201,7 +201,7 @@ class ObjectEncoder(PerImage):
 class TypedObjectEncoder(ObjectEncoder):
     """The same for objects of known types, up to the number of types in the record."""
 
-    needs_types = True
+    requires_object_types = True
 
     def __init__(self, spec: plugin.EncoderSpec) -> None:
         self.kinds = int(spec.options["types"])

@@ -40,13 +40,13 @@ class PerImage(plugin.Encoder):
     def __init__(self, spec: plugin.EncoderSpec) -> None:
         super().__init__(spec)
         if spec.options.get("join") == "concat":
-            self.equal_channels = True
+            self.requires_equal_channels = True
 
     @abstractmethod
     def describe(self, image: plugin.Image) -> tuple[Array, Array | None]:
         """Return the embedding of a prepared image, `(D,)`, and of its channels, `(C, K)` or None.
 
-        A control whose `can_give` names ``"channels"`` returns both.
+        A control whose `outputs` names ``"channels"`` returns both.
         """
 
     def forward(

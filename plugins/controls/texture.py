@@ -173,12 +173,12 @@ def power(unit: Array) -> Array:
 class Texture(PerImage):
     """Texture of each channel, concatenated or averaged over channels."""
 
-    can_give = frozenset({"channels"})
+    outputs = frozenset({"channels"})
 
     def describe(self, image: plugin.Image) -> tuple[Array, Array]:
         """Describe an image, and each of its channels in 64 numbers."""
         each = np.stack([describe_plane(plane) for plane in image.pixels])  # (C, 64)
-        return each.ravel() if self.equal_channels else each.mean(axis=0), each
+        return each.ravel() if self.requires_equal_channels else each.mean(axis=0), each
 
 
 def build(spec: plugin.EncoderSpec, *, weights: Path | None, seed: int) -> Texture:

@@ -16,22 +16,27 @@ from .chadavit_replay import Replay
 class ChAdaViTEncoder(plugin.Encoder):
     """Runs `ChAdaViT` on batches; small batches on a GPU run as CUDA graphs."""
 
-    can_give = frozenset({"attention", "channels", "tokens", "layer"})
+    outputs = frozenset({"attention", "channels", "tokens", "layer"})
     uses_channel_index = True
     model: ChAdaViT
     _recorded: Replay | None = None
 
+    @property
+    def depth(self) -> int:
+        """Layers of the network."""
+        return len(self.model.blocks)
+
     def to(
-        self, device: torch.device | str, dtype: torch.dtype = torch.float32
+        self, device: torch.device | str | None = None, dtype: torch.dtype | None = None
     ) -> "ChAdaViTEncoder":
         """Move to a device and a floating dtype, as `lower` says; returns itself."""
-        wide = torch.promote_types(dtype, torch.float32)
-        super().to(device, wide)
-        self.dtype, self._recorded = dtype, None  # a CUDA graph reads parameters where they were
-        blocks: Any = self.model.blocks
-        for block in blocks:
-            block.attention_dtype = None
-        if dtype != wide:
+        if dtype is not None:
+            self.check_dtype(dtype)
+        lowered = dtype is not None and dtype != self.dtype and dtype.itemsize < 4
+        super().to(device, None if lowered else dtype)
+        self._recorded = None  # a CUDA graph reads parameters where they were
+        if lowered and dtype is not None:
+            self.dtype = dtype
             lower(self.model, dtype)
             if self.device.type == "cuda":
                 self._warn_of_plain_layers()

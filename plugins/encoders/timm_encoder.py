@@ -47,12 +47,12 @@ class PlaneNetwork(nn.Module):
 class TimmEncoder(plugin.Encoder):
     """Encodes all planes of a batch in one pass, and averages or concatenates their features."""
 
-    can_give = frozenset({"channels"})
+    outputs = frozenset({"channels"})
     model: PlaneNetwork
 
     def __init__(self, spec: plugin.EncoderSpec, *, model: PlaneNetwork) -> None:
         super().__init__(spec, model=model)
-        self.equal_channels = spec.options["join"] == "concat"
+        self.requires_equal_channels = spec.options["join"] == "concat"
 
     def forward(
         self,
@@ -64,7 +64,7 @@ class TimmEncoder(plugin.Encoder):
     ) -> plugin.Features:
         """Embed a batch; raises `ImageError` when the network cannot take its size."""
         planes = self._features(batch.planes).float()  # (sum of C_i, D)
-        if self.equal_channels:
+        if self.requires_equal_channels:
             embedding = planes.reshape(len(batch), -1)
         else:
             images = torch.split(planes, batch.counts.tolist())

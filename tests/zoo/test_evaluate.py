@@ -268,14 +268,14 @@ def test_the_report_is_one_page_without_a_network(phantom_spec, tmp_path):
 def test_the_twin_of_a_trained_encoder_is_always_a_control(golden, phantom_spec):
     plate = make(phantom_spec, SMALL)
     result = zoo.evaluate(
-        zoo.load(f"chadavit:{golden}"), plate, controls=["constant"], twin_seeds=2
+        zoo.load(f"chadavit:{golden}"), plate, controls=["constant"], control_seeds=2
     )
     twin = f"chadavit-untrained:{golden}"
     assert set(result.contenders) == {f"chadavit:{golden}", "constant", twin}
     assert [p["seed"] for p in result.contenders[twin][1]] == [0, 1]
     assert "(2 seeds)" in result.label(twin)
     with pytest.raises(errors.EvaluationError, match="never stands alone"):
-        zoo.evaluate(zoo.load(f"chadavit:{golden}"), plate, controls=[], twin_seeds=0)
+        zoo.evaluate(zoo.load(f"chadavit:{golden}"), plate, controls=[], control_seeds=0)
 
 
 def test_controls_see_what_the_encoder_sees(golden, phantom_spec):
@@ -283,7 +283,9 @@ def test_controls_see_what_the_encoder_sees(golden, phantom_spec):
         f"chadavit:{golden}",
         preprocessing=zoo.Preprocessing(scaling="instance", resize=64, crop=64),
     )
-    result = zoo.evaluate(encoder, make(phantom_spec, SMALL), controls=["constant"], twin_seeds=1)
+    result = zoo.evaluate(
+        encoder, make(phantom_spec, SMALL), controls=["constant"], control_seeds=1
+    )
     seen = {p["preprocessing"] for _, records in result.contenders.values() for p in records}
     assert seen == {"scaling instance, shorter side 64, centre crop 64"}
 

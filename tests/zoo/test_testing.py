@@ -46,7 +46,7 @@ class Broken(zoo.Encoder):
         return zoo.Features(rows, batch.counts)
 
     @property
-    def can_give(self):
+    def outputs(self):
         return frozenset({"attention"} if "attention" in (self.fault or "") else ())
 
     def forward_attention(self, batch):

@@ -134,7 +134,7 @@ def _channel_changes(
     yield "channels permuted", lambda image, _: reordered(image)
     if any(image.stains for image in several):
         yield "channels permuted, names kept", lambda image, _: renamed(image)
-    if encoder.equal_channels:
+    if encoder.requires_equal_channels:
         refused.append(
             "Channels dropped or duplicated: channels are joined, so that embeddings of another "
             "number of them cannot be compared."
@@ -142,7 +142,7 @@ def _channel_changes(
     else:
         yield "first channel duplicated", lambda image, _: duplicated(image)
     for name in dict.fromkeys(name for image in several for name in channel_names(image)):
-        if not encoder.equal_channels:
+        if not encoder.requires_equal_channels:
             yield f"channel {name} dropped", to_channel(name, dropped)
         yield f"channel {name} black", to_channel(name, blackened)
 

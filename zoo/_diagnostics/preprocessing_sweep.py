@@ -14,7 +14,6 @@ from .._encoders.contract import Encoder
 from .._encoders.loading import load
 from .._evaluation.findings import Diagnostic, Finding
 from .._evaluation.tasks import answer
-from .._images.image import Image
 from .changed_images import NO_IMAGES, embedded, few_encoders
 from .study import Study, scored
 
@@ -100,29 +99,18 @@ def _by_layer(
     encoder: Encoder, dataset: Dataset, refused: list[str]
 ) -> Iterator[tuple[str, Array]]:
     """Embed by layer, and the last layer by pooling, from tokens and channels where they exist."""
-    last = {"channels", "tokens"} & encoder.can_give
-    if "layer" not in encoder.can_give:
+    last = {"channels", "tokens"} & encoder.outputs
+    if "layer" not in encoder.outputs:
         refused.append(f"{encoder.name} cannot be read at other layers than its last.")
         layers: list[int | None] = [None] * bool(last)
     else:
-        depth = _depth(encoder, dataset[0])
+        depth = encoder.depth or 1
         layers = list(dict.fromkeys(map(round, np.linspace(1, depth, min(LAYERS, depth)))))
     for layer in layers:
         rows = _pooled(encoder, dataset, layer, last)
         where = f"layer {layer}" if layer is not None else "last layer"
         for pooling, matrix in rows.items():
             yield f"{where}, {pooling}", matrix
-
-
-def _depth(encoder: Encoder, image: Image) -> int:
-    """Count the layers by asking for one after the other."""
-    depth = 0
-    while True:
-        try:
-            encoder.encode([image.pixels], stains=[image.stains], layer=depth + 1)
-        except ValueError:
-            return max(depth, 1)
-        depth += 1
 
 
 def _pooled(

@@ -148,7 +148,7 @@ def _checked(image: Image, name: str, encoders: Sequence[Encoder]) -> Image:
 
 
 def _check_equal(dataset: Dataset, encoders: Sequence[Encoder], counts: set[int]) -> None:
-    joining = [encoder for encoder in encoders if encoder.equal_channels]
+    joining = [encoder for encoder in encoders if encoder.requires_equal_channels]
     if joining and len(counts) > 1:
         raise UnequalChannelsError(
             f"{dataset.name} has images of {min(counts)} to {max(counts)} channels, but "

@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from html import escape
 from typing import Any, ClassVar
 
 import numpy as np
@@ -37,11 +38,11 @@ class Encoder(ABC):
     `torch.nn.Module`), so that `to` finds them.
     """
 
-    can_give: frozenset[str] = frozenset()
+    outputs: frozenset[str] = frozenset()
     """Which of ``"attention"``, ``"channels"``, ``"layer"`` and ``"tokens"`` can be asked for."""
-    equal_channels: bool = False
+    requires_equal_channels: bool = False
     """Whether all images must have the same number of channels, as when channels are joined."""
-    needs_types: bool = False
+    requires_object_types: bool = False
     """Whether images without types of their objects are refused."""
     uses_channel_index: ClassVar[bool] = False
     """Whether a channel's place in an embedding matters, so that it may be given explicitly."""
@@ -68,11 +69,11 @@ class Encoder(ABC):
     ) -> Features:
         """Embed prepared images of one size; called under `torch.inference_mode`.
 
-        The requests are made only as far as `can_give` allows.
+        The requests are made only as far as `outputs` allows.
         """
 
     def forward_attention(self, batch: ImageBatch) -> list[Attention]:
-        """Read out attention for each image of a batch; called if `can_give` says so."""
+        """Read out attention for each image of a batch; called if `outputs` says so."""
         raise NotImplementedError
 
     def count_tokens(self, channels: int, size: tuple[int, int]) -> int | None:
@@ -84,13 +85,70 @@ class Encoder(ABC):
         """Name in the registry."""
         return self.spec.name
 
-    def to(self, device: torch.device | str, dtype: torch.dtype = torch.float32) -> "Encoder":
-        """Move to a device and a floating dtype; returns itself."""
-        self.device, self.dtype = torch.device(device), dtype
+    @property
+    def embedding_size(self) -> int | None:
+        """Numbers of an embedding; None where they depend on the image."""
+        return self.spec.embedding_size
+
+    @property
+    def channels(self) -> tuple[int, int | None]:
+        """Fewest and most channels of an image; None for no limit."""
+        return self.spec.channels
+
+    @property
+    def depth(self) -> int | None:
+        """Layers that `encode` can be asked for; None where it has no choice of layers."""
+        return None
+
+    def to(
+        self, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+    ) -> "Encoder":
+        """Move to a device, and to a floating dtype where one is given; returns itself.
+
+        As in torch, what is not given stays as it is.
+
+        Raises
+        ------
+        ValueError
+            For a finer dtype than the parameters have been rounded to.
+        """
+        if dtype is not None:
+            self.check_dtype(dtype)
+        self.device = self.device if device is None else torch.device(device)
         self._budget = PlaneBudget(PLANES_ON_CPU if self.device.type == "cpu" else PLANES_ON_GPU)
         if self.model is not None:
-            self.model.to(self.device, dtype).eval()
+            self.model.to(self.device).eval()
+            if dtype is not None and dtype != self.dtype:
+                self.model.to(dtype)
+        self.dtype = self.dtype if dtype is None else dtype
         return self
+
+    def check_dtype(self, dtype: torch.dtype) -> None:
+        """Raise `ValueError` for another dtype than parameters have been rounded to."""
+        if self.model is not None and self.dtype.itemsize < 4 and dtype != self.dtype:
+            had, wanted = (str(d).removeprefix("torch.") for d in (self.dtype, dtype))
+            raise ValueError(
+                f"the parameters of {self.name} were rounded to {had} and cannot become {wanted} "
+                f"again: load it with dtype={wanted!r}"
+            )
+
+    def __repr__(self) -> str:
+        dtype = str(self.dtype).removeprefix("torch.")
+        weights = f", weights {self.weights_source}" if self.weights_source else ""
+        return f"<zoo.Encoder {self.name} on {self.device}, {dtype}{weights}>"
+
+    def _repr_html_(self) -> str:
+        low, high = self.channels
+        rows = {
+            "": self.spec.summary,
+            "channels": f"{low} or more" if high is None else f"{low} to {high}",
+            "embedding": self.embedding_size or "depends on the image",
+            "device": f"{self.device}, {str(self.dtype).removeprefix('torch.')}",
+            "weights": self.weights_source or "none",
+            "licence": self.spec.licence,
+        }
+        lines = (f"<tr><th>{k}</th><td>{escape(str(v))}</td></tr>" for k, v in rows.items())
+        return f"<table><caption>{escape(self.name)}</caption>{''.join(lines)}</table>"
 
     def encode(
         self,
@@ -246,7 +304,7 @@ class Encoder(ABC):
 
         Called for each image, once its mask and types are known to be sound or absent.
         """
-        if self.needs_types and types is None:
+        if self.requires_object_types and types is None:
             raise ImageError(
                 f"{item} has no types of objects, which {self.name} describes: give images with "
                 "mask and types, or take an encoder that needs none"
@@ -280,7 +338,7 @@ class Encoder(ABC):
         return self
 
     def _check_gives(self, what: str) -> None:
-        if what not in self.can_give:
+        if what not in self.outputs:
             raise ValueError(f"{self.name} cannot give {what}: it has none")
 
     def _inputs(
@@ -372,7 +430,7 @@ class Encoder(ABC):
             )
 
     def _check_equal(self, counts: list[int]) -> None:
-        if self.equal_channels:
+        if self.requires_equal_channels:
             for i, count in enumerate(counts):
                 if count != counts[0]:
                     raise ImageError(

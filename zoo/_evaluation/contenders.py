@@ -180,7 +180,11 @@ def _add_partial(
 ) -> None:
     """Add the encoder's own network on one channel at a time and on segmentations alone."""
     names = [f"mask-only:{subject.name}"]
-    if several and not subject.equal_channels and subject.name.partition(":")[0] != "one-channel":
+    if (
+        several
+        and not subject.requires_equal_channels
+        and subject.name.partition(":")[0] != "one-channel"
+    ):
         names.insert(0, f"one-channel:{subject.name}/{join}")
     source = Path(subject.weights_source) if subject.weights_source else None
     weights = source if source is not None and source.is_file() else None

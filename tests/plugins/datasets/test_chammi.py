@@ -131,7 +131,7 @@ def test_it_can_be_evaluated(tmp_path):
         "pixel-statistics-mean",
         open_cells("chammi", save(tmp_path)),
         controls=["gaussian"],
-        twin_seeds=1,
+        control_seeds=1,
         cache=False,
     )
     assert [row.task for row in result.rows] == ["WTC", "WTC", "HPA", "HPA", "CP", "CP"]

@@ -190,7 +190,7 @@ def test_it_can_be_evaluated(tmp_path):
         planted += (brightness[order(sample)] * 60).astype(np.uint8)[:, None, None, None]
         save_patches(tmp_path, sample, img=planted)
     result = zoo.evaluate(
-        "pixel-statistics", open_task(tmp_path), controls=["gaussian"], twin_seeds=1, cache=False
+        "pixel-statistics", open_task(tmp_path), controls=["gaussian"], control_seeds=1, cache=False
     )
     row = result.rows[0]
     assert (row.task, row.metric, row.n_groups) == ("expression", "Spearman ρ", 3)

@@ -61,7 +61,7 @@ def test_it_can_be_evaluated(tmp_path):
         "pixel-statistics-mean",
         open_images(save(tmp_path)),
         controls=["constant"],
-        twin_seeds=1,
+        control_seeds=1,
         cache=False,
     )
     assert {row.n_groups for row in result.rows} == {6}

@@ -139,7 +139,7 @@ def test_wells_without_embedding_are_counted(tmp_path):
 
 def test_it_can_be_evaluated(tmp_path):
     dataset = open_profiles(save(tmp_path, wells(plates=range(4))))
-    result = zoo.evaluate("precomputed:openphenom", dataset, twin_seeds=2)
+    result = zoo.evaluate("precomputed:openphenom", dataset, control_seeds=2)
     assert [(row.task, row.n_groups) for row in result.rows] == [
         ("guides", 2),
         ("genes", 2),

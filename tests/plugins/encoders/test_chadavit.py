@@ -276,9 +276,24 @@ def test_half_precision_lowers_what_is_multiplied_and_nothing_else(golden, dtype
     assert len(lowered) == 1 + 4 * len(encoder.model.blocks)
     assert all(n.endswith("weight") and "norm" not in n for n in lowered)
     assert encoder.provenance()["dtype"] == dtype
-    again = encoder.to("cpu", torch.float32)
-    assert {p.dtype for p in again.model.parameters()} == {torch.float32}
-    assert again.encode([torch.rand(2, 64, 64)], preprocess=False).embedding.isfinite().all()
+
+
+@pytest.mark.parametrize("dtype", HALF)
+def test_a_device_alone_changes_no_number(golden, dtype):
+    images = [torch.rand(2, 64, 64, generator=torch.Generator().manual_seed(0))]
+    encoder = zoo.load(f"chadavit:{golden}", device="cpu", dtype=dtype)
+    before = encoder.encode(images, preprocess=False).embedding
+    assert encoder.to("cpu") is encoder
+    assert encoder.to("cpu", getattr(torch, dtype)).dtype == getattr(torch, dtype)
+    assert torch.equal(encoder.encode(images, preprocess=False).embedding, before)
+
+
+@pytest.mark.parametrize("dtype", HALF)
+def test_what_was_rounded_does_not_become_fine_again(golden, dtype):
+    encoder = zoo.load(f"chadavit:{golden}", device="cpu", dtype=dtype)
+    with pytest.raises(ValueError, match=f"rounded to {dtype} .* load it with dtype='float32'"):
+        encoder.to("cpu", torch.float32)
+    assert encoder.dtype == getattr(torch, dtype)
 
 
 def test_layers_without_a_fused_form_are_said(golden):

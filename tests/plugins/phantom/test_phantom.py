@@ -312,7 +312,7 @@ def test_tissue_is_seen_by_who_reads_it_and_not_by_density_or_pixels():
     dataset = make(registry().dataset("phantom-tissue"), dials)
     controls = ["object-density", "pixel-statistics"]
     result = zoo.evaluate(
-        oracle(dataset, "arrangement"), dataset, controls=controls, cache=False, twin_seeds=1
+        oracle(dataset, "arrangement"), dataset, controls=controls, cache=False, control_seeds=1
     )
     assert {v.outcome for v in result.verdicts} == {"beats all controls"}
     for row in result.rows:

@@ -25,7 +25,8 @@ AS_THEY_ARE = zoo.Preprocessing(scaling="range", resize=None, crop=None)
 class Means(zoo.Encoder):
     """Mean brightness of each channel, and their square."""
 
-    can_give = frozenset({"layer"})
+    outputs = frozenset({"layer"})
+    depth = 2
 
     def forward(self, batch, *, channels=False, tokens=False, layer=None):
         if layer is not None and not 1 <= layer <= 2:

@@ -29,7 +29,7 @@ class Of(zoo.Encoder):
             name="under-test", builder="m:f", summary="s", preprocessing=PLAIN, channels=channels
         )
         super().__init__(spec)
-        self.function, self.equal_channels = function, joins
+        self.function, self.requires_equal_channels = function, joins
         self.calls, self.masks = 0, []
 
     def forward(self, batch, *, channels=False, tokens=False, layer=None):

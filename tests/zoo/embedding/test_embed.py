@@ -37,7 +37,7 @@ class Means(zoo.Encoder):
             name=name, builder="m:f", summary="s", preprocessing=preprocessing, channels=channels
         )
         super().__init__(spec)
-        self.equal_channels = joins
+        self.requires_equal_channels = joins
         self.stains = []
         self.seen = 0
 
@@ -597,7 +597,7 @@ def test_an_encoder_that_needs_types_leaves_out_images_without():
     images = [with_objects(i) for i in range(4)]
     images[2] = Image(images[2].pixels, mask=images[2].mask)
     encoder = Objects()
-    encoder.needs_types = True
+    encoder.requires_object_types = True
     found = embed(dataset(images), encoder, on_error="skip")
     assert found.matrix[:, 0].tolist() == [1, 2, 4]
     assert found.failures[0][1].startswith("2.tif has no types of objects, which means describes")

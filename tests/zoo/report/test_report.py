@@ -12,18 +12,16 @@ import pytest
 from PIL import Image as Picture
 
 import zoo
-from zoo import errors
 from tests.support import chromium
+from zoo import errors
 from zoo._report import map as _report_map
-from zoo._report.colours import look
-from zoo._report.pictures import thumbnails
-from zoo._report.page import FIRST, LAST
 from zoo._report.blocks import blocks
+from zoo._report.colours import look
 from zoo._report.figures import Cast, of_diagnostic, scores
 from zoo._report.map import as_json, captions, colourings, map_data, principal_components
-from zoo._report.sampling import spread_out, spread_over
-from zoo._report.pictures import picture, tinted
 from zoo._report.marks import axis, interval, number, signed
+from zoo._report.pictures import picture, thumbnails, tinted
+from zoo._report.sampling import spread_out, spread_over
 from zoo._report.tables import support, tables
 
 REAL_UMAP = _report_map.umap_points
@@ -57,6 +55,20 @@ APART = {
     "mixing": {"batches mixed": ("iLISI", "kBET"), "biology kept": ("cLISI",)},
 }
 SPOILT = ("pathological", "channels")
+AT = {"4 plates": 4, "1 plate": 1, "7 plates": 7, "2 plates": 2}
+AT |= {"effect 0.5": 0.5, "effect 1": 1, "effect 2": 2}
+# What each says of itself: view, order, unit.
+SAYS = {
+    "learning": {"view": "curves", "unit": "plates", "scores_again": True},
+    "invariance": {"view": "drift", "order": -1},
+    "pathological": {"view": "change", "order": -1, "scores_again": True},
+    "channels": {"view": "change", "order": -1, "scores_again": True},
+    "alignment": {"scores_again": True},
+    "sweep": {"scores_again": True},
+    "factors": {"view": "shades", "order": -2},
+    "truth": {"order": 1},
+    "validation": {"view": "rates", "order": 1},
+}
 
 
 def dataset():
@@ -70,18 +82,18 @@ def dataset():
         }
     )
     spec = zoo.plugin.DatasetSpec(
-name="plates",
-builder="m:f",
-summary="Plates & <i>wells</i>",
-design=zoo.Design(
-label="dose",
-group="plate",
-batch="plate",
-tasks=tuple(zoo.Task(kind=k, target="dose", title="dose") for k in ("dose", "knn")),
-),
-channels=(2, 2),
-notes=("Made for a test.",),
-)
+        name="plates",
+        builder="m:f",
+        summary="Plates & <i>wells</i>",
+        design=zoo.Design(
+            label="dose",
+            group="plate",
+            batch="plate",
+            tasks=tuple(zoo.Task(kind=k, target="dose", title="dose") for k in ("dose", "knn")),
+        ),
+        channels=(2, 2),
+        notes=("Made for a test.",),
+    )
 
     def read(i):
         rng = np.random.default_rng(i)
@@ -109,6 +121,7 @@ def diagnostic(name, seed=0):
                         encoder=who,
                         quantity=quantity,
                         condition=condition,
+                        at=AT.get(condition, np.nan),
                         value=value,
                         low=value - 0.1,
                         high=value + 0.1,
@@ -122,22 +135,23 @@ def diagnostic(name, seed=0):
     if name != "validation":
         findings[-1] = replace(findings[-1], value=np.nan, low=np.nan, high=np.nan)
     return zoo.Diagnostic(
-name=name,
-title=f"Title of {name}",
-how_to_read="How to read.",
-findings=tuple(findings),
-conclusions=(f"Said of {name}.",),
-not_computed=("No.",),
-)
+        name=name,
+        title=f"Title of {name}",
+        how_to_read="How to read.",
+        findings=tuple(findings),
+        conclusions=(f"Said of {name}.",),
+        not_computed=("No.",),
+        **SAYS.get(name, {}),
+    )
 
 
 def every():
     silent = zoo.Diagnostic(
-name="relationships",
-title="Title of relationships",
-how_to_read="R.",
-not_computed=("No pairs.",),
-)
+        name="relationships",
+        title="Title of relationships",
+        how_to_read="R.",
+        not_computed=("No pairs.",),
+    )
     return (*(diagnostic(name, k) for k, name in enumerate(ASKED)), silent)
 
 
@@ -147,7 +161,9 @@ def result():
     rng = np.random.default_rng(0)
     rows = (plates.metadata["dose"].to_numpy()[:, None] + rng.normal(size=(32, 5))).astype("f4")
     mine = zoo.Embeddings(rows, plates.metadata, {"encoder": "mine", "zoo": "0"})
-    found = zoo.evaluate(mine, plates, controls=["constant", "gaussian"], twin_seeds=1, cache=False)
+    found = zoo.evaluate(
+        mine, plates, controls=["constant", "gaussian"], control_seeds=1, cache=False
+    )
     absent = {"timm:x": "no weights"}
     return replace(found, diagnostics=every(), skipped_controls=absent, warnings=("Doubt.",))
 
@@ -199,7 +215,7 @@ def test_everything_is_on_the_page(result, page):
 def test_the_verdict_comes_first_and_provenance_last(result, page):
     text = page.read_text()
     ids = re.findall(r'<(?:section|details)[^>]* id="([\w-]+)"', text)
-    middle = [n for n in ASKED if n not in FIRST + LAST]
+    middle = [n for n in ASKED if SAYS.get(n, {}).get("order", 0) == 0]
     assert ids == [
         *["verdict", "scores", "factors", "invariance", "pathological", "channels", "embedding"],
         *["more", *middle, "relationships", "truth", "validation", "know", "provenance"],
@@ -385,7 +401,8 @@ def test_every_diagnostic_with_intervals_is_drawn(name):
 def test_a_diagnostic_without_intervals_is_a_table_alone():
     found = diagnostic("geometry")
     bare = tuple(
-        replace(f, low=np.nan, high=np.nan, reference=np.nan, reference_name="") for f in found.findings
+        replace(f, low=np.nan, high=np.nan, reference=np.nan, reference_name="")
+        for f in found.findings
     )
     assert of_diagnostic(replace(found, findings=bare), Cast("mine")) is None
     assert len(tables(replace(found, findings=bare), "mine")) == 1
@@ -419,38 +436,49 @@ def test_many_quantities_stand_below_each_other():
         for who in ("mine", "control")
         for k in range(9)
     ]
-    (table,) = tables(zoo.Diagnostic(
-name="readouts",
-title="t",
-how_to_read="r",
-findings=tuple(found),
-), "mine")
+    (table,) = tables(
+        zoo.Diagnostic(
+            name="readouts",
+            title="t",
+            how_to_read="r",
+            findings=tuple(found),
+        ),
+        "mine",
+    )
     assert table.columns == ("mine", "control")
     assert [r.name for r in table.rows] == [f"q{k}" for k in range(9)]
 
 
 def test_references_and_notes_stay_with_their_cells_where_they_differ():
     found = [
-        zoo.Finding(encoder=who, quantity=q, value=0.5, reference=r, reference_name="expected", note=note)
+        zoo.Finding(
+            encoder=who, quantity=q, value=0.5, reference=r, reference_name="expected", note=note
+        )
         for who, r, note in (("a", 0.1, "of 3"), ("b", 0.2, "of 4"))
         for q in ("x", "y")
     ]
-    (table,) = tables(zoo.Diagnostic(
-name="robustness",
-title="t",
-how_to_read="r",
-findings=tuple(found),
-), "a")
+    (table,) = tables(
+        zoo.Diagnostic(
+            name="robustness",
+            title="t",
+            how_to_read="r",
+            findings=tuple(found),
+        ),
+        "a",
+    )
     assert table.foot == ()
     assert [c.small for c in table.rows[1].cells] == ["expected 0.20"] * 2
     assert [r.detail for r in table.rows] == ["of 3", "of 4"]
     found[0] = replace(found[0], note="other")
-    (table,) = tables(zoo.Diagnostic(
-name="robustness",
-title="t",
-how_to_read="r",
-findings=tuple(found),
-), "a")
+    (table,) = tables(
+        zoo.Diagnostic(
+            name="robustness",
+            title="t",
+            how_to_read="r",
+            findings=tuple(found),
+        ),
+        "a",
+    )
     assert [c.mark for r in table.rows for c in r.cells] == ["1", "2", "3", "3"]
     assert table.notes == ("1: other", "2: of 3", "3: of 4")
 
@@ -458,7 +486,9 @@ findings=tuple(found),
 def test_metric_validation_says_what_each_metric_is():
     def rates(quantity, biology, shortcut):
         return [
-            zoo.Finding(encoder=side, quantity=quantity, condition=f"effect {e}", value=v, low=0)
+            zoo.Finding(
+                encoder=side, quantity=quantity, condition=f"effect {e}", at=e, value=v, low=0
+            )
             for side, values in (("biology", biology), ("shortcut", shortcut))
             for e, v in zip((0.5, 1, 2), values, strict=True)
         ]
@@ -466,14 +496,17 @@ def test_metric_validation_says_what_each_metric_is():
     found = rates("blind one", (0, 0, 0.1), (0, 0, 0))
     found += rates("fooled one", (0.2, 1, 1), (0.1, 0.9, 1))
     found += rates("good one", (0.2, 1, 1), (0, 0.05, 0.1))
-    table = tables(zoo.Diagnostic(
-name="validation",
-title="t",
-how_to_read="r",
-findings=tuple(found),
-view="rates",
-order=1,
-), "mine")[0]
+    table = tables(
+        zoo.Diagnostic(
+            name="validation",
+            title="t",
+            how_to_read="r",
+            findings=tuple(found),
+            view="rates",
+            order=1,
+        ),
+        "mine",
+    )[0]
     assert [(r.name, r.cells[0].text) for r in table.rows] == [
         ("good one", "diagnostic"),
         ("fooled one", "insufficient"),
@@ -483,14 +516,17 @@ order=1,
         *["20 %", "100 %", "100 %", "0 %", "5 %", "10 %"]
     ]
     # What is not in that shape is a table like any other.
-    other = tables(zoo.Diagnostic(
-name="validation",
-title="t",
-how_to_read="r",
-findings=tuple(found[:-1]),
-view="rates",
-order=1,
-), "mine")
+    other = tables(
+        zoo.Diagnostic(
+            name="validation",
+            title="t",
+            how_to_read="r",
+            findings=tuple(found[:-1]),
+            view="rates",
+            order=1,
+        ),
+        "mine",
+    )
     assert {r.name for t in other for r in t.rows} == {"biology", "shortcut"}
 
 
