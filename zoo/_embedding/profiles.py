@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from zoo.registry import DataError, suggest
 
+from .anndata_files import read_anndata
 from .embeddings import Embeddings
 from .tables import Table, duplicated, open_table, sha256, unreadable
 
@@ -36,7 +37,7 @@ def read_profiles(
     prefix: str | tuple[str, ...] | None = None,
     missing: Literal["raise", "drop"] = "raise",
 ) -> Embeddings:
-    """Read a table of profiles, CSV, TSV (also gzipped) or Parquet, one row for each item.
+    """Read a table of profiles: CSV, TSV (also gzipped), Parquet or AnnData, one row for each item.
 
     Features are the columns ``embedding_0000`` and so on; without these, the CellProfiler columns
     (``Cells_*``, ``Cytoplasm_*``, ``Nuclei_*``, ``Image_*``); without these too, all numeric
@@ -46,7 +47,7 @@ def read_profiles(
     Parameters
     ----------
     path
-        The table.
+        The table; of ``.h5ad``, ``X`` holds the features and ``obs`` the metadata.
     prefix
         Prefix of the feature names, instead of these rules.
     missing
@@ -59,13 +60,15 @@ def read_profiles(
         When the table cannot be read, features cannot be told from metadata, are not numeric, or
         are NaN, infinite or beyond float32.
     MissingExtraError
-        For Parquet without pyarrow.
+        For Parquet without pyarrow, for ``.h5ad`` without anndata.
     """
     if missing not in ("raise", "drop"):
         raise ValueError(f"missing is {missing!r}, but must be 'raise' or 'drop'")
     if prefix is not None and not (prefix and all(prefix)):
         raise ValueError(f"prefix is {prefix!r}, but must be the beginning of feature names")
     path = Path(path)
+    if path.suffix.lower() == ".h5ad":
+        return read_anndata(path)
     table = open_table(path)
     features, ignored = _choose(table, prefix)
     matrix, dropped = _fill(table, features, missing)
