@@ -20,9 +20,9 @@ import zoo
 from zoo._data.dataset import Dataset
 from zoo._data.sources import load_dataset
 from zoo._embedding.cache import EmbeddingCache
-from zoo._evaluation.contenders import contend
+from zoo._evaluation.contenders import embed_contenders
 from zoo._evaluation.scoring import score
-from zoo._evaluation.tasks import ask
+from zoo._evaluation.tasks import pose_task
 
 
 def permuted(dataset: Dataset, seed: int) -> pd.DataFrame:
@@ -52,14 +52,14 @@ def main() -> None:
     given = parser.parse_args()
     dataset = load_dataset(given.dataset, given.data)
     assert dataset.spec is not None
-    contenders, _ = contend(zoo.load(given.encoder), dataset, cache=EmbeddingCache())
+    contenders, _ = embed_contenders(zoo.load(given.encoder), dataset, cache=EmbeddingCache())
     outcomes: Counter[tuple[str, str]] = Counter()
     praised = 0
     with threadpool_limits(1):
         for seed in range(given.seeds):
             table = permuted(dataset, seed)
             questions = [
-                ask(task, table, dataset.spec.design.group) for task in dataset.spec.design.tasks
+                pose_task(task, table, dataset.spec.design.group) for task in dataset.spec.design.tasks
             ]
             rows = score(questions, contenders, seed)
             won = [r.verdict.outcome == "beats all controls" for r in rows]

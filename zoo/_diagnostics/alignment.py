@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._evaluation.findings import Diagnostic, Finding
-from .._evaluation.tasks import answer
+from .._evaluation.tasks import score_task
 from ..metrics._alignment import MIN_SHRINKAGE, centre_scale, pca_centre_scale, sphere, tvn
 from .study import Study, scored
 
@@ -39,7 +39,7 @@ def alignment(study: Study) -> Diagnostic:
                 findings.append(
                     scored(
                         question,
-                        answer(question, rows[question.items])[:1],
+                        score_task(question, rows[question.items])[:1],
                         encoder=name,
                         condition=method,
                         seed=study.seed,

@@ -7,7 +7,7 @@ import numpy as np
 
 from .._data.dataset import Dataset
 from .._evaluation.findings import Diagnostic, Finding
-from .._evaluation.tasks import answer
+from .._evaluation.tasks import score_task
 from .._images.image import Image
 from .._images.perturb import blackened
 from ..metrics._probes import folds
@@ -59,11 +59,11 @@ def channels_left_out(study: Study) -> Diagnostic:
                 )
                 splits = [(train, test + n) for train, test in folds(question.groups)]
                 rows = np.concatenate([intact[question.items], matrix[question.items]])
-                whole = answer(question, intact[question.items])[0]
+                whole = score_task(question, intact[question.items])[0]
                 findings.append(
                     scored(
                         doubled,
-                        answer(doubled, rows, splits=splits)[:1],
+                        score_task(doubled, rows, splits=splits)[:1],
                         encoder=name,
                         condition=f"{label} black",
                         seed=study.seed,

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._evaluation.findings import Diagnostic, Finding
-from .._evaluation.tasks import Question, answer
+from .._evaluation.tasks import Question, score_task
 from ..metrics._probes import folds
 from .study import FITTED, Study, scored
 
@@ -39,7 +39,7 @@ def domains(study: Study) -> Diagnostic:
             for name, matrix in study.matrices.items():
                 rows = matrix[question.items]
                 kept, left = (
-                    answer(question, rows, splits=splits)[:1] for splits in (inside, outside)
+                    score_task(question, rows, splits=splits)[:1] for splits in (inside, outside)
                 )
                 more: dict[str, Any] = {"encoder": name, "seed": study.seed, "items": tested}
                 within = scored(question, kept, condition=f"within a {column}", **more)

@@ -14,11 +14,11 @@ from .._data.sources import load_dataset
 from .._embedding.cache import EmbeddingCache
 from .._embedding.embed import embed_many
 from .._embedding.embeddings import Embeddings
-from .._evaluation.contenders import CONTROLS, Contender, contend
+from .._evaluation.contenders import CONTROLS, Contender, embed_contenders
 from .._evaluation.findings import Diagnostic, Finding
 from .._evaluation.scorecard import Row
 from .._evaluation.scoring import score
-from .._evaluation.tasks import Question, answer, ask, pose
+from .._evaluation.tasks import Question, pose_task, pose_tasks, score_task
 from .metric_validation import validate_metrics
 from .study import Study, scored
 
@@ -65,13 +65,13 @@ def factor_profile(study: Study) -> Diagnostic:
             refused.append(f"{name}: {error}")
             continue
         for factor in design.factors:
-            question = ask(
+            question = pose_task(
                 Task(kind="dose", target=factor, title=factor), dataset.metadata, design.group
             )
             with threadpool_limits(1):
                 found = scored(
                     question,
-                    answer(question, matrix[question.items])[1:],
+                    score_task(question, matrix[question.items])[1:],
                     encoder=name,
                     condition="nuisance" if factor in _NUISANCES else "biology",
                     seed=study.seed,
@@ -127,11 +127,13 @@ def known_truth(study: Study) -> Diagnostic:
         controls = [c for c in CONTROLS if c != encoder.name]
         kept = EmbeddingCache() if study.cache else None
         try:
-            contenders, _ = contend(encoder, dataset, controls=controls, seeds=1, cache=kept)
+            contenders, _ = embed_contenders(
+                encoder, dataset, controls=controls, seeds=1, cache=kept
+            )
         except ZooError as error:
             refused.append(f"{name}: {error}")
             continue
-        questions = pose(dataset)
+        questions = pose_tasks(dataset)
         with threadpool_limits(1):
             rows = score(questions, contenders, study.seed)
             findings += _findings_of(rows, encoder.name, name)

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._evaluation.findings import Diagnostic, Finding
-from .._evaluation.tasks import Question, answer
+from .._evaluation.tasks import Question, score_task
 from ..metrics._probes import folds
 from .study import FITTED, Study, scored
 
@@ -38,7 +38,7 @@ def learning(study: Study) -> Diagnostic:
                 continue
             for name, matrix in study.matrices.items():
                 rows = matrix[question.items]
-                scores = [answer(question, rows, splits=splits)[0] for splits in drawn]
+                scores = [score_task(question, rows, splits=splits)[0] for splits in drawn]
                 findings.append(
                     scored(
                         question,

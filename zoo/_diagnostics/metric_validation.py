@@ -21,7 +21,7 @@ from threadpoolctl import threadpool_limits
 from zoo.registry import Task, suggest
 
 from .._evaluation.findings import Diagnostic, Finding
-from .._evaluation.tasks import Question, answer
+from .._evaluation.tasks import Question, score_task
 from ..metrics._average_precision import replicate_retrieval
 from ..metrics._geometry import Geometry, geometry
 from ..metrics._graph import graph_connectivity
@@ -105,7 +105,7 @@ class Run:
         """Score of a task, plates held out one by one."""
         everything = np.arange(ITEMS)
         question = Question(Task(kind=kind, target="dose", title="dose"), everything, _DOSE, _PLATE)
-        return answer(question, self.rows)[0].at(everything)
+        return score_task(question, self.rows)[0].at(everything)
 
     def retrieval(self, pairs: Pairs) -> float:
         """Mean average precision over profiles."""

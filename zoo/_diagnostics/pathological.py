@@ -10,7 +10,7 @@ from zoo.registry import DataError, ImageError
 
 from .._data.dataset import Dataset
 from .._evaluation.findings import Diagnostic, Finding
-from .._evaluation.tasks import answer
+from .._evaluation.tasks import score_task
 from .._images.destroy import INPUTS, READINGS, check_input, destroy
 from .._images.image import Image
 from .changed_images import NO_IMAGES, embedded, few_encoders, one_channel_inputs
@@ -42,7 +42,7 @@ def pathological(study: Study) -> Diagnostic:
     refused: list[str] = []
     encoders = dict(few_encoders(study, ()))
     originals = {
-        (name, k): answer(q, study.contenders[name].embeddings[0].matrix[q.items])[:1]
+        (name, k): score_task(q, study.contenders[name].embeddings[0].matrix[q.items])[:1]
         for name in encoders
         for k, q in enumerate(study.questions)
     }
@@ -53,7 +53,7 @@ def pathological(study: Study) -> Diagnostic:
             findings.append(
                 scored(
                     question,
-                    answer(question, matrix[question.items])[:1],
+                    score_task(question, matrix[question.items])[:1],
                     encoder=name,
                     condition=condition,
                     seed=study.seed,

@@ -13,7 +13,7 @@ from .._data.dataset import Dataset
 from .._encoders.contract import Encoder
 from .._encoders.loading import load
 from .._evaluation.findings import Diagnostic, Finding
-from .._evaluation.tasks import answer
+from .._evaluation.tasks import score_task
 from .changed_images import NO_IMAGES, embedded, few_encoders
 from .study import Study, scored
 
@@ -57,7 +57,7 @@ def sweep(study: Study) -> Diagnostic:
             findings.append(
                 scored(
                     question,
-                    answer(question, matrix[question.items])[:1],
+                    score_task(question, matrix[question.items])[:1],
                     encoder=name,
                     condition=condition,
                     seed=study.seed,

@@ -22,7 +22,7 @@ from zoo._diagnostics.study import Study
 from zoo._diagnostics.untrained_similarity import agreement
 from zoo._diagnostics.variance import variance
 from zoo._evaluation.contenders import Contender
-from zoo._evaluation.tasks import pose
+from zoo._evaluation.tasks import pose_tasks
 
 PLATES, DOSES, EACH = 8, 4, 3
 
@@ -66,7 +66,7 @@ def study(matrices, metadata=None, **changes):
         contenders[name] = Contender(about, (rows,))
     none = {n: plugin.Precomputed("", lambda: None) for n in matrices}
     plates = zoo.Dataset("plates", metadata, None, None, none, design(**changes))
-    return Study(plates, plates.design, tuple(pose(plates)), contenders)
+    return Study(plates, plates.design, tuple(pose_tasks(plates)), contenders)
 
 
 def noise(n, d=6, seed=0):
