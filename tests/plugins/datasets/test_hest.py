@@ -268,7 +268,7 @@ def test_missing_files_are_named(tmp_path):
     save(tmp_path / "IDC")
     with pytest.raises(zoo.DataError, match="it holds the tasks IDC: give one of these"):
         open_task(tmp_path)
-    with pytest.raises(zoo.DataError, match="no task of HEST"):
+    with pytest.raises(zoo.DataError, match="not a task of HEST"):
         open_task(tmp_path / "nowhere")
     (tmp_path / "IDC" / "var_50genes.json").rename(tmp_path / "IDC" / "genes.json")
     with pytest.raises(zoo.DataError, match=r"lacks var_50genes\.json"):
