@@ -23,11 +23,12 @@ from scipy.optimize import brentq
 from sklearn.metrics import average_precision_score
 from threadpoolctl import threadpool_limits
 
-from zoo._metrics import balanced_accuracy, macro_f1
-from zoo._mixing import clisi, ilisi, lisi, silhouette_samples
-from zoo._neighbours import majority_vote, nearest_neighbours
-from zoo._pairs import DEFINITIONS as DEFINE
-from zoo._replicates import replicate_retrieval
+from zoo.metrics._average_precision import replicate_retrieval
+from zoo.metrics._lisi import clisi, ilisi, lisi
+from zoo.metrics._neighbours import majority_vote, nearest_neighbours
+from zoo.metrics._pairs import DEFINITIONS as DEFINE
+from zoo.metrics._scores import balanced_accuracy, macro_f1
+from zoo.metrics._silhouette import silhouette_samples
 
 NEIGHBOURS = 90
 VOTERS = (1, 5, 20)

@@ -85,8 +85,8 @@ def workload(profiles: int) -> tuple[np.ndarray, pd.DataFrame]:
 
 def ours() -> Scores:
     """Return scores of treatments by this package."""
-    from zoo._pairs import DEFINITIONS as DEFINE
-    from zoo._replicates import replicate_retrieval
+    from zoo.metrics._average_precision import replicate_retrieval
+    from zoo.metrics._pairs import DEFINITIONS as DEFINE
 
     columns = {"any": (), "controls": ("plate", "control"), "across batches": ("plate",)}
 

@@ -18,7 +18,7 @@ from typing import Any
 import pluggy
 
 from . import hookspecs
-from .errors import PluginError, UnknownNameError, near
+from .errors import PluginError, UnknownNameError, suggest
 from .specs import DatasetSpec, EncoderFamily, EncoderSpec
 
 GROUP = "zoo"
@@ -153,7 +153,7 @@ class Registry:
                     f"{kind.capitalize()} {name!r} comes from the plugin {plugin}, "
                     f"which was set aside: {plugin.cause}"
                 )
-        hint = near(name, known)
+        hint = suggest(name, known)
         if self.broken:
             hint += f" {len(self.broken)} plugin(s) were set aside: see 'zoo plugins'."
         listing = "'zoo list' shows the known ones" if kind == "encoder" else ", ".join(known)

@@ -2,18 +2,18 @@
 
 from collections.abc import Iterable
 
-import zoo
+from zoo import plugin
 
 from . import ablation_families, specs
 
 
-@zoo.hookimpl
-def zoo_encoders() -> Iterable[zoo.EncoderSpec]:
+@plugin.hookimpl
+def zoo_encoders() -> Iterable[plugin.EncoderSpec]:
     """Yield pixel statistics, texture, object structure, and degenerate embeddings."""
     yield from specs.ENCODERS
 
 
-@zoo.hookimpl
-def zoo_encoder_families() -> Iterable[zoo.EncoderFamily]:
+@plugin.hookimpl
+def zoo_encoder_families() -> Iterable[plugin.EncoderFamily]:
     """Yield ablations: any encoder on masks alone, or on one channel at a time."""
     yield from ablation_families.FAMILIES

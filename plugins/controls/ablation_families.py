@@ -2,18 +2,18 @@
 
 from dataclasses import replace
 
-import zoo
+from zoo import plugin
 
 _JOINED = {"mean": "averaged", "concat": "concatenated"}
 
 FAMILIES = (
-    zoo.EncoderFamily(
+    plugin.EncoderFamily(
         scheme="mask-only",
         resolver="zoo.plugins.controls.ablation_families:resolve_mask_only",
         summary="Any encoder on the binary segmentation mask: structure without intensity",
         examples=("mask-only:untrained:vit_small_patch16_224", "mask-only:chadavit-untrained"),
     ),
-    zoo.EncoderFamily(
+    plugin.EncoderFamily(
         scheme="one-channel",
         resolver="zoo.plugins.controls.ablation_families:resolve_one_channel",
         summary="Any encoder on single channels, averaged (/mean) or concatenated (/concat)",
@@ -22,7 +22,7 @@ FAMILIES = (
 )
 
 
-def resolve_mask_only(text: str) -> zoo.EncoderSpec:
+def resolve_mask_only(text: str) -> plugin.EncoderSpec:
     """Describe the encoder called `text` on segmentations."""
     inner = _inner(text, f"mask-only:{text}")
     return replace(
@@ -38,7 +38,7 @@ def resolve_mask_only(text: str) -> zoo.EncoderSpec:
     )
 
 
-def resolve_one_channel(text: str) -> zoo.EncoderSpec:
+def resolve_one_channel(text: str) -> plugin.EncoderSpec:
     """Describe ``ENCODER``, ``ENCODER/mean`` (the same) or ``ENCODER/concat``.
 
     A ``/mean`` or ``/concat`` at the end always says how this control combines channels; everything
@@ -55,9 +55,9 @@ def resolve_one_channel(text: str) -> zoo.EncoderSpec:
         name, join = text, "mean"
     try:
         inner = _inner(name, f"one-channel:{text}")
-    except (zoo.UnknownNameError, zoo.WeightsError) as error:
+    except (plugin.UnknownNameError, plugin.WeightsError) as error:
         if name != text and _is_known(text):
-            raise zoo.UnknownNameError(
+            raise plugin.UnknownNameError(
                 f"one-channel:{text} ends in /{join}, which says how channels are combined, but "
                 f"only {text!r} is an encoder, and {name!r} is not: write "
                 f"'one-channel:{text}/mean' or 'one-channel:{text}/concat'."
@@ -79,11 +79,11 @@ def resolve_one_channel(text: str) -> zoo.EncoderSpec:
     )
 
 
-def _inner(name: str, whole: str) -> zoo.EncoderSpec:
+def _inner(name: str, whole: str) -> plugin.EncoderSpec:
     """Return the record of an encoder that takes single channels."""
-    inner = zoo.record(name)
+    inner = plugin.get_spec(name)
     if inner.channels[0] > 1:
-        raise zoo.UnknownNameError(
+        raise plugin.UnknownNameError(
             f"There is no {whole}: {name} takes {inner.channels[0]} channels or more."
         )
     return inner
@@ -91,13 +91,13 @@ def _inner(name: str, whole: str) -> zoo.EncoderSpec:
 
 def _is_known(name: str) -> bool:
     try:
-        zoo.record(name)
-    except zoo.ZooError:
+        plugin.get_spec(name)
+    except plugin.ZooError:
         return False
     return True
 
 
-def _options(inner: zoo.EncoderSpec) -> dict[str, str | int | float | bool]:
+def _options(inner: plugin.EncoderSpec) -> dict[str, str | int | float | bool]:
     """Describe the inner encoder completely: its name, builder and options."""
     own = {f"encoder {key}": value for key, value in inner.options.items()}
     return {"encoder": inner.name, "encoder builder": inner.builder, **own}

@@ -8,27 +8,34 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-import zoo
+from zoo import plugin
 
 from .per_image import images_of
 from .segmentation import segment
 
 
-class _Ablation(zoo.Encoder):
+class _Ablation(plugin.Encoder):
     """A wrapper of another encoder, with the preprocessing of that encoder."""
 
-    def __init__(self, spec: zoo.EncoderSpec, inner: zoo.Encoder) -> None:
+    def __init__(self, spec: plugin.EncoderSpec, inner: plugin.Encoder) -> None:
         super().__init__(spec, model=inner.model)
         self.inner = inner
-        self.needs_types = inner.needs_types
-        self.can_give = inner.can_give & {"layer", "tokens"}
+        self.requires_object_types = inner.requires_object_types
+        self.outputs = inner.outputs & {"layer", "tokens"}
 
-    def to(self, device: torch.device | str, dtype: torch.dtype = torch.float32) -> zoo.Encoder:
-        """Move to a device and a floating dtype; returns itself."""
+    @property
+    def depth(self) -> int | None:
+        """Layers of the encoder inside."""
+        return self.inner.depth
+
+    def to(
+        self, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+    ) -> plugin.Encoder:
+        """Move to a device, and to a floating dtype where one is given; returns itself."""
         self.inner.to(device, dtype)
         return super().to(device, dtype)
 
-    def with_preprocessing(self, preprocessing: zoo.Preprocessing) -> zoo.Encoder:
+    def with_preprocessing(self, preprocessing: plugin.Preprocessing) -> plugin.Encoder:
         """Use another preprocessing than the record's from now on; returns itself."""
         self.inner.with_preprocessing(preprocessing)
         return super().with_preprocessing(preprocessing)
@@ -55,25 +62,25 @@ class OneChannel(_Ablation):
     image.
     """
 
-    def __init__(self, spec: zoo.EncoderSpec, inner: zoo.Encoder) -> None:
+    def __init__(self, spec: plugin.EncoderSpec, inner: plugin.Encoder) -> None:
         super().__init__(spec, inner)
-        self.can_give |= {"channels"}
-        self.equal_channels = spec.options["join"] == "concat"
+        self.outputs |= {"channels"}
+        self.requires_equal_channels = spec.options["join"] == "concat"
 
     def forward(
         self,
-        batch: zoo.ImageBatch,
+        batch: plugin.ImageBatch,
         *,
         channels: bool = False,
         tokens: bool = False,
         layer: int | None = None,
-    ) -> zoo.Features:
+    ) -> plugin.Features:
         """Embed all channels as images of one channel."""
         counts = batch.counts.tolist()
         owner = [i for i, count in enumerate(counts) for _ in range(count)]
         nothing = (None,) * len(batch)
         names = [n or (None,) * c for n, c in zip(batch.stains or nothing, counts, strict=True)]
-        alone = zoo.ImageBatch(
+        alone = plugin.ImageBatch(
             batch.planes,
             torch.ones(len(owner), dtype=torch.int64),
             tuple(None if name is None else (name,) for image in names for name in image),
@@ -82,14 +89,14 @@ class OneChannel(_Ablation):
         )
         found = self.inner.forward(alone, tokens=tokens, layer=layer)
         each = found.embedding.float()  # (sum of C_i, D)
-        if self.equal_channels:
+        if self.requires_equal_channels:
             embedding = each.reshape(len(batch), -1)
         else:
             embedding = torch.stack([image.mean(0) for image in each.split(counts)])
         offsets = found.token_offsets
         if offsets is not None:
             offsets = offsets[torch.cat([batch.counts.new_zeros(1), batch.counts.cumsum(0)])]
-        return zoo.Features(
+        return plugin.Features(
             embedding, batch.counts, each if channels else None, found.tokens, offsets
         )
 
@@ -102,34 +109,36 @@ class MaskOnly(_Ablation):
 
     def forward(
         self,
-        batch: zoo.ImageBatch,
+        batch: plugin.ImageBatch,
         *,
         channels: bool = False,
         tokens: bool = False,
         layer: int | None = None,
-    ) -> zoo.Features:
+    ) -> plugin.Features:
         """Embed all masks as images of one channel."""
         covered = [
             segment(image.pixels, image.stains) if image.mask is None else image.mask
             for image in images_of(batch)
         ]
         planes = torch.from_numpy(np.stack(covered) > 0).to(batch.planes)
-        alone = zoo.ImageBatch(
+        alone = plugin.ImageBatch(
             planes, torch.ones_like(batch.counts), masks=batch.masks, types=batch.types
         )
         found = self.inner.forward(alone, tokens=tokens, layer=layer)
-        return zoo.Features(found.embedding, batch.counts, None, found.tokens, found.token_offsets)
+        return plugin.Features(
+            found.embedding, batch.counts, None, found.tokens, found.token_offsets
+        )
 
 
-def build_one_channel(spec: zoo.EncoderSpec, *, weights: Path | None, seed: int) -> OneChannel:
+def build_one_channel(spec: plugin.EncoderSpec, *, weights: Path | None, seed: int) -> OneChannel:
     """Build the encoder that the record's options name, and wrap it."""
     return OneChannel(spec, _inner(spec, weights, seed))
 
 
-def build_mask_only(spec: zoo.EncoderSpec, *, weights: Path | None, seed: int) -> MaskOnly:
+def build_mask_only(spec: plugin.EncoderSpec, *, weights: Path | None, seed: int) -> MaskOnly:
     """Build the encoder that the record's options name, and wrap it."""
     return MaskOnly(spec, _inner(spec, weights, seed))
 
 
-def _inner(spec: zoo.EncoderSpec, weights: Path | None, seed: int) -> zoo.Encoder:
-    return zoo.build(zoo.record(str(spec.options["encoder"])), weights=weights, seed=seed)
+def _inner(spec: plugin.EncoderSpec, weights: Path | None, seed: int) -> plugin.Encoder:
+    return plugin.build(plugin.get_spec(str(spec.options["encoder"])), weights=weights, seed=seed)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-import zoo
+from zoo import plugin
 
 from .per_image import Array, PerImage
 
@@ -26,18 +26,18 @@ def content_noise(image: NDArray[np.float32], seed: int, size: int) -> NDArray[n
 class NoiseEncoder(PerImage):
     """An offset plus noise: a collapsed embedding for small noise, pure noise for offset 0."""
 
-    def __init__(self, spec: zoo.EncoderSpec, *, draw: int) -> None:
+    def __init__(self, spec: plugin.EncoderSpec, *, draw: int) -> None:
         super().__init__(spec)
         self.draw = draw
         self.offset = float(spec.options["offset"])
         self.sd = float(spec.options["sd"])
 
-    def describe(self, image: zoo.Image) -> tuple[Array, None]:
+    def describe(self, image: plugin.Image) -> tuple[Array, None]:
         """Draw the row of an image."""
         noise = content_noise(image.pixels, self.draw, self.spec.embedding_size or 0)
         return self.offset + self.sd * noise, None
 
 
-def build(spec: zoo.EncoderSpec, *, weights: Path | None, seed: int) -> NoiseEncoder:
+def build(spec: plugin.EncoderSpec, *, weights: Path | None, seed: int) -> NoiseEncoder:
     """Build from the record's options; `seed` chooses another draw for every image."""
     return NoiseEncoder(spec, draw=seed)

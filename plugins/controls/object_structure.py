@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse, spatial
 
-import zoo
+from zoo import plugin
 
 from .column_names import NEIGHBOUR_RADII, RIPLEY_RADII
 from .column_names import SPREAD_PERCENTILES as PERCENTILES
@@ -187,12 +187,12 @@ class ObjectEncoder(PerImage):
     """A description of the objects of an image, given by a mask or found by a threshold."""
 
     def __init__(
-        self, spec: zoo.EncoderSpec, describe_objects: Callable[[Objects], list[float]]
+        self, spec: plugin.EncoderSpec, describe_objects: Callable[[Objects], list[float]]
     ) -> None:
         super().__init__(spec)
         self.describe_objects = describe_objects
 
-    def describe(self, image: zoo.Image) -> tuple[Array, None]:
+    def describe(self, image: plugin.Image) -> tuple[Array, None]:
         """Describe the objects of an image."""
         objects = find_objects(image.pixels, image.stains, image.mask, image.types)
         return np.array(self.describe_objects(objects)), None
@@ -201,9 +201,9 @@ class ObjectEncoder(PerImage):
 class TypedObjectEncoder(ObjectEncoder):
     """The same for objects of known types, up to the number of types in the record."""
 
-    needs_types = True
+    requires_object_types = True
 
-    def __init__(self, spec: zoo.EncoderSpec) -> None:
+    def __init__(self, spec: plugin.EncoderSpec) -> None:
         self.kinds = int(spec.options["types"])
         super().__init__(spec, lambda o: describe_structure(o) + describe_types(o, self.kinds))
 
@@ -213,13 +213,13 @@ class TypedObjectEncoder(ObjectEncoder):
         """Raise `ImageError`, naming `item`, without types or with more than the record has."""
         super().check_objects(mask, types, item)
         if types is not None and len(types) and int(types.max()) >= self.kinds:
-            raise zoo.ImageError(
+            raise plugin.ImageError(
                 f"{item} has an object of type {int(types.max())}, but {self.name} has the types "
                 f"0 to {self.kinds - 1}: merge the others"
             )
 
 
-def build(spec: zoo.EncoderSpec, *, weights: Path | None, seed: int) -> ObjectEncoder:
+def build(spec: plugin.EncoderSpec, *, weights: Path | None, seed: int) -> ObjectEncoder:
     """Build from the record; there is nothing to load and nothing random."""
     what = str(spec.options["statistics"])
     if what == "types":

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-import zoo
+from zoo import plugin
 
 from .column_names import PERCENTILES
 from .per_image import Array, PerImage
@@ -43,18 +43,18 @@ def channel_correlations(image: NDArray[np.floating]) -> NDArray[np.float64]:
 class PixelStatistics(PerImage):
     """Statistics of each channel and between channels, concatenated or averaged over channels."""
 
-    can_give = frozenset({"channels"})
+    outputs = frozenset({"channels"})
 
-    def describe(self, image: zoo.Image) -> tuple[Array, Array]:
+    def describe(self, image: plugin.Image) -> tuple[Array, Array]:
         """Summarise an image, and each of its channels in 10 numbers."""
         each = np.stack([plane_statistics(plane) for plane in image.pixels])  # (C, 10)
         between = channel_correlations(image.pixels)  # (C · (C - 1) / 2,)
-        if self.equal_channels:
+        if self.requires_equal_channels:
             return np.concatenate([each.ravel(), between]), each
         mean = between.mean() if len(between) else 0.0
         return np.append(each.mean(axis=0), mean), each
 
 
-def build(spec: zoo.EncoderSpec, *, weights: Path | None, seed: int) -> PixelStatistics:
+def build(spec: plugin.EncoderSpec, *, weights: Path | None, seed: int) -> PixelStatistics:
     """Build from the record; there is nothing to load and nothing random."""
     return PixelStatistics(spec)

@@ -1,6 +1,6 @@
 """Records of the hand-made controls: the baselines that an encoder has to beat."""
 
-import zoo
+from zoo import plugin
 
 from .column_names import DENSITY, NEIGHBOURHOOD, PIXEL_STATISTICS, STRUCTURE, TEXTURE, TYPES
 
@@ -18,7 +18,7 @@ _TEXTURES = (
 )
 
 ENCODERS = (
-    zoo.EncoderSpec(
+    plugin.EncoderSpec(
         name="pixel-statistics",
         builder="zoo.plugins.controls.pixel_statistics:build",
         summary="Mean, sd, percentiles, saturation and correlations of channels; concatenated",
@@ -27,7 +27,7 @@ ENCODERS = (
         options={"join": "concat"},
         licence="none needed",
     ),
-    zoo.EncoderSpec(
+    plugin.EncoderSpec(
         name="pixel-statistics-mean",
         builder="zoo.plugins.controls.pixel_statistics:build",
         summary="The same statistics averaged over channels, for any number of channels",
@@ -38,7 +38,7 @@ ENCODERS = (
         columns=PIXEL_STATISTICS,
         licence="none needed",
     ),
-    zoo.EncoderSpec(
+    plugin.EncoderSpec(
         name="texture",
         builder="zoo.plugins.controls.texture:build",
         summary="Haralick, LBP, granularity, power spectrum of each channel; concatenated",
@@ -48,7 +48,7 @@ ENCODERS = (
         licence="none needed",
         citation=_TEXTURES,
     ),
-    zoo.EncoderSpec(
+    plugin.EncoderSpec(
         name="texture-mean",
         builder="zoo.plugins.controls.texture:build",
         summary="The same textures averaged over channels, for any number of channels",
@@ -60,7 +60,7 @@ ENCODERS = (
         licence="none needed",
         citation=_TEXTURES,
     ),
-    zoo.EncoderSpec(
+    plugin.EncoderSpec(
         name="object-density",
         builder="zoo.plugins.controls.object_structure:build",
         summary="Number, sizes and spacing of objects; no intensity",
@@ -72,7 +72,7 @@ ENCODERS = (
         licence="none needed",
         citation=f"{_OTSU}; {_RIPLEY}; {_RUIFROK}",
     ),
-    zoo.EncoderSpec(
+    plugin.EncoderSpec(
         name="cell-structure",
         builder="zoo.plugins.controls.object_structure:build",
         summary="Objects as points: Delaunay and Voronoi statistics; no texture, no intensity",
@@ -84,7 +84,7 @@ ENCODERS = (
         licence="none needed",
         citation=f"{_OTSU}; {_RUIFROK}",
     ),
-    zoo.EncoderSpec(
+    plugin.EncoderSpec(
         name="cell-structure-typed",
         builder="zoo.plugins.controls.object_structure:build",
         summary=f"The same plus neighbourhoods by cell type, for objects of up to {TYPES} types",
@@ -95,7 +95,7 @@ ENCODERS = (
         columns=STRUCTURE + NEIGHBOURHOOD,
         licence="none needed",
     ),
-    zoo.EncoderSpec(
+    plugin.EncoderSpec(
         name="constant",
         builder="zoo.plugins.controls.degenerate:build",
         summary="The same vector for every image, plus noise of sd 1e-6",
@@ -106,7 +106,7 @@ ENCODERS = (
         options={"offset": 1.0, "sd": 1e-6},
         licence="none needed",
     ),
-    zoo.EncoderSpec(
+    plugin.EncoderSpec(
         name="gaussian",
         builder="zoo.plugins.controls.degenerate:build",
         summary="Noise from N(0, I), seeded by the content of the image",

@@ -8,7 +8,7 @@ from scipy import ndimage
 from skimage.feature import graycomatrix, local_binary_pattern
 from skimage.morphology import reconstruction
 
-import zoo
+from zoo import plugin
 
 from .column_names import BINS, CIRCLES, DISTANCES, RADII
 from .per_image import Array, PerImage
@@ -173,14 +173,14 @@ def power(unit: Array) -> Array:
 class Texture(PerImage):
     """Texture of each channel, concatenated or averaged over channels."""
 
-    can_give = frozenset({"channels"})
+    outputs = frozenset({"channels"})
 
-    def describe(self, image: zoo.Image) -> tuple[Array, Array]:
+    def describe(self, image: plugin.Image) -> tuple[Array, Array]:
         """Describe an image, and each of its channels in 64 numbers."""
         each = np.stack([describe_plane(plane) for plane in image.pixels])  # (C, 64)
-        return each.ravel() if self.equal_channels else each.mean(axis=0), each
+        return each.ravel() if self.requires_equal_channels else each.mean(axis=0), each
 
 
-def build(spec: zoo.EncoderSpec, *, weights: Path | None, seed: int) -> Texture:
+def build(spec: plugin.EncoderSpec, *, weights: Path | None, seed: int) -> Texture:
     """Build from the record; there is nothing to load and nothing random."""
     return Texture(spec)

@@ -5,7 +5,7 @@ Listing reads the records alone: readers import NumPy, pandas and the rest when 
 
 from collections.abc import Iterable
 
-import zoo
+from zoo import plugin
 
 from . import (
     bbbc013,
@@ -38,7 +38,7 @@ DATASETS = (
 )
 
 
-@zoo.hookimpl
-def zoo_datasets() -> Iterable[zoo.DatasetSpec]:
+@plugin.hookimpl
+def zoo_datasets() -> Iterable[plugin.DatasetSpec]:
     """Yield the record of each dataset."""
     return DATASETS

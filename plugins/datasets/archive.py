@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 import zoo
+from zoo import plugin
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,7 +46,7 @@ def fetch_archive(
     IntegrityError
         When it is not the expected one; nothing of it is kept.
     """
-    folder = zoo.cache_folder() / "datasets" / name
+    folder = plugin.cache_folder() / "datasets" / name
     if folder.is_dir():
         return folder
     try:
@@ -58,10 +59,10 @@ def fetch_archive(
             if check is not None:
                 try:
                     check(unpacked)
-                except zoo.IntegrityError:
+                except plugin.IntegrityError:
                     raise
-                except zoo.ZooError as error:
-                    raise zoo.IntegrityError(
+                except plugin.ZooError as error:
+                    raise plugin.IntegrityError(
                         f"{url} gave something other than {name}: {error}"
                     ) from error
             elif sha256 is None and md5 is None:
@@ -69,7 +70,7 @@ def fetch_archive(
             if not folder.is_dir():  # unless another process was faster
                 unpacked.rename(folder)
     except OSError as error:
-        raise zoo.DataError(
+        raise plugin.DataError(
             f"{name} from {url} cannot be stored in {folder.parent} ({error}): free space there, "
             f"set ZOO_CACHE to another folder, or {_BY_HAND}"
         ) from error
@@ -86,11 +87,11 @@ def open_folder(path: Path) -> Path:
     """
     path = path.expanduser()
     if not path.is_dir():
-        raise zoo.DataError(
+        raise plugin.DataError(
             f"{path} is not a folder" if path.exists() else f"{path} does not exist"
         )
     if not any(path.iterdir()):
-        raise zoo.DataError(f"{path} is empty")
+        raise plugin.DataError(f"{path} is empty")
     return path
 
 
@@ -108,27 +109,27 @@ def read_table(
     import pandas as pd
 
     if not path.is_file():
-        raise zoo.DataError(f"{path} is missing")
+        raise plugin.DataError(f"{path} is missing")
     try:
         table = pd.read_csv(path, keep_default_na=False, na_values=[""], low_memory=False)
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()
-        raise zoo.DataError(
+        raise plugin.DataError(
             f"{path} is not a readable table ({reason[0] if reason else error})"
         ) from error
     table.columns = table.columns.map(lambda name: str(name).strip())
     lacking = [c for c in columns if c not in table.columns]
     if lacking:
-        raise zoo.DataError(
+        raise plugin.DataError(
             f"{path} lacks the column(s) {', '.join(lacking)}; it has {_few(list(table.columns))}"
         )
     if table.empty:
-        raise zoo.DataError(f"{path} has no rows")
+        raise plugin.DataError(f"{path} has no rows")
     for column in numbers:
         values = pd.to_numeric(table[column], errors="coerce")
         strange = table[column][values.isna() & table[column].notna()]
         if len(strange):
-            raise zoo.DataError(
+            raise plugin.DataError(
                 f"{path} has {strange.iloc[0]!r} in the column {column}, which holds numbers"
             )
         table[column] = values
@@ -139,13 +140,13 @@ def check_files(files: Sequence[Path], what: str) -> None:
     """Raise a `DataError` with the number of missing files and the first of them."""
     missing = [file for file in files if not file.is_file()]
     if missing:
-        raise zoo.DataError(
+        raise plugin.DataError(
             f"{len(missing)} of {len(files)} files of {what} are missing, the first of them "
             f"{missing[0]}"
         )
 
 
-def read_channels(files: Sequence[Path], stains: tuple[str, ...], what: str) -> zoo.Image:
+def read_channels(files: Sequence[Path], stains: tuple[str, ...], what: str) -> plugin.Image:
     """Read the files of an item, one for each channel; `what` names the item in messages.
 
     Raises
@@ -155,11 +156,11 @@ def read_channels(files: Sequence[Path], stains: tuple[str, ...], what: str) -> 
     """
     image = zoo.read_image(files)
     if len(image.pixels) != len(stains):
-        raise zoo.DataError(
+        raise plugin.DataError(
             f"the files of this {what} ({files[0]}, …) have {len(image.pixels)} channels instead "
             f"of {len(stains)}"
         )
-    return zoo.Image(image.pixels, stains)
+    return plugin.Image(image.pixels, stains)
 
 
 def _few(names: Sequence[str]) -> str:
@@ -191,15 +192,15 @@ def _download(name: str, url: str, archive: Path, size: int | None) -> None:
             file.write(block)
     if expected is not None and length != expected:
         gave = "more" if length > expected else f"{length} bytes"
-        raise zoo.IntegrityError(
+        raise plugin.IntegrityError(
             f"{url} gave {gave} instead of {expected} bytes: the download was interrupted or the "
             f"file has changed; try again, or {_BY_HAND}"
         )
 
 
-def _unfetched(name: str, url: str, error: Exception) -> zoo.DataError:
+def _unfetched(name: str, url: str, error: Exception) -> plugin.DataError:
     reason = str(error).strip() or type(error).__name__
-    return zoo.DataError(
+    return plugin.DataError(
         f"{name} is not on this machine and {url} cannot be fetched ({reason}): {_BY_HAND}"
     )
 
@@ -220,7 +221,7 @@ def _compare(
     found = {kind: digest.hexdigest() for kind, digest in digests.items()}
     for kind, expected in (("sha256", sha256), ("md5", md5)):
         if expected is not None and found[kind] != expected:
-            raise zoo.IntegrityError(
+            raise plugin.IntegrityError(
                 f"{url} gave a file with the {kind} {found[kind]} instead of {expected}; to use it "
                 f"anyway, {_BY_HAND}"
             )
@@ -228,7 +229,7 @@ def _compare(
     if noted and sha256 is None and md5 is None and note.is_file():
         match = re.match(r"([0-9a-f]{64})  (.*)", note.read_text(encoding="utf-8"))
         if match and match[2] == url and match[1] != found["sha256"]:
-            raise zoo.IntegrityError(
+            raise plugin.IntegrityError(
                 f"{url} gave a file with the sha256 {found['sha256']}, but {match[1]} at its first "
                 f"download; if the change is intended, delete {note} and try again"
             )
@@ -240,18 +241,18 @@ def _unpack(url: str, archive: Path, folder: Path) -> None:
         with zipfile.ZipFile(archive) as content:
             _check_members(url, content.infolist(), shutil.disk_usage(archive.parent).free)
             content.extractall(folder)
-    except zoo.ZooError:
+    except plugin.ZooError:
         raise
     except Exception as error:  # zipfile raises errors of many types on broken archives
         if isinstance(error, OSError) and error.errno != errno.EINVAL:  # a seek to nowhere
             raise
-        raise zoo.IntegrityError(f"{url} gave no valid zip archive ({error})") from error
+        raise plugin.IntegrityError(f"{url} gave no valid zip archive ({error})") from error
 
 
 def _check_members(url: str, members: list[zipfile.ZipInfo], free: int) -> None:
     """Refuse names outside the folder, links (they may lead there), and more than fits the disk."""
     if not members:
-        raise zoo.IntegrityError(f"{url} gave an empty archive")
+        raise plugin.IntegrityError(f"{url} gave an empty archive")
     for member in members:
         # zipfile puts the slashes of this system into `filename`.
         name = member.orig_filename.replace("\\", "/")
@@ -259,7 +260,7 @@ def _check_members(url: str, members: list[zipfile.ZipInfo], free: int) -> None:
         leaves = path.is_absolute() or ".." in path.parts or re.match(r"[A-Za-z]:", name)
         if leaves or stat.S_ISLNK(member.external_attr >> 16):
             what = "a file outside its folder" if leaves else "a link"
-            raise zoo.IntegrityError(
+            raise plugin.IntegrityError(
                 f"{url} gave an archive that holds {what}, {member.orig_filename!r}: it is not "
                 "unpacked"
             )

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import zoo
+from zoo import plugin
 
 from .archive import fetch_archive
 
@@ -29,36 +30,40 @@ _PLAIN = re.compile(r"([A-H])(0[1-9]|1[0-2])\.tiff?", re.IGNORECASE)
 
 _DOSES = {"dose_rank": tuple(range(10))}
 
-SPEC = zoo.DatasetSpec(
+SPEC = plugin.DatasetSpec(
     name="bbbc013",
     builder="zoo.plugins.datasets.bbbc013:open_plate",
     summary="U2OS cells, FKHR-GFP translocation, 96 wells, 2 channels, two drugs in nine doses",
-    label="dose_rank",
-    batch="row",
-    group="row",
-    channels=(2, 2),
-    tasks=(
-        zoo.Task(kind="dose", target="dose_rank", title="dose", where=_DOSES),
-        zoo.Task(
-            kind="separation",
-            target="control",
-            title="controls",
-            where={"control": ("negative", "positive")},
+    design=plugin.Design(
+        label="dose_rank",
+        batch="row",
+        group="row",
+        tasks=(
+            plugin.Task(kind="dose", target="dose_rank", title="dose", where=_DOSES),
+            plugin.Task(
+                kind="separation",
+                target="control",
+                title="controls",
+                where={"control": ("negative", "positive")},
+            ),
+            plugin.Task(
+                kind="retrieval",
+                target="treatment",
+                title="replicates",
+                where={"control": ("sample",)},
+            ),
+            plugin.Task(kind="knn", target="dose_rank", title="dose level"),
+            plugin.Task(kind="probe", target="dose_rank", title="dose level"),
+            plugin.Task(
+                kind="knn", target="compound", title="compound", where={"control": ("sample",)}
+            ),
         ),
-        zoo.Task(
-            kind="retrieval",
-            target="treatment",
-            title="replicates",
-            where={"control": ("sample",)},
-        ),
-        zoo.Task(kind="knn", target="dose_rank", title="dose level"),
-        zoo.Task(kind="probe", target="dose_rank", title="dose level"),
-        zoo.Task(kind="knn", target="compound", title="compound", where={"control": ("sample",)}),
+        perturbation="treatment",
+        negative={"control": ("negative",)},
+        domains=("compound",),
+        confounders=("column",),
     ),
-    perturbation="treatment",
-    negative={"control": ("negative",)},
-    domains=("compound",),
-    confounders=("column",),
+    channels=(2, 2),
     notes=(
         "One plate: rows are the independent units, so results do not generalise to other plates.",
         "A dose has the same column in all rows of a compound, so position on the plate and "
@@ -73,7 +78,7 @@ SPEC = zoo.DatasetSpec(
 )
 
 
-def open_plate(spec: zoo.DatasetSpec, *, path: Path | None = None) -> zoo.Dataset:
+def open_plate(spec: plugin.DatasetSpec, *, path: Path | None = None) -> plugin.Dataset:
     """Open the plate from a folder, or from the cache, downloaded on first use.
 
     A folder holds, at any depth, either the official ``Channel1-01-A-01.BMP`` … or one
@@ -90,15 +95,15 @@ def open_plate(spec: zoo.DatasetSpec, *, path: Path | None = None) -> zoo.Datase
 
     folder = path if path is not None else fetch_archive("bbbc013", URL, check=_check)
     if not folder.is_dir():
-        raise zoo.DataError(f"{folder} is not a folder")
+        raise plugin.DataError(f"{folder} is not a folder")
     files = _find(folder)
     if not files:
-        raise zoo.DataError(
+        raise plugin.DataError(
             f"{folder} has no images of BBBC013: neither Channel1-01-A-01.BMP … nor A01.tif …"
         )
     wells = sorted(files)
     metadata = pd.DataFrame([_describe(well) for well in wells])
-    return zoo.Dataset(spec.name, metadata, lambda i: _read(files[wells[i]]), spec)
+    return plugin.Dataset(spec.name, metadata, lambda i: _read(files[wells[i]]), spec)
 
 
 def _find(folder: Path) -> dict[str, list[Path]]:
@@ -113,7 +118,7 @@ def _find(folder: Path) -> dict[str, list[Path]]:
             plain[f"{match.group(1).upper()}{match.group(2)}"] = [path]
     for well, channels in official.items():
         if len(channels) != 2:
-            raise zoo.DataError(f"well {well} in {folder} has only one of its two channels")
+            raise plugin.DataError(f"well {well} in {folder} has only one of its two channels")
     return plain or {well: [c["1"], c["2"]] for well, c in official.items()}
 
 
@@ -139,18 +144,18 @@ def _describe(well: str) -> dict[str, str | int]:
     }
 
 
-def _read(paths: list[Path]) -> zoo.Image:
+def _read(paths: list[Path]) -> plugin.Image:
     image = zoo.read_image(paths[0] if len(paths) == 1 else paths)
     if len(image.pixels) != len(STAINS):
-        raise zoo.DataError(f"{paths[0]} has {len(image.pixels)} channel(s) instead of two")
-    return zoo.Image(image.pixels, STAINS)
+        raise plugin.DataError(f"{paths[0]} has {len(image.pixels)} channel(s) instead of two")
+    return plugin.Image(image.pixels, STAINS)
 
 
 def _check(unpacked: Path) -> None:
     """Raise `IntegrityError` for other pixels than those of the plate."""
     found = pixels_sha256(unpacked)
     if found != PIXELS_SHA256:
-        raise zoo.IntegrityError(
+        raise plugin.IntegrityError(
             f"the pixels from {URL} have the sha256 {found} instead of {PIXELS_SHA256}; "
             "to use them anyway, unpack the archive and give the folder with --data"
         )

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import zoo
+from zoo import plugin
 
 from .archive import open_folder, read_channels, read_table
 from .record_parts import LJOSA, SAMPLE, classify
@@ -29,23 +29,25 @@ _IMAGE_COLUMNS = (
     "Image_Metadata_Concentration",
 )
 
-SPEC = zoo.DatasetSpec(
+SPEC = plugin.DatasetSpec(
     name="bbbc021",
     builder="zoo.plugins.datasets.bbbc021:open_fields",
     summary="MCF-7 cells, 38 compounds, twelve mechanisms, 3 channels; give plates with --data",
-    label="moa",
-    batch="plate",
-    group="compound",
-    channels=(3, 3),
-    tasks=(
-        *classify("moa", "mechanism", SAMPLE),
-        zoo.Task(kind="retrieval", target="moa", title="mechanism", where=SAMPLE),
+    design=plugin.Design(
+        label="moa",
+        batch="plate",
+        group="compound",
+        tasks=(
+            *classify("moa", "mechanism", SAMPLE),
+            plugin.Task(kind="retrieval", target="moa", title="mechanism", where=SAMPLE),
+        ),
+        perturbation="treatment",
+        negative={"control": ("negative",)},
+        position="well",
+        domains=("week",),
+        confounders=("row", "column"),
     ),
-    perturbation="treatment",
-    negative={"control": ("negative",)},
-    position="well",
-    domains=("week",),
-    confounders=("row", "column"),
+    channels=(3, 3),
     notes=(
         "Compounds are the independent units: a mechanism is always recognised from other "
         "compounds (not the same compound), and mechanisms with a single compound are left out.",
@@ -63,7 +65,7 @@ SPEC = zoo.DatasetSpec(
 )
 
 
-def open_fields(spec: zoo.DatasetSpec, *, path: Path | None = None) -> zoo.Dataset:
+def open_fields(spec: plugin.DatasetSpec, *, path: Path | None = None) -> plugin.Dataset:
     """Open the fields of all plates that are there; each has a file for each of three channels.
 
     A folder holds the official tables `IMAGES` and `MECHANISMS` (and `COMPOUNDS`, for structures)
@@ -79,7 +81,7 @@ def open_fields(spec: zoo.DatasetSpec, *, path: Path | None = None) -> zoo.Datas
     import pandas as pd
 
     if path is None:
-        raise zoo.DataError(
+        raise plugin.DataError(
             f"bbbc021 is too large to download automatically: from {PAGE}, fetch {IMAGES}, "
             f"{MECHANISMS} and the archives of the plates that you want, unpack all into one "
             "folder (tables at its top, a folder such as Week1_22123 for each plate), and give "
@@ -98,7 +100,7 @@ def open_fields(spec: zoo.DatasetSpec, *, path: Path | None = None) -> zoo.Datas
         parts = zip(names, CHANNELS, strict=True)
         files.append([(name, str(row[f"Image_FileName_{c}"])) for name, c in parts])
     if not rows:
-        raise zoo.DataError(
+        raise plugin.DataError(
             f"{folder} has images of no plate in {IMAGES}: neither in a folder "
             f"{_last_part(table['Image_PathName_DAPI'].iloc[0])} nor in any of the others"
         )
@@ -111,13 +113,13 @@ def open_fields(spec: zoo.DatasetSpec, *, path: Path | None = None) -> zoo.Datas
         if file not in there.get(name, ())
     ]
     if missing:
-        raise zoo.DataError(
+        raise plugin.DataError(
             f"{len(missing)} files are missing from the plates that are there, the first of them "
             f"{missing[0]}: unpack the archive of its plate again"
         )
     metadata = _annotate(pd.DataFrame(rows), folder)
     spec = askable(spec, metadata)
-    return zoo.Dataset(
+    return plugin.Dataset(
         spec.name, metadata, lambda i: read_channels(places[i], STAINS, "field"), spec
     )
 
@@ -132,7 +134,7 @@ def _find_plates(folder: Path) -> dict[str, Path]:
         ):
             continue
         if here.name in plates:
-            raise zoo.DataError(f"{plates[here.name]} and {here} are the same plate: keep one")
+            raise plugin.DataError(f"{plates[here.name]} and {here} are the same plate: keep one")
         plates[here.name] = here
     return plates
 
@@ -172,7 +174,7 @@ def _annotate(metadata: pd.DataFrame, folder: Path) -> pd.DataFrame:
     mechanisms: dict[tuple[str, float], Any] = {}
     for key, moa in zip(keys, known["moa"], strict=True):
         if mechanisms.setdefault(key, moa) != moa:
-            raise zoo.DataError(
+            raise plugin.DataError(
                 f"{folder / MECHANISMS} gives {key[0]} at {key[1]:g} two mechanisms: "
                 f"{mechanisms[key]} and {moa}"
             )

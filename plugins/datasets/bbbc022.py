@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import zoo
+from zoo import plugin
 
 from .archive import open_folder, read_channels, read_table
 from .record_parts import LJOSA, SAMPLE
@@ -38,22 +38,24 @@ _PLATE = re.compile(r"(?<!\d)(\d{5})(?!\d)")
 
 Field = tuple[str, str, int]  # plate, well, site
 
-SPEC = zoo.DatasetSpec(
+SPEC = plugin.DatasetSpec(
     name="bbbc022",
     builder="zoo.plugins.datasets.bbbc022:open_fields",
     summary="U2OS cells, Cell Painting, 1600 compounds, 5 channels; give plates with --data",
-    label="compound",
-    batch="plate",
-    group="plate",
-    channels=(5, 5),
-    tasks=(
-        zoo.Task(kind="retrieval", target="compound", title="replicates", where=SAMPLE),
-        zoo.Task(kind="separation", target="control", title="treated or not"),
+    design=plugin.Design(
+        label="compound",
+        batch="plate",
+        group="plate",
+        tasks=(
+            plugin.Task(kind="retrieval", target="compound", title="replicates", where=SAMPLE),
+            plugin.Task(kind="separation", target="control", title="treated or not"),
+        ),
+        perturbation="compound",
+        negative={"control": ("negative",)},
+        position="well",
+        confounders=("row", "column"),
     ),
-    perturbation="compound",
-    negative={"control": ("negative",)},
-    position="well",
-    confounders=("row", "column"),
+    channels=(5, 5),
     notes=(
         "Replicates are retrieved from other plates only.",
         "A compound in the same well on every plate is confounded with its position: retrieval "
@@ -67,7 +69,7 @@ SPEC = zoo.DatasetSpec(
 )
 
 
-def open_fields(spec: zoo.DatasetSpec, *, path: Path | None = None) -> zoo.Dataset:
+def open_fields(spec: plugin.DatasetSpec, *, path: Path | None = None) -> plugin.Dataset:
     """Open the fields of all plates that are there; each has a file for each of five channels.
 
     A folder holds the official table `TABLE` (or one by that name with the columns plate, well,
@@ -82,7 +84,7 @@ def open_fields(spec: zoo.DatasetSpec, *, path: Path | None = None) -> zoo.Datas
     import pandas as pd
 
     if path is None:
-        raise zoo.DataError(
+        raise plugin.DataError(
             f"bbbc022 is too large to download automatically: from {PAGE}, fetch {TABLE} and, for "
             "the plates that you want, the archives of all five channels (such as "
             "BBBC022_v1_images_20585w1.zip … w5.zip), unpack each into a folder of that name "
@@ -94,7 +96,7 @@ def open_fields(spec: zoo.DatasetSpec, *, path: Path | None = None) -> zoo.Datas
     order = sorted(fields)
     strange = [field for field in order if field[:2] not in wells.index]
     if strange:
-        raise zoo.DataError(
+        raise plugin.DataError(
             f"{folder / TABLE} says nothing of {len(strange)} fields in the folder, the first of "
             f"them well {strange[0][1]} of plate {strange[0][0]}"
         )
@@ -104,7 +106,7 @@ def open_fields(spec: zoo.DatasetSpec, *, path: Path | None = None) -> zoo.Datas
         metadata[column] = wells[column].to_numpy()[place]
     metadata["row"] = metadata["well"].str[0]
     metadata["column"] = metadata["well"].str[1:].astype(int)
-    return zoo.Dataset(
+    return plugin.Dataset(
         spec.name, metadata, lambda i: read_channels(fields[order[i]], STAINS, "field"), spec
     )
 
@@ -116,7 +118,7 @@ def _read_wells(file: Path) -> pd.DataFrame:
     for meaning, accepted in COLUMNS.items():
         found = [c for c in accepted if c in table.columns]
         if not found:
-            raise zoo.DataError(
+            raise plugin.DataError(
                 f"{file} has no column for the {meaning}: none of {', '.join(accepted)}"
             )
         names[found[0]] = meaning
@@ -126,13 +128,13 @@ def _read_wells(file: Path) -> pd.DataFrame:
     wells = wells.drop_duplicates()
     twice = wells[wells.duplicated(["plate", "well"])]
     if len(twice):
-        raise zoo.DataError(
+        raise plugin.DataError(
             f"{file} gives well {twice['well'].iloc[0]} of plate {twice['plate'].iloc[0]} two "
             "compounds or roles"
         )
     negative = wells["role"].map(lambda role: str(role).strip().lower() in NEGATIVE)
     if not negative.any():
-        raise zoo.DataError(
+        raise plugin.DataError(
             f"{file} has no negative controls: no role is {' or '.join(NEGATIVE)}, but "
             f"{', '.join(sorted(set(wells['role'].map(str)))[:5])}"
         )
@@ -162,18 +164,18 @@ def _find(folder: Path) -> dict[Field, list[Path]]:
             if not match or "__MACOSX" in here.parts:
                 continue
             if plate is None:
-                raise zoo.DataError(
+                raise plugin.DataError(
                     f"no folder above {here / name} names its plate, as 20585 in "
                     "BBBC022_v1_images_20585w1 does"
                 )
             field = (plate, f"{match[1].upper()}{match[2]}", int(match[3]))
             channels = found.setdefault(field, {})
             if (other := channels.setdefault(int(match[4]), here / name)) != here / name:
-                raise zoo.DataError(
+                raise plugin.DataError(
                     f"{other} and {here / name} are the same channel of the same field: keep one"
                 )
     if not found:
-        raise zoo.DataError(
+        raise plugin.DataError(
             f"{folder} has no images of BBBC022, such as IXMtest_A01_s1_w1….tif in a folder "
             "BBBC022_v1_images_20585w1"
         )
@@ -181,7 +183,7 @@ def _find(folder: Path) -> dict[Field, list[Path]]:
     for (plate, well, site), channels in sorted(found.items()):
         lacking = [f"w{c}" for c in wanted if c not in channels]
         if lacking:
-            raise zoo.DataError(
+            raise plugin.DataError(
                 f"well {well}, site {site} of plate {plate} lacks the channel(s) "
                 f"{', '.join(lacking)} in {folder}: fetch their archives too"
             )

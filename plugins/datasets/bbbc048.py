@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import zoo
+from zoo import plugin
 
 from .archive import open_folder, read_channels
 from .record_parts import EACH_ITS_OWN, LJOSA, classify
@@ -22,22 +22,24 @@ STAINS = tuple(CHANNELS.values())
 
 _FILE = re.compile(r"([^.].*)_Ch(\d+)(?:\.ome)?\.(?:jpe?g|tiff?|png)", re.IGNORECASE)
 
-SPEC = zoo.DatasetSpec(
+SPEC = plugin.DatasetSpec(
     name="bbbc048",
     builder="zoo.plugins.datasets.bbbc048:open_cells",
     summary="Single Jurkat cells, phases of the cell cycle, 3 channels; give them with --data",
-    label="phase",
-    group="cell",
-    channels=(3, 3),
-    tasks=(
-        *classify("phase", "phase"),
-        zoo.Task(
-            kind="probe",
-            target="phase",
-            title="phase of mitosis",
-            where={"stage": ("mitosis",)},
+    design=plugin.Design(
+        label="phase",
+        group="cell",
+        tasks=(
+            *classify("phase", "phase"),
+            plugin.Task(
+                kind="probe",
+                target="phase",
+                title="phase of mitosis",
+                where={"stage": ("mitosis",)},
+            ),
         ),
     ),
+    channels=(3, 3),
     notes=(
         "Neither day nor culture of a cell is recorded: "
         + EACH_ITS_OWN.format("cell", "cell", "measurement", "days or instruments"),
@@ -55,7 +57,7 @@ SPEC = zoo.DatasetSpec(
 )
 
 
-def open_cells(spec: zoo.DatasetSpec, *, path: Path | None = None) -> zoo.Dataset:
+def open_cells(spec: plugin.DatasetSpec, *, path: Path | None = None) -> plugin.Dataset:
     """Open all cells; each has a file for each of three channels.
 
     A folder holds, at any depth, one folder for each phase (`PHASES`) with files such as
@@ -69,7 +71,7 @@ def open_cells(spec: zoo.DatasetSpec, *, path: Path | None = None) -> zoo.Datase
     import pandas as pd
 
     if path is None:
-        raise zoo.DataError(
+        raise plugin.DataError(
             f"bbbc048 is not downloaded automatically: from {PAGE}, fetch the images of single "
             "cells, unpack them into a folder with one folder for each phase "
             f"({', '.join(PHASES)}), each with files such as 12432_Ch3.ome.jpg, and give it with "
@@ -81,7 +83,7 @@ def open_cells(spec: zoo.DatasetSpec, *, path: Path | None = None) -> zoo.Datase
     early = metadata["phase"].isin(PHASES[:3])
     metadata["stage"] = early.map({True: "interphase", False: "mitosis"})
     spec = askable(spec, metadata)
-    return zoo.Dataset(
+    return plugin.Dataset(
         spec.name, metadata, lambda i: read_channels(cells[order[i]], STAINS, "cell"), spec
     )
 
@@ -95,18 +97,18 @@ def _find(folder: Path) -> dict[tuple[str, str], list[Path]]:
         if not match or "__MACOSX" in file.parts:
             continue
         if phase is None:
-            raise zoo.DataError(
+            raise plugin.DataError(
                 f"{file} lies in a folder that is not a phase: none of {', '.join(PHASES)}"
             )
         channels = found.setdefault((phase, match[1]), {})
         if (other := channels.setdefault(match[2].lstrip("0"), file)) != file:
-            raise zoo.DataError(f"{other} and {file} are the same channel of a cell: keep one")
+            raise plugin.DataError(f"{other} and {file} are the same channel of a cell: keep one")
     if not found:
-        raise zoo.DataError(f"{folder} has no images of BBBC048, such as G1/12432_Ch3.ome.jpg")
+        raise plugin.DataError(f"{folder} has no images of BBBC048, such as G1/12432_Ch3.ome.jpg")
     for (phase, cell), channels in found.items():
         lacking = [f"Ch{c} ({stain})" for c, stain in CHANNELS.items() if c not in channels]
         if lacking:
-            raise zoo.DataError(
+            raise plugin.DataError(
                 f"cell {cell} in {phase} lacks the channel(s) {', '.join(lacking)} in {folder}"
             )
     return {cell: [channels[c] for c in CHANNELS] for cell, channels in found.items()}

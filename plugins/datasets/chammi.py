@@ -10,6 +10,7 @@ from math import isfinite
 from pathlib import Path
 
 import zoo
+from zoo import plugin
 
 from .record_parts import classify
 
@@ -37,21 +38,23 @@ _CITATION = (
 )
 
 
-def _classes(part: str) -> tuple[zoo.Task, ...]:
+def _classes(part: str) -> tuple[plugin.Task, ...]:
     return classify("label", part, {"part": (part,)})
 
 
-def _part(name: str, part: str, count: int, what: str) -> zoo.DatasetSpec:
+def _part(name: str, part: str, count: int, what: str) -> plugin.DatasetSpec:
     """Describe one of the three parts, whose images have `count` channels."""
-    return zoo.DatasetSpec(
+    return plugin.DatasetSpec(
         name=name,
         builder="zoo.plugins.datasets.chammi:open_cells",
         summary=f"CHAMMI: {what}, {count} channels; give its folder with --data",
-        label="label",
-        group="unit",
+        design=plugin.Design(
+            label="label",
+            group="unit",
+            tasks=_classes(part),
+            domains=("split",),
+        ),
         channels=(count, count),
-        tasks=_classes(part),
-        domains=("split",),
         notes=_NOTES,
         licence=_LICENCE,
         citation=_CITATION,
@@ -62,15 +65,17 @@ SPECS = (
     _part("chammi-wtc", "WTC", 3, "cell cycle of WTC-11 stem cells"),
     _part("chammi-hpa", "HPA", 4, "localisation of proteins (HPA)"),
     _part("chammi-cp", "CP", 5, "treatments in Cell Painting"),
-    zoo.DatasetSpec(
+    plugin.DatasetSpec(
         name="chammi",
         builder="zoo.plugins.datasets.chammi:open_cells",
         summary="CHAMMI: single cells of three sources, 3, 4 and 5 channels; give it with --data",
-        label="label",
-        group="unit",
+        design=plugin.Design(
+            label="label",
+            group="unit",
+            tasks=(*_classes("WTC"), *_classes("HPA"), *_classes("CP")),
+            domains=("split",),
+        ),
         channels=(3, 5),
-        tasks=(*_classes("WTC"), *_classes("HPA"), *_classes("CP")),
-        domains=("split",),
         notes=(
             *_NOTES,
             "Each part is evaluated alone, since the number of channels identifies it.",
@@ -81,7 +86,7 @@ SPECS = (
 )
 
 
-def open_cells(spec: zoo.DatasetSpec, *, path: Path | None = None) -> zoo.Dataset:
+def open_cells(spec: plugin.DatasetSpec, *, path: Path | None = None) -> plugin.Dataset:
     """Open the part that the record names (``chammi-wtc``, ``-hpa``, ``-cp``), or all (``chammi``).
 
     The folder is the unpacked archive, with ``combined_metadata.csv``; paths of images are relative
@@ -95,10 +100,10 @@ def open_cells(spec: zoo.DatasetSpec, *, path: Path | None = None) -> zoo.Datase
     """
     import pandas as pd
 
-    folder = path if path is not None else zoo.cache_folder() / "datasets" / "chammi"
+    folder = path if path is not None else plugin.cache_folder() / "datasets" / "chammi"
     file = folder / TABLE
     if not file.is_file():
-        raise zoo.DataError(
+        raise plugin.DataError(
             f"{folder} lacks {TABLE}: download the archive of CHAMMI from {RECORD} (its sources "
             "have terms of their own), unpack it, and give the folder that holds "
             f"{TABLE} with --data (path=)"
@@ -106,24 +111,24 @@ def open_cells(spec: zoo.DatasetSpec, *, path: Path | None = None) -> zoo.Datase
     try:
         table = pd.read_csv(file, keep_default_na=False, na_values=[""], low_memory=False)
     except (OSError, ValueError) as error:
-        raise zoo.DataError(f"{file} is not a readable table ({error})") from error
+        raise plugin.DataError(f"{file} is not a readable table ({error})") from error
     lacking = [c for c in COLUMNS if c not in table.columns]
     if lacking:
-        raise zoo.DataError(f"{file} lacks the column(s) {', '.join(lacking)}")
+        raise plugin.DataError(f"{file} lacks the column(s) {', '.join(lacking)}")
     unknown = sorted(set(table["chunk"].map(str)) - set(PARTS))
     if unknown:
-        raise zoo.DataError(
+        raise plugin.DataError(
             f"{file} has the chunk {unknown[0]!r}, which is none of {', '.join(PARTS)}"
         )
     wanted = [c for c in PARTS if spec.name in ("chammi", f"chammi-{PARTS[c][0].lower()}")]
     table = table[table["chunk"].isin(wanted)].reset_index(drop=True)
     absent = [c for c in wanted if c not in set(table["chunk"])]
     if absent:
-        raise zoo.DataError(f"{file} has no image of the chunk {absent[0]}")
+        raise plugin.DataError(f"{file} has no image of the chunk {absent[0]}")
     files = [folder / str(name) for name in table["file_path"]]
     missing = [f for f in files if not f.is_file()]
     if missing:
-        raise zoo.DataError(
+        raise plugin.DataError(
             f"{len(missing)} of {len(files)} images in {file} are missing, the first of them "
             f"{missing[0]}"
         )
@@ -137,29 +142,29 @@ def open_cells(spec: zoo.DatasetSpec, *, path: Path | None = None) -> zoo.Datase
         unit = table["group"].astype(str).where(table["group"].notna())
     table["unit"] = unit
 
-    def read(i: int) -> zoo.Image:
+    def read(i: int) -> plugin.Image:
         return _unstitch(files[i], counts[i], None if widths is None else widths[i])
 
-    return zoo.Dataset(spec.name, table, read, spec)
+    return plugin.Dataset(spec.name, table, read, spec)
 
 
-def _unstitch(file: Path, count: int, width: float | None) -> zoo.Image:
+def _unstitch(file: Path, count: int, width: float | None) -> plugin.Image:
     """Cut a picture into its channels, from left to right."""
     import numpy as np
 
     pixels = zoo.read_image(file).pixels
     across = pixels.shape[-1]
     if len(pixels) != 1:
-        raise zoo.DataError(
+        raise plugin.DataError(
             f"{file} has {len(pixels)} colours or pages; its channels should lie side by side in "
             "one grey picture"
         )
     if across % count or width not in (None, across // count):
         expected = f", {width:g} each in the table" if width is not None else ""
-        raise zoo.DataError(
+        raise plugin.DataError(
             f"{file} is {across} pixels wide, which is not {count} channels side by side{expected}"
         )
-    return zoo.Image(np.stack(np.split(pixels[0], count, axis=1)))
+    return plugin.Image(np.stack(np.split(pixels[0], count, axis=1)))
 
 
 def chammi_score(f1: Mapping[str, float]) -> float:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import zoo
+from zoo import plugin
 
 from .archive import check_files, fetch_archive, open_folder, read_table
 from .record_parts import EACH_ITS_OWN, LJOSA, classify
@@ -34,27 +35,29 @@ COLOURS = ("red", "green", "blue")
 
 _MEASURED = ("modality", "nuclei", "nuclear_area", "height", "width")
 
-SPEC = zoo.DatasetSpec(
+SPEC = plugin.DatasetSpec(
     name="dsb2018",
     builder="zoo.plugins.datasets.dsb2018:open_nuclei",
     summary="Nuclei in fluorescence and transmitted light, 1 or 3 channels, with masks",
-    label="modality",
-    batch="source",
-    group="image",
-    channels=(1, 3),
-    tasks=(
-        *classify("modality", "modality"),
-        zoo.Task(kind="dose", target="nuclei", title="nucleus count"),
-        zoo.Task(
-            kind="dose",
-            target="nuclei",
-            title="nucleus count in fluorescence",
-            where={"modality": ("fluorescence",)},
+    design=plugin.Design(
+        label="modality",
+        batch="source",
+        group="image",
+        tasks=(
+            *classify("modality", "modality"),
+            plugin.Task(kind="dose", target="nuclei", title="nucleus count"),
+            plugin.Task(
+                kind="dose",
+                target="nuclei",
+                title="nucleus count in fluorescence",
+                where={"modality": ("fluorescence",)},
+            ),
+            plugin.Task(kind="dose", target="nuclear_area", title="nuclear area"),
         ),
-        zoo.Task(kind="dose", target="nuclear_area", title="nuclear area"),
+        domains=("source",),
+        confounders=("height", "width"),
     ),
-    domains=("source",),
-    confounders=("height", "width"),
+    channels=(1, 3),
     notes=(
         "The experiments that images come from are not recorded: "
         + EACH_ITS_OWN.format("image", "image", "experiments", "laboratories"),
@@ -73,7 +76,7 @@ SPEC = zoo.DatasetSpec(
 )
 
 
-def open_nuclei(spec: zoo.DatasetSpec, *, path: Path | None = None) -> zoo.Dataset:
+def open_nuclei(spec: plugin.DatasetSpec, *, path: Path | None = None) -> plugin.Dataset:
     """Open the training images from a folder, or from the cache, downloaded on first use.
 
     A folder holds, at any depth, the official ``ID/images/ID.png`` with ``ID/masks/*.png``, one
@@ -95,21 +98,21 @@ def open_nuclei(spec: zoo.DatasetSpec, *, path: Path | None = None) -> zoo.Datas
     metadata.insert(0, "image", names)
     metadata = _with_source(metadata)
     spec = askable(spec, metadata)
-    return zoo.Dataset(spec.name, metadata, lambda i: _read(*images[names[i]]), spec)
+    return plugin.Dataset(spec.name, metadata, lambda i: _read(*images[names[i]]), spec)
 
 
-def _open_table(spec: zoo.DatasetSpec, folder: Path) -> zoo.Dataset:
+def _open_table(spec: plugin.DatasetSpec, folder: Path) -> plugin.Dataset:
     table = read_table(folder / TABLE, COLUMNS, numbers=COLUMNS[3:])
     if table[["image", "mask"]].isna().any(axis=None):
-        raise zoo.DataError(f"{folder / TABLE} has rows without an image or a mask")
+        raise plugin.DataError(f"{folder / TABLE} has rows without an image or a mask")
     images = [folder / str(name) for name in table["image"]]
     masks = [folder / str(name) for name in table["mask"]]
     check_files([*images, *masks], spec.name)
 
-    def read(i: int) -> zoo.Image:
+    def read(i: int) -> plugin.Image:
         pixels, mask = _grey(zoo.read_image(images[i]).pixels), zoo.read_image(masks[i]).pixels
         if len(mask) != 1 or mask.shape[1:] != pixels.shape[1:] or mask.dtype.kind not in "iu":
-            raise zoo.DataError(
+            raise plugin.DataError(
                 f"{masks[i]} has the shape {mask.shape} of {mask.dtype}, but should number the "
                 f"nuclei on {pixels.shape[1]} × {pixels.shape[2]} pixels"
             )
@@ -117,7 +120,7 @@ def _open_table(spec: zoo.DatasetSpec, folder: Path) -> zoo.Dataset:
 
     names = {"n_nuclei": "nuclei", "nuclear_area_frac": "nuclear_area", "h": "height", "w": "width"}
     metadata = _with_source(table.rename(columns=names))
-    return zoo.Dataset(spec.name, metadata, read, askable(spec, metadata))
+    return plugin.Dataset(spec.name, metadata, read, askable(spec, metadata))
 
 
 def _with_source(table: pd.DataFrame) -> pd.DataFrame:
@@ -131,7 +134,7 @@ def _find(folder: Path) -> dict[str, tuple[Path, list[Path]]]:
     """Image and masks of each ID."""
     images = {p.stem: p for p in folder.glob("**/images/*.png") if p.parts[-3] == p.stem}
     if not images:
-        raise zoo.DataError(
+        raise plugin.DataError(
             f"{folder} has no images of the 2018 Data Science Bowl: neither {TABLE} nor "
             "ID/images/ID.png …"
         )
@@ -140,22 +143,22 @@ def _find(folder: Path) -> dict[str, tuple[Path, list[Path]]]:
         masks = image.parents[1] / "masks"
         files = sorted(p for p in masks.glob("*.png") if not p.name.startswith("."))
         if not files:
-            raise zoo.DataError(
+            raise plugin.DataError(
                 f"{masks} has no masks: the images for training, stage1_train, come with them"
             )
         found[name] = (image, files)
     return found
 
 
-def _read(image: Path, masks: list[Path]) -> zoo.Image:
+def _read(image: Path, masks: list[Path]) -> plugin.Image:
     pixels = _grey(zoo.read_image(image).pixels)
     return _image(pixels, _number(masks, pixels.shape[1:]))
 
 
-def _image(pixels: Array, mask: Array) -> zoo.Image:
+def _image(pixels: Array, mask: Array) -> plugin.Image:
     import numpy as np
 
-    return zoo.Image(pixels, COLOURS if len(pixels) == 3 else None, mask=mask.astype(np.int32))
+    return plugin.Image(pixels, COLOURS if len(pixels) == 3 else None, mask=mask.astype(np.int32))
 
 
 def _grey(pixels: Array) -> Array:
@@ -173,7 +176,7 @@ def _number(masks: list[Path], shape: tuple[int, ...]) -> Array:
     for file in masks:
         inside = zoo.read_image(file).pixels.any(axis=0)
         if inside.shape != shape:
-            raise zoo.DataError(
+            raise plugin.DataError(
                 f"{file} has {inside.shape[0]} × {inside.shape[1]} pixels, but its image "
                 f"{shape[0]} × {shape[1]}"
             )
@@ -205,7 +208,7 @@ def _recall(folder: Path, images: dict[str, tuple[Path, list[Path]]]) -> pd.Data
 
     names = sorted(images)
     files = (file for name in names for file in (images[name][0], *images[name][1]))
-    kept = zoo.cache_folder() / "datasets" / f"dsb2018-{_listing_hash(folder, files)}.csv"
+    kept = plugin.cache_folder() / "datasets" / f"dsb2018-{_listing_hash(folder, files)}.csv"
     with suppress(OSError, ValueError):
         table = pd.read_csv(kept, keep_default_na=False, na_values={"modality": [""]})
         if tuple(table.columns) == _MEASURED and len(table) == len(names):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import zoo
+from zoo import plugin
 
 from .archive import check_files, fetch_archive, open_folder, read_table
 from .record_parts import EACH_ITS_OWN, classify
@@ -34,17 +35,19 @@ PIXEL_SIZE = 0.5  # µm
 
 _TILE = re.compile(rf"({'|'.join(TISSUES)})-TCGA-[A-Z]+\.(tiff?|png)", re.IGNORECASE)
 
-SPEC = zoo.DatasetSpec(
+SPEC = plugin.DatasetSpec(
     name="he_crcval",
     builder="zoo.plugins.datasets.he_crcval:open_tiles",
     summary="Tiles of colorectal cancer and normal tissue in nine classes, H&E, 0.5 µm",
-    label="tissue",
-    group="image",
-    channels=(3, 3),
-    tasks=(
-        *classify("tissue", "tissue"),
-        zoo.Task(kind="retrieval", target="tissue", title="tissue"),
+    design=plugin.Design(
+        label="tissue",
+        group="image",
+        tasks=(
+            *classify("tissue", "tissue"),
+            plugin.Task(kind="retrieval", target="tissue", title="tissue"),
+        ),
     ),
+    channels=(3, 3),
     notes=(
         "Names of tiles do not give the patient: "
         + EACH_ITS_OWN.format("tile", "tile", "50 patients", "patients or hospitals"),
@@ -60,7 +63,7 @@ SPEC = zoo.DatasetSpec(
 )
 
 
-def open_tiles(spec: zoo.DatasetSpec, *, path: Path | None = None) -> zoo.Dataset:
+def open_tiles(spec: plugin.DatasetSpec, *, path: Path | None = None) -> plugin.Dataset:
     """Open the tiles from a folder, or from the cache, downloaded on first use (about 800 MB).
 
     A folder holds, at any depth, the official ``CLASS/CLASS-TCGA-XXXXXXXX.tif``; or a
@@ -78,19 +81,19 @@ def open_tiles(spec: zoo.DatasetSpec, *, path: Path | None = None) -> zoo.Datase
     metadata = _from_table(table) if table.is_file() else _from_names(folder)
     unknown = sorted(set(metadata["tissue"].map(str)) - set(TISSUES))
     if unknown:
-        raise zoo.DataError(
+        raise plugin.DataError(
             f"{table} has the tissue {unknown[0]!r}, which is none of {', '.join(TISSUES)}"
         )
     metadata["meaning"] = metadata["tissue"].map(TISSUES)
     files = [folder / str(name) for name in metadata["image"]]
     check_files(files, spec.name)
-    return zoo.Dataset(spec.name, metadata, lambda i: _read(files[i]), spec)
+    return plugin.Dataset(spec.name, metadata, lambda i: _read(files[i]), spec)
 
 
 def _from_table(table: Path) -> pd.DataFrame:
     metadata = read_table(table, ["image", "tissue"])
     if metadata["image"].isna().any():
-        raise zoo.DataError(f"{table} has rows without an image")
+        raise plugin.DataError(f"{table} has rows without an image")
     return metadata
 
 
@@ -103,18 +106,20 @@ def _from_names(folder: Path) -> pd.DataFrame:
         if match := _TILE.fullmatch(file.name):
             tissue = match[1].upper()
             if file.parent.name in TISSUES and file.parent.name != tissue:
-                raise zoo.DataError(f"{file} is named {tissue}, but lies in {file.parent.name}")
+                raise plugin.DataError(f"{file} is named {tissue}, but lies in {file.parent.name}")
             rows.append((file.relative_to(folder).as_posix(), tissue))
     if not rows:
-        raise zoo.DataError(
+        raise plugin.DataError(
             f"{folder} has no tiles of CRC-VAL-HE-7K: neither {TABLE} nor "
             "ADI/ADI-TCGA-AAICEQFN.tif …"
         )
     return pd.DataFrame(rows, columns=["image", "tissue"])
 
 
-def _read(file: Path) -> zoo.Image:
+def _read(file: Path) -> plugin.Image:
     pixels = zoo.read_image(file).pixels
     if len(pixels) != len(COLOURS):
-        raise zoo.DataError(f"{file} has {len(pixels)} channel(s) instead of red, green and blue")
-    return zoo.Image(pixels, COLOURS, PIXEL_SIZE)
+        raise plugin.DataError(
+            f"{file} has {len(pixels)} channel(s) instead of red, green and blue"
+        )
+    return plugin.Image(pixels, COLOURS, PIXEL_SIZE)

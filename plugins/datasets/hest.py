@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import zoo
+from zoo import plugin
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -15,16 +15,18 @@ HUB = "MahmoodLab/hest-bench"
 # Genes with a task of their own; more would add rows to the report, but little information.
 GENES = 5
 
-SPEC = zoo.DatasetSpec(
+SPEC = plugin.DatasetSpec(
     name="hest",
     builder="zoo.plugins.datasets.hest:open_task",
     summary="H&E patches with gene expression by spot; gated: give a task with --data",
-    label="expression",
-    batch="sample",
-    group="patient",
+    design=plugin.Design(
+        label="expression",
+        batch="sample",
+        group="patient",
+        tasks=(plugin.Task(kind="dose", target="expression", title="expression"),),
+        confounders=("log_total",),
+    ),
     channels=(3, 3),
-    tasks=(zoo.Task(kind="dose", target="expression", title="expression"),),
-    confounders=("log_total",),
     notes=(
         "Folds hold out patients. A task has few patients, so intervals are wide.",
         "Expression is log1p of counts as they are stored: it rises with all the RNA of a "
@@ -39,7 +41,7 @@ SPEC = zoo.DatasetSpec(
 )
 
 
-def open_task(spec: zoo.DatasetSpec, *, path: Path | None = None) -> zoo.Dataset:
+def open_task(spec: plugin.DatasetSpec, *, path: Path | None = None) -> plugin.Dataset:
     """Open one task folder: ``patches/ID.h5``, ``adata/ID.h5ad``, a list of genes, and patients.
 
     The list is ``var_50genes.json`` (or another ``var_*genes.json``). Patients come from a table
@@ -55,7 +57,7 @@ def open_task(spec: zoo.DatasetSpec, *, path: Path | None = None) -> zoo.Dataset
         Without h5py.
     """
     if path is None:
-        raise zoo.DataError(
+        raise plugin.DataError(
             f"HEST is gated: accept its terms at https://huggingface.co/datasets/{HUB}, log in "
             f"with 'hf auth login', fetch one task with 'hf download {HUB} --repo-type dataset "
             "--include IDC/* --local-dir FOLDER' (IDC or another task), and give its folder, "
@@ -64,7 +66,7 @@ def open_task(spec: zoo.DatasetSpec, *, path: Path | None = None) -> zoo.Dataset
     try:
         import h5py  # noqa: F401
     except ImportError as error:
-        raise zoo.MissingExtraError(
+        raise plugin.MissingExtraError(
             'HEST needs h5py: pip install "microscopy-zoo[tissue]"'
         ) from error
     import numpy as np
@@ -92,7 +94,7 @@ def open_task(spec: zoo.DatasetSpec, *, path: Path | None = None) -> zoo.Dataset
         spots = expression_of(path / "adata" / f"{sample}.h5ad", genes)
         place = spots.index.get_indexer(pd.Index(table["barcode"]))
         if (place < 0).any():
-            raise zoo.DataError(
+            raise plugin.DataError(
                 f"{path / 'adata' / sample}.h5ad lacks {int((place < 0).sum())} of {len(table)} "
                 f"barcodes in {file}, the first of them {table['barcode'][place < 0].iloc[0]}"
             )
@@ -115,9 +117,13 @@ def open_task(spec: zoo.DatasetSpec, *, path: Path | None = None) -> zoo.Dataset
         f"{len(genes)} genes are listed; 'expression' is the mean of their log1p, and each of the "
         f"{len(asked)} that vary most within patients has a task of its own."
     )
-    tasks = (*spec.tasks, *(zoo.Task(kind="dose", target=name, title=name[6:]) for name in asked))
-    completed = replace(spec, tasks=tasks, notes=(*spec.notes, *notes))
-    return zoo.Dataset(
+    tasks = (
+        *spec.design.tasks,
+        *(plugin.Task(kind="dose", target=name, title=name[6:]) for name in asked),
+    )
+    design = replace(spec.design, tasks=tasks)
+    completed = replace(spec, design=design, notes=(*spec.notes, *notes))
+    return plugin.Dataset(
         f"{spec.name} {path.resolve().name}", table, lambda i: read_patch(*files[i]), completed
     )
 

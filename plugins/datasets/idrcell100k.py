@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import zoo
+from zoo import plugin
 
 from .record_parts import classify
 
@@ -14,17 +15,19 @@ TABLE = "metadata.csv"
 COLUMNS = ("file_name", "study", "modality")
 MAX_CHANNELS = 10
 
-SPEC = zoo.DatasetSpec(
+SPEC = plugin.DatasetSpec(
     name="idrcell100k",
     builder="zoo.plugins.datasets.idrcell100k:open_images",
     summary="Images of 79 studies, 7 modalities, 1 to 10 channels; give its folder with --data",
-    label="modality",
-    group="study",
-    channels=(1, 10),
-    tasks=(
-        *classify("modality", "modality"),
-        zoo.Task(kind="retrieval", target="modality", title="modality"),
+    design=plugin.Design(
+        label="modality",
+        group="study",
+        tasks=(
+            *classify("modality", "modality"),
+            plugin.Task(kind="retrieval", target="modality", title="modality"),
+        ),
     ),
+    channels=(1, 10),
     notes=(
         "ChAda-ViT was trained on these images: its scores here do not generalise to other images.",
         "Modality is how an image was acquired, not biology: pixel statistics may predict it.",
@@ -38,7 +41,7 @@ SPEC = zoo.DatasetSpec(
 )
 
 
-def open_images(spec: zoo.DatasetSpec, *, path: Path | None = None) -> zoo.Dataset:
+def open_images(spec: plugin.DatasetSpec, *, path: Path | None = None) -> plugin.Dataset:
     """Open a folder of images with a ``metadata.csv`` beside them.
 
     Its columns are ``file_name``, relative to the folder (a file of all channels; or several, one
@@ -52,10 +55,10 @@ def open_images(spec: zoo.DatasetSpec, *, path: Path | None = None) -> zoo.Datas
     """
     import pandas as pd
 
-    folder = path if path is not None else zoo.cache_folder() / "datasets" / "idrcell100k"
+    folder = path if path is not None else plugin.cache_folder() / "datasets" / "idrcell100k"
     file = folder / TABLE
     if not file.is_file():
-        raise zoo.DataError(
+        raise plugin.DataError(
             f"{folder} lacks {TABLE}: fetch the images with 'hf download {HUB} --repo-type dataset "
             f"--local-dir FOLDER', write FOLDER/{TABLE} with the columns {', '.join(COLUMNS)} "
             "(study and modality cannot be read from pixels), and give that folder with --data "
@@ -64,30 +67,30 @@ def open_images(spec: zoo.DatasetSpec, *, path: Path | None = None) -> zoo.Datas
     try:
         table = pd.read_csv(file, keep_default_na=False, na_values=[""], dtype=str)
     except (OSError, ValueError) as error:
-        raise zoo.DataError(f"{file} is not a readable table ({error})") from error
+        raise plugin.DataError(f"{file} is not a readable table ({error})") from error
     lacking = [c for c in COLUMNS if c not in table.columns]
     if lacking:
-        raise zoo.DataError(f"{file} lacks the column(s) {', '.join(lacking)}")
+        raise plugin.DataError(f"{file} lacks the column(s) {', '.join(lacking)}")
     for column in COLUMNS:
         if (empty := int(table[column].isna().sum())) > 0:
-            raise zoo.DataError(f"{file} has {empty} row(s) without {column}")
+            raise plugin.DataError(f"{file} has {empty} row(s) without {column}")
     files = [_files(folder, name) for name in table["file_name"]]
     missing = [f for parts in files for f in parts if not f.is_file()]
     if missing:
-        raise zoo.DataError(
+        raise plugin.DataError(
             f"{len(missing)} file(s) that {file} names are missing, the first of them {missing[0]}"
         )
 
-    def read(i: int) -> zoo.Image:
+    def read(i: int) -> plugin.Image:
         image = zoo.read_image(files[i][0] if len(files[i]) == 1 else files[i])
         if len(image.pixels) > MAX_CHANNELS:
-            raise zoo.DataError(
+            raise plugin.DataError(
                 f"{files[i][0]} has {len(image.pixels)} channels; there are at most {MAX_CHANNELS}"
             )
         return image
 
     table = table.rename(columns={"file_name": "image"})
-    return zoo.Dataset(spec.name, table, read, spec)
+    return plugin.Dataset(spec.name, table, read, spec)
 
 
 def _files(folder: Path, name: str) -> list[Path]:

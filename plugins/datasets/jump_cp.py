@@ -9,36 +9,38 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import zoo
+from zoo import plugin
 
 from .record_parts import SAMPLE, classify, retrieval
 from .subset import askable
 
 GALLERY = "https://cellpainting-gallery.s3.amazonaws.com/index.html#cpg0016-jump/"
 
-SPEC = zoo.DatasetSpec(
+SPEC = plugin.DatasetSpec(
     name="jump-cp",
     builder="zoo.plugins.datasets.jump_cp:open_profiles",
     summary="Profiles of Cell Painting plates (cpg0016) of your choice; give them with --data",
-    label="gene_or_compound",
-    batch="source",
-    group="plate",
-    channels=(5, 5),
-    tasks=(
-        zoo.Task(
-            kind="separation",
-            target="control",
-            title="controls",
-            where={"control": ("negative", "positive")},
+    design=plugin.Design(
+        label="gene_or_compound",
+        batch="source",
+        group="plate",
+        tasks=(
+            plugin.Task(
+                kind="separation",
+                target="control",
+                title="controls",
+                where={"control": ("negative", "positive")},
+            ),
+            *classify("gene_or_compound", "positive control", {"control": ("positive",)}),
+            retrieval("jcp2022", "replicates", SAMPLE),
         ),
-        *classify("gene_or_compound", "positive control", {"control": ("positive",)}),
-        retrieval("jcp2022", "replicates", SAMPLE),
+        perturbation="jcp2022",
+        negative={"control": ("negative",)},
+        position="well",
+        domains=("source",),
+        confounders=("row", "column"),
     ),
-    perturbation="jcp2022",
-    negative={"control": ("negative",)},
-    position="well",
-    domains=("source",),
-    confounders=("row", "column"),
+    channels=(5, 5),
     notes=(
         "Replicates often lie at the same well position of other plates: see the retrieval that "
         "excludes these.",
@@ -53,7 +55,7 @@ SPEC = zoo.DatasetSpec(
 )
 
 
-def open_profiles(spec: zoo.DatasetSpec, *, path: Path | None = None) -> zoo.Dataset:
+def open_profiles(spec: plugin.DatasetSpec, *, path: Path | None = None) -> plugin.Dataset:
     """Open all feature sets of a folder, with the tables that describe the wells.
 
     The folder holds, at any depth, ``well.csv`` and ``plate.csv`` (also gzipped), if possible
@@ -80,10 +82,10 @@ def open_profiles(spec: zoo.DatasetSpec, *, path: Path | None = None) -> zoo.Dat
     )
     from .jump_cp_wells import TABLES, describe
 
-    folder = path if path is not None else zoo.cache_folder() / "datasets" / "jump-cp"
+    folder = path if path is not None else plugin.cache_folder() / "datasets" / "jump-cp"
     files = sorted(folder.rglob("*.parquet")) if folder.is_dir() else []
     if not files:
-        raise zoo.DataError(
+        raise plugin.DataError(
             f"{folder} holds no profiles of JUMP-CP (*.parquet), which are too large to "
             f"download automatically: take the plates that you want from {GALLERY} "
             "(SOURCE/workspace/profiles/BATCH/PLATE/PLATE.parquet, or one of the assembled files) "
@@ -95,12 +97,12 @@ def open_profiles(spec: zoo.DatasetSpec, *, path: Path | None = None) -> zoo.Dat
     table, more = describe(table, folder)
     notes += more
 
-    profiles: dict[str, zoo.Precomputed] = {}
+    profiles: dict[str, plugin.Precomputed] = {}
     for feature_set, place in zip(sets, places, strict=True):
         features = [c for c in feature_set.columns if not c.startswith("Metadata_")]
         sound, note = sound_columns(feature_set, features, place)
         notes += note
-        profiles[feature_set.name] = zoo.Precomputed(
+        profiles[feature_set.name] = plugin.Precomputed(
             f"{len(sound)} features of {said(feature_set)}", reader(feature_set, sound, place)
         )
     for name, pattern, control in (
@@ -111,7 +113,7 @@ def open_profiles(spec: zoo.DatasetSpec, *, path: Path | None = None) -> zoo.Dat
             chosen = [c for c in feature_set.columns if pattern.fullmatch(c)]
             sound, _ = sound_columns(feature_set, chosen, place) if chosen else ([], [])
             if sound:
-                profiles[name] = zoo.Precomputed(
+                profiles[name] = plugin.Precomputed(
                     f"{len(sound)} of the columns of {said(feature_set)}: {sound[0]}"
                     + (", …" if len(sound) > 1 else ""),
                     reader(feature_set, sound, place),
@@ -122,4 +124,4 @@ def open_profiles(spec: zoo.DatasetSpec, *, path: Path | None = None) -> zoo.Dat
         else:
             notes.append(f"No feature set has columns for the control {name}, so it is missing.")
     changed = replace(spec, notes=(*spec.notes, *notes))
-    return zoo.Dataset(spec.name, table, None, askable(changed, table), profiles)
+    return plugin.Dataset(spec.name, table, None, askable(changed, table), profiles)

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-import zoo
+from zoo import plugin
 
 WELL = ["Metadata_Source", "Metadata_Plate", "Metadata_Well"]
 COUNTS = re.compile(r"(Metadata|Image)_Count_\w+|(Cells|Cytoplasm|Nuclei)_Number_Object_Number")
@@ -44,7 +44,7 @@ def feature_sets(files: list[Path]) -> list[FeatureSet]:
         gathered.setdefault(name, []).append(file)
     reserved = {"cell-count", "intensity"} & gathered.keys()
     if reserved:
-        raise zoo.DataError(
+        raise plugin.DataError(
             f"{gathered[min(reserved)][0]} has the name of a control: rename the file"
         )
     return [_feature_set(name, found) for name, found in sorted(gathered.items())]
@@ -59,7 +59,7 @@ def _feature_set(name: str, files: list[Path]) -> FeatureSet:
             columns = found
         elif set(found) != set(columns):
             apart = sorted(set(found) ^ set(columns))
-            raise zoo.DataError(
+            raise plugin.DataError(
                 f"{files[0]} and {file} differ in {len(apart)} feature(s), the first of them "
                 f"{apart[0]}: all plates of a set need the same"
             )
@@ -68,12 +68,12 @@ def _feature_set(name: str, files: list[Path]) -> FeatureSet:
     twice = table.duplicated(WELL)
     if twice.any():
         where = table[twice].iloc[0]
-        raise zoo.DataError(
+        raise plugin.DataError(
             f"the set {name} has the well {where['Metadata_Well']} of plate "
             f"{where['Metadata_Plate']} twice, again in {files[where['file']]}"
         )
     if not any(not c.startswith("Metadata_") for c in columns or []):
-        raise zoo.DataError(f"{files[0]} has no features: columns of numbers without Metadata_")
+        raise plugin.DataError(f"{files[0]} has no features: columns of numbers without Metadata_")
     return FeatureSet(name, files, table, columns or [])
 
 
@@ -83,20 +83,20 @@ def _keys(file: Path) -> tuple[dict[str, bool], pd.DataFrame]:
         import pyarrow.parquet as pq
         import pyarrow.types as kinds
     except ImportError as error:
-        raise zoo.MissingExtraError(
+        raise plugin.MissingExtraError(
             'Parquet needs pyarrow: pip install "microscopy-zoo[parquet]"'
         ) from error
     try:
         schema = pq.read_schema(file)
         lacking = [c for c in WELL if c not in schema.names]
         if lacking:
-            raise zoo.DataError(f"{file} lacks the column(s) {', '.join(lacking)}")
+            raise plugin.DataError(f"{file} lacks the column(s) {', '.join(lacking)}")
         wanted = [c for c in (*WELL, "Metadata_JCP2022") if c in schema.names]
         keys = pq.read_table(file, columns=wanted).replace_schema_metadata(None).to_pandas()
     except (OSError, ValueError) as error:
-        raise zoo.DataError(f"{file} is not a readable Parquet file ({error})") from error
+        raise plugin.DataError(f"{file} is not a readable Parquet file ({error})") from error
     if keys.empty:
-        raise zoo.DataError(f"{file} has no rows")
+        raise plugin.DataError(f"{file} has no rows")
     numeric = {
         f.name: kinds.is_floating(f.type) or kinds.is_integer(f.type)
         for f in schema
@@ -118,7 +118,7 @@ def align(
     for other in sets[1:]:
         common = common[common.isin(pd.MultiIndex.from_frame(other.keys[WELL]))]
     if not len(common):
-        raise zoo.DataError(
+        raise plugin.DataError(
             f"the feature sets {', '.join(s.name for s in sets)} have no well in common: put them "
             "into separate folders"
         )
@@ -145,7 +145,7 @@ def sound_columns(
     for left, _, numbers in _blocks(feature_set, columns, place):
         bad[left] |= not np.isfinite(numbers).all()
     if bad.all():
-        raise zoo.DataError(
+        raise plugin.DataError(
             f"each of the {len(columns)} columns of {said(feature_set)} is NaN or infinite in "
             "some well"
         )
@@ -193,4 +193,4 @@ def _blocks(feature_set: FeatureSet, columns: list[str], place: pd.DataFrame) ->
                             numbers = part.column(name).to_numpy()[lines].astype(np.float32)
                         yield left + k, rows, numbers
         except (OSError, ValueError) as error:
-            raise zoo.DataError(f"{file} cannot be read ({error})") from error
+            raise plugin.DataError(f"{file} cannot be read ({error})") from error

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-import zoo
+from zoo import plugin
 
 from .jump_cp_features import WELL
 
@@ -32,7 +32,7 @@ def describe(table: pd.DataFrame, folder: Path) -> tuple[pd.DataFrame, list[str]
     if "Metadata_JCP2022" not in table.columns:
         wells = _table(folder, "well", [*WELL, "Metadata_JCP2022"])
         if wells is None:
-            raise zoo.DataError(
+            raise plugin.DataError(
                 f"{folder} lacks well.csv, and the profiles do not say what was done to their "
                 f"wells (Metadata_JCP2022): put it there, from {TABLES}"
             )
@@ -44,13 +44,13 @@ def describe(table: pd.DataFrame, folder: Path) -> tuple[pd.DataFrame, list[str]
         ["Metadata_Source", "Metadata_Batch", "Metadata_Plate", "Metadata_PlateType"],
     )
     if plates is None:
-        raise zoo.DataError(f"{folder} lacks plate.csv: put it there, from {TABLES}")
+        raise plugin.DataError(f"{folder} lacks plate.csv: put it there, from {TABLES}")
     keys = ["Metadata_Source", "Metadata_Plate"]
     plates = plates.drop_duplicates(keys)[[*keys, "Metadata_Batch", "Metadata_PlateType"]]
     table = table.merge(plates, on=keys, how="left")
     unknown = table["Metadata_Batch"].isna()
     if unknown.any():
-        raise zoo.DataError(
+        raise plugin.DataError(
             f"plate.csv does not know the plate {table['Metadata_Plate'][unknown].iloc[0]} of "
             f"{table['Metadata_Source'][unknown].iloc[0]}"
         )
@@ -62,7 +62,7 @@ def describe(table: pd.DataFrame, folder: Path) -> tuple[pd.DataFrame, list[str]
     parts = table["Metadata_Well"].str.extract(_ADDRESS)
     if parts.isna().any(axis=None):
         wrong = table["Metadata_Well"][parts[0].isna()].iloc[0]
-        raise zoo.DataError(
+        raise plugin.DataError(
             f"the profiles have the well {wrong!r}, which is not a row and a column"
         )
     source, plate = table["Metadata_Source"], table["Metadata_Plate"]
@@ -139,8 +139,8 @@ def _table(folder: Path, name: str, columns: list[str]) -> pd.DataFrame | None:
     try:
         table = pd.read_csv(found[0], dtype=str, keep_default_na=False, na_values=[""])
     except (OSError, EOFError, ValueError) as error:
-        raise zoo.DataError(f"{found[0]} is not a readable table ({error})") from error
+        raise plugin.DataError(f"{found[0]} is not a readable table ({error})") from error
     lacking = [c for c in columns if c not in table.columns]
     if lacking:
-        raise zoo.DataError(f"{found[0]} lacks the column(s) {', '.join(lacking)}")
+        raise plugin.DataError(f"{found[0]} lacks the column(s) {', '.join(lacking)}")
     return table

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import zoo
+from zoo import plugin
 
 from .archive import fetch_archive, open_folder
 from .record_parts import EACH_ITS_OWN, LJOSA, classify
@@ -69,17 +69,19 @@ CARDS = {
 _YANG = "Yang et al., MedMNIST v2, Scientific Data, 2023"
 
 SPECS = (
-    zoo.DatasetSpec(
+    plugin.DatasetSpec(
         name="bloodmnist",
         builder="zoo.plugins.datasets.medmnist:open_cells",
         summary="Blood cells in eight classes, colour, 28 pixels (larger ones with --data)",
-        label="cell_type",
-        group="image",
-        channels=(3, 3),
-        tasks=(
-            *classify("cell_type", "cell type"),
-            zoo.Task(kind="retrieval", target="cell_type", title="cell type"),
+        design=plugin.Design(
+            label="cell_type",
+            group="image",
+            tasks=(
+                *classify("cell_type", "cell type"),
+                plugin.Task(kind="retrieval", target="cell_type", title="cell type"),
+            ),
         ),
+        channels=(3, 3),
         notes=(
             "Donors are not recorded: " + EACH_ITS_OWN.format("image", "image", "donors", "donors"),
             "The official splits are random parts of the same images, no groups: all three take "
@@ -89,17 +91,19 @@ SPECS = (
         licence="CC BY 4.0",
         citation=f"{_YANG}; Acevedo et al., Data in Brief, 2020",
     ),
-    zoo.DatasetSpec(
+    plugin.DatasetSpec(
         name="tissuemnist",
         builder="zoo.plugins.datasets.medmnist:open_cells",
         summary="Nuclei of human kidney cortex in eight classes, 28 pixels (larger with --data)",
-        label="cell_type",
-        group="image",
-        channels=(1, 1),
-        tasks=(
-            *classify("cell_type", "cell type"),
-            zoo.Task(kind="retrieval", target="cell_type", title="cell type"),
+        design=plugin.Design(
+            label="cell_type",
+            group="image",
+            tasks=(
+                *classify("cell_type", "cell type"),
+                plugin.Task(kind="retrieval", target="cell_type", title="cell type"),
+            ),
         ),
+        channels=(1, 1),
         notes=(
             "The nuclei come from three specimens, which are not recorded: "
             + EACH_ITS_OWN.format("image", "image", "three specimens", "people"),
@@ -116,7 +120,7 @@ SPECS = (
 )
 
 
-def open_cells(spec: zoo.DatasetSpec, *, path: Path | None = None) -> zoo.Dataset:
+def open_cells(spec: plugin.DatasetSpec, *, path: Path | None = None) -> plugin.Dataset:
     """Open all three splits, at 28 pixels from the cache, downloaded on first use.
 
     `path` is an ``.npz`` file of any size (``bloodmnist_224.npz``), a folder that holds one, or the
@@ -150,13 +154,13 @@ def open_cells(spec: zoo.DatasetSpec, *, path: Path | None = None) -> zoo.Datase
     metadata.insert(0, "image", metadata["split"] + " " + metadata["index"].map(str))
     ends = np.cumsum([len(pictures) for pictures in images])
 
-    def read(i: int) -> zoo.Image:
+    def read(i: int) -> plugin.Image:
         k = int(np.searchsorted(ends, i, side="right"))
         picture = np.array(images[k][i - (ends[k] - len(images[k]))])
         pixels = picture[None] if picture.ndim == 2 else np.moveaxis(picture, -1, 0)
-        return zoo.Image(np.ascontiguousarray(pixels), card.stains)
+        return plugin.Image(np.ascontiguousarray(pixels), card.stains)
 
-    return zoo.Dataset(spec.name, metadata, read, spec)
+    return plugin.Dataset(spec.name, metadata, read, spec)
 
 
 def _choose(folder: Path, name: str) -> Path:
@@ -167,10 +171,10 @@ def _choose(folder: Path, name: str) -> Path:
     if len(files) == 1:
         return files[0]
     if files:
-        raise zoo.DataError(
+        raise plugin.DataError(
             f"{folder} holds {', '.join(f.name for f in files)}: give one of the files"
         )
-    raise zoo.DataError(f"{folder} holds neither {name}.npz (or {name}_64.npz …) nor its arrays")
+    raise plugin.DataError(f"{folder} holds neither {name}.npz (or {name}_64.npz …) nor its arrays")
 
 
 def _wanted() -> list[str]:
@@ -184,11 +188,11 @@ def _unpacked(folder: Path) -> dict[str, Array]:
     for name in _wanted():
         file = folder / f"{name}.npy"
         if not file.is_file():
-            raise zoo.DataError(f"{file} is missing")
+            raise plugin.DataError(f"{file} is missing")
         try:
             arrays[name] = np.load(file, mmap_mode="r")
         except (OSError, ValueError, EOFError) as error:
-            raise zoo.DataError(f"{file} is not a readable array ({error})") from error
+            raise plugin.DataError(f"{file} is not a readable array ({error})") from error
     return arrays
 
 
@@ -196,17 +200,17 @@ def _from_file(file: Path) -> dict[str, Array]:
     import numpy as np
 
     if not file.is_file():
-        raise zoo.DataError(f"{file} does not exist")
+        raise plugin.DataError(f"{file} does not exist")
     try:
         with zipfile.ZipFile(file) as archive:
             sizes = {m.filename.removesuffix(".npy"): m.file_size for m in archive.infolist()}
     except (OSError, zipfile.BadZipFile) as error:
-        raise zoo.DataError(f"{file} is not a readable .npz file ({error})") from error
+        raise plugin.DataError(f"{file} is not a readable .npz file ({error})") from error
     lacking = [name for name in _wanted() if name not in sizes]
     if lacking:
-        raise zoo.DataError(f"{file} lacks the array(s) {', '.join(lacking)}")
+        raise plugin.DataError(f"{file} lacks the array(s) {', '.join(lacking)}")
     if sum(size for name, size in sizes.items() if name.endswith("_images")) > LARGEST:
-        raise zoo.DataError(
+        raise plugin.DataError(
             f"{file} holds more than {LARGEST / 2**30:g} GiB of images: unpack it with 'unzip "
             f"{file.name} -d FOLDER' and give that folder with --data (path=)"
         )
@@ -214,7 +218,7 @@ def _from_file(file: Path) -> dict[str, Array]:
         with np.load(file) as content:
             return {name: content[name] for name in _wanted()}
     except Exception as error:  # zipfile and zlib raise errors of many types on broken archives
-        raise zoo.DataError(f"{file} is not a readable .npz file ({error})") from error
+        raise plugin.DataError(f"{file} is not a readable .npz file ({error})") from error
 
 
 def _check(place: Path, split: str, images: Array, labels: Array, card: Card) -> None:
@@ -223,17 +227,17 @@ def _check(place: Path, split: str, images: Array, labels: Array, card: Card) ->
     shape = ("n", "side", "side") + (3,) * (len(card.stains) == 3)
     fits = images.ndim == len(shape) and images.shape[3:] == shape[3:]
     if not fits or images.dtype != np.uint8 or not images.size:
-        raise zoo.DataError(
+        raise plugin.DataError(
             f"{split}_images of {place} has the shape {images.shape} of {images.dtype} instead of "
             f"({', '.join(map(str, shape))}) of uint8"
         )
     if labels.size != len(images) or labels.dtype.kind not in "iu":
-        raise zoo.DataError(
+        raise plugin.DataError(
             f"{split}_labels of {place} has the shape {labels.shape} of {labels.dtype}, but there "
             f"are {len(images)} images"
         )
     if labels.min() < 0 or labels.max() >= len(card.labels):
-        raise zoo.DataError(
+        raise plugin.DataError(
             f"{split}_labels of {place} reach from {labels.min()} to {labels.max()}, but there are "
             f"{len(card.labels)} classes, from 0"
         )

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Literal
 
-import zoo
+from zoo import plugin
 
 SAMPLE = {"control": ("sample",)}
 LJOSA = (
@@ -17,12 +17,12 @@ EACH_ITS_OWN = (
 
 def classify(
     target: str, title: str, where: Mapping[str, tuple[str, ...]] | None = None
-) -> tuple[zoo.Task, ...]:
+) -> tuple[plugin.Task, ...]:
     """Return the tasks of predicting a class, by nearest neighbours and by a linear probe."""
     kinds: tuple[Literal["knn", "probe"], ...] = ("knn", "probe")
-    return tuple(zoo.Task(kind=k, target=target, title=title, where=where or {}) for k in kinds)
+    return tuple(plugin.Task(kind=k, target=target, title=title, where=where or {}) for k in kinds)
 
 
-def retrieval(target: str, title: str, where: dict[str, Any]) -> zoo.Task:
+def retrieval(target: str, title: str, where: dict[str, Any]) -> plugin.Task:
     """Return the task of retrieving items with the same value."""
-    return zoo.Task(kind="retrieval", target=target, title=title, where=where)
+    return plugin.Task(kind="retrieval", target=target, title=title, where=where)

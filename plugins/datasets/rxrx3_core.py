@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import zoo
+from zoo import plugin
 
 from .record_parts import SAMPLE, retrieval
 from .subset import askable
@@ -38,23 +39,25 @@ _ADDRESS = re.compile(r"([A-Z]{1,2})(\d{1,2})")
 _CRISPR = {"perturbation_type": ("CRISPR",), **SAMPLE}
 _COMPOUND = {"perturbation_type": ("COMPOUND",), "top_concentration": ("yes",), **SAMPLE}
 
-SPEC = zoo.DatasetSpec(
+SPEC = plugin.DatasetSpec(
     name="rxrx3-core",
     builder="zoo.plugins.datasets.rxrx3_core:open_profiles",
     summary="Embeddings of HUVEC wells, gene knockouts and compounds; give them with --data",
-    label="gene_or_compound",
-    batch="experiment_plate",
-    group="experiment_name",
-    channels=(6, 6),
-    tasks=(
-        retrieval("perturbation", "guides", _CRISPR),
-        retrieval("gene_or_compound", "genes", _CRISPR),
-        retrieval("perturbation", "compounds", _COMPOUND),
+    design=plugin.Design(
+        label="gene_or_compound",
+        batch="experiment_plate",
+        group="experiment_name",
+        tasks=(
+            retrieval("perturbation", "guides", _CRISPR),
+            retrieval("gene_or_compound", "genes", _CRISPR),
+            retrieval("perturbation", "compounds", _COMPOUND),
+        ),
+        perturbation="perturbation",
+        negative={"treatment": ("EMPTY_control",)},
+        position="address",
+        confounders=("row", "column"),
     ),
-    perturbation="perturbation",
-    negative={"treatment": ("EMPTY_control",)},
-    position="address",
-    confounders=("row", "column"),
+    channels=(6, 6),
     notes=(
         "Only the published embeddings are read, so noise is the only control here: a score above "
         "it may still be below cell counts or pixel statistics.",
@@ -68,7 +71,7 @@ SPEC = zoo.DatasetSpec(
 )
 
 
-def open_profiles(spec: zoo.DatasetSpec, *, path: Path | None = None) -> zoo.Dataset:
+def open_profiles(spec: plugin.DatasetSpec, *, path: Path | None = None) -> plugin.Dataset:
     """Open the table and the embeddings of a folder with the two files of the hub.
 
     Items are in the order of the embeddings, which are read when they are needed. Where few
@@ -82,11 +85,11 @@ def open_profiles(spec: zoo.DatasetSpec, *, path: Path | None = None) -> zoo.Dat
     MissingExtraError
         Without pyarrow.
     """
-    folder = path if path is not None else zoo.cache_folder() / "datasets" / "rxrx3-core"
+    folder = path if path is not None else plugin.cache_folder() / "datasets" / "rxrx3-core"
     files = [folder / name for name in (METADATA, EMBEDDINGS)]
     absent = [file.name for file in files if not file.is_file()]
     if absent:
-        raise zoo.DataError(
+        raise plugin.DataError(
             f"{folder} lacks {' and '.join(absent)}: read the terms at "
             f"https://huggingface.co/datasets/{HUB}, fetch both files with 'hf download {HUB} "
             f"--repo-type dataset --include {METADATA} {EMBEDDINGS} --local-dir FOLDER', and give "
@@ -95,11 +98,11 @@ def open_profiles(spec: zoo.DatasetSpec, *, path: Path | None = None) -> zoo.Dat
     wells = _wells(files[1])
     table, notes = _join(_metadata(files[0]), wells, files[1])
     spec = _with_group(replace(spec, notes=(*spec.notes, *notes)), table)
-    openphenom = zoo.Precomputed(
+    openphenom = plugin.Precomputed(
         "OpenPhenom embeddings, as published with RxRx3-core",
         lambda: zoo.read_profiles(files[1], prefix="feature").matrix,
     )
-    return zoo.Dataset(spec.name, table, None, askable(spec, table), {"openphenom": openphenom})
+    return plugin.Dataset(spec.name, table, None, askable(spec, table), {"openphenom": openphenom})
 
 
 def _wells(file: Path) -> pd.Series:
@@ -107,18 +110,18 @@ def _wells(file: Path) -> pd.Series:
     try:
         import pyarrow.parquet as pq
     except ImportError as error:
-        raise zoo.MissingExtraError(
+        raise plugin.MissingExtraError(
             'Parquet needs pyarrow: pip install "microscopy-zoo[parquet]"'
         ) from error
     try:
         names = pq.read_schema(file).names
         if "well_id" not in names:
-            raise zoo.DataError(f"{file} has no column well_id")
+            raise plugin.DataError(f"{file} has no column well_id")
         wells = pq.read_table(file, columns=["well_id"]).column("well_id").to_pandas()
     except (OSError, ValueError) as error:
-        raise zoo.DataError(f"{file} is not a readable Parquet file ({error})") from error
+        raise plugin.DataError(f"{file} is not a readable Parquet file ({error})") from error
     if wells.duplicated().any():
-        raise zoo.DataError(f"{file} has the well {wells[wells.duplicated()].iloc[0]} twice")
+        raise plugin.DataError(f"{file} has the well {wells[wells.duplicated()].iloc[0]} twice")
     return wells
 
 
@@ -129,13 +132,13 @@ def _metadata(file: Path) -> pd.DataFrame:
         # Only an empty cell is missing: NA may be a gene.
         table = pd.read_csv(file, keep_default_na=False, na_values=["", "nan"], low_memory=False)
     except (OSError, ValueError) as error:
-        raise zoo.DataError(f"{file} is not a readable table ({error})") from error
+        raise plugin.DataError(f"{file} is not a readable table ({error})") from error
     lacking = [c for c in COLUMNS if c not in table.columns]
     if lacking:
-        raise zoo.DataError(f"{file} lacks the column(s) {', '.join(lacking)}")
+        raise plugin.DataError(f"{file} lacks the column(s) {', '.join(lacking)}")
     if table["well_id"].duplicated().any():
         twice = table["well_id"][table["well_id"].duplicated()].iloc[0]
-        raise zoo.DataError(f"{file} has the well {twice} twice")
+        raise plugin.DataError(f"{file} has the well {twice} twice")
     return table
 
 
@@ -146,7 +149,7 @@ def _join(metadata: pd.DataFrame, wells: pd.Series, file: Path) -> tuple[pd.Data
 
     place = pd.Index(metadata["well_id"]).get_indexer(wells)
     if (place < 0).any():
-        raise zoo.DataError(
+        raise plugin.DataError(
             f"{METADATA} does not know {int((place < 0).sum())} of {len(wells)} wells in {file}, "
             f"the first of them {wells[place < 0].iloc[0]}"
         )
@@ -158,7 +161,7 @@ def _join(metadata: pd.DataFrame, wells: pd.Series, file: Path) -> tuple[pd.Data
     parts = table["address"].astype(str).str.extract(f"^{_ADDRESS.pattern}$")
     if parts.isna().any(axis=None):
         wrong = table["address"][parts[0].isna()].iloc[0]
-        raise zoo.DataError(
+        raise plugin.DataError(
             f"{METADATA} has the address {wrong!r}, which is not a row and a column"
         )
     letters = parts[0].map(lambda row: sum(26**i * (ord(c) - 64) for i, c in enumerate(row[::-1])))
@@ -180,10 +183,10 @@ def _join(metadata: pd.DataFrame, wells: pd.Series, file: Path) -> tuple[pd.Data
     ), notes
 
 
-def _with_group(spec: zoo.DatasetSpec, table: pd.DataFrame) -> zoo.DatasetSpec:
+def _with_group(spec: plugin.DatasetSpec, table: pd.DataFrame) -> plugin.DatasetSpec:
     """Use plates as independent units if experiments share hardly any replicates."""
     samples = table[table["control"] == "sample"]
-    repeated = samples.groupby("perturbation")[spec.group].nunique() > 1
+    repeated = samples.groupby("perturbation")[spec.design.group].nunique() > 1
     if repeated.mean() >= 0.5 or not len(repeated):
         return spec
     note = (
@@ -191,4 +194,5 @@ def _with_group(spec: zoo.DatasetSpec, table: pd.DataFrame) -> zoo.DatasetSpec:
         "experiment, so plates, not experiments, are the independent units: effects that the "
         "plates of an experiment share can raise scores."
     )
-    return replace(spec, group="experiment_plate", notes=(*spec.notes, note))
+    design = replace(spec.design, group="experiment_plate")
+    return replace(spec, design=design, notes=(*spec.notes, note))

@@ -3,10 +3,10 @@
 from dataclasses import replace
 from typing import Any
 
-import zoo
+from zoo import plugin
 
 
-def askable(spec: zoo.DatasetSpec, table: Any) -> zoo.DatasetSpec:
+def askable(spec: plugin.DatasetSpec, table: Any) -> plugin.DatasetSpec:
     """Return a record without the tasks that the files at hand cannot answer, with a note on each.
 
     A record that would keep no task is returned unchanged, and evaluation reports the problem.
@@ -18,13 +18,13 @@ def askable(spec: zoo.DatasetSpec, table: Any) -> zoo.DatasetSpec:
     table
         Metadata of the items at hand, a data frame.
     """
-    kept: list[zoo.Task] = []
-    left_out: list[zoo.Task] = []
-    for task in spec.tasks:
-        chosen = table.dropna(subset=[task.target, spec.group])
+    kept: list[plugin.Task] = []
+    left_out: list[plugin.Task] = []
+    for task in spec.design.tasks:
+        chosen = table.dropna(subset=[task.target, spec.design.group])
         for column, values in task.where.items():
             chosen = chosen[chosen[column].isin(values)]
-        units = chosen.groupby(task.target)[spec.group].nunique()
+        units = chosen.groupby(task.target)[spec.design.group].nunique()
         separate = task.kind in ("knn", "probe", "retrieval")
         enough = int((units > 1).sum() if separate else len(units)) > 1
         (kept if enough else left_out).append(task)
@@ -32,8 +32,9 @@ def askable(spec: zoo.DatasetSpec, table: Any) -> zoo.DatasetSpec:
         return spec
     notes = [
         f"{task.title} ({task.kind}) is left out: it needs two values of {task.target}"
-        + (f" in two {spec.group}s each" if task.kind != "dose" else "")
+        + (f" in two {spec.design.group}s each" if task.kind != "dose" else "")
         + ", which the files here do not have."
         for task in left_out
     ]
-    return replace(spec, tasks=tuple(kept), notes=(*spec.notes, *notes))
+    design = replace(spec.design, tasks=tuple(kept))
+    return replace(spec, design=design, notes=(*spec.notes, *notes))

@@ -2,19 +2,19 @@
 
 from collections.abc import Iterable
 
-import zoo
+from zoo import plugin
 
 from . import chadavit, timm_specs
 
 
-@zoo.hookimpl
-def zoo_encoders() -> Iterable[zoo.EncoderSpec]:
+@plugin.hookimpl
+def zoo_encoders() -> Iterable[plugin.EncoderSpec]:
     """Yield the encoders with fixed names."""
     yield from chadavit.ENCODERS
 
 
-@zoo.hookimpl
-def zoo_encoder_families() -> Iterable[zoo.EncoderFamily]:
+@plugin.hookimpl
+def zoo_encoder_families() -> Iterable[plugin.EncoderFamily]:
     """Yield the families behind a scheme, without importing their libraries."""
     yield from chadavit.FAMILIES
     yield from timm_specs.FAMILIES

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-import zoo
+from zoo import plugin
 
 CITATION = (
     "Bourriez et al., ChAda-ViT: Channel Adaptive Attention for Joint Representation Learning of "
@@ -27,13 +27,13 @@ _REQUIRED = ("depth", "embed_dim", "num_heads", "patch_size", "img_size", "max_n
 
 
 ENCODERS = (
-    zoo.EncoderSpec(
+    plugin.EncoderSpec(
         name="chadavit-idrcell100k",
         builder=_BUILDER,
         summary="ChAda-ViT (tiny, 11 M parameters) pre-trained on IDRCell100k; 1 to 10 channels",
         embedding_size=192,
         channels=(1, 10),
-        weights=zoo.Weights(
+        weights=plugin.Weights(
             repo="nicoboou/chadavit16-moyen",
             revision="91a41123650ccff12f590364fec95d76af36cc93",
             size=45_400_000,
@@ -44,7 +44,7 @@ ENCODERS = (
         citation=CITATION,
         trained_on=("IDRCell100k",),
     ),
-    zoo.EncoderSpec(
+    plugin.EncoderSpec(
         name="chadavit-untrained",
         builder=_BUILDER,
         summary="The same network with random parameters, by seed",
@@ -61,13 +61,13 @@ ENCODERS = (
 
 
 FAMILIES = (
-    zoo.EncoderFamily(
+    plugin.EncoderFamily(
         scheme="chadavit",
         resolver="zoo.plugins.encoders.chadavit:resolve",
         summary="A folder or hub repository with config.json and model.safetensors",
         examples=("chadavit:./my-checkpoint", "chadavit:org/repo@<40-hex commit>"),
     ),
-    zoo.EncoderFamily(
+    plugin.EncoderFamily(
         scheme="chadavit-untrained",
         resolver="zoo.plugins.encoders.chadavit:resolve_untrained",
         summary="The untrained twin of such a checkpoint",
@@ -76,10 +76,10 @@ FAMILIES = (
 )
 
 
-def resolve(place: str) -> zoo.EncoderSpec:
+def resolve(place: str) -> plugin.EncoderSpec:
     """Describe the checkpoint at a folder or at ``org/repo@commit``."""
     config, weights = _open(place)
-    return zoo.EncoderSpec(
+    return plugin.EncoderSpec(
         name=f"chadavit:{place}",
         builder=_BUILDER,
         summary=f"ChAda-ViT from {place}",
@@ -92,10 +92,10 @@ def resolve(place: str) -> zoo.EncoderSpec:
     )
 
 
-def resolve_untrained(place: str) -> zoo.EncoderSpec:
+def resolve_untrained(place: str) -> plugin.EncoderSpec:
     """Describe the untrained twin of the checkpoint at a folder or at ``org/repo@commit``."""
     config, _ = _open(place)
-    return zoo.EncoderSpec(
+    return plugin.EncoderSpec(
         name=f"chadavit-untrained:{place}",
         builder=_BUILDER,
         summary=f"The architecture of {place} with random parameters, by seed",
@@ -110,25 +110,25 @@ def resolve_untrained(place: str) -> zoo.EncoderSpec:
     )
 
 
-def _open(place: str) -> tuple[dict[str, int | float], zoo.Weights]:
+def _open(place: str) -> tuple[dict[str, int | float], plugin.Weights]:
     repo, at, revision = place.rpartition("@")
     if at and not Path(place).exists():
         try:
-            weights = zoo.Weights(repo=repo, revision=revision)
-            config = zoo.Weights(repo=repo, revision=revision, filename="config.json")
+            weights = plugin.Weights(repo=repo, revision=revision)
+            config = plugin.Weights(repo=repo, revision=revision, filename="config.json")
         except ValueError as error:
-            raise zoo.WeightsError(f"chadavit:{place}: {error}") from error
-        return _read_config(zoo.fetch(config).path), weights
+            raise plugin.WeightsError(f"chadavit:{place}: {error}") from error
+        return _read_config(plugin.fetch(config).path), weights
     folder = Path(place).expanduser()
     if not folder.is_dir():
         hint = ""
         if place.count("/") == 1:
             hint = f"; for a hub repository pin a commit, chadavit:{place}@<40-hex commit>"
-        raise zoo.WeightsNotFoundError(f"chadavit:{place}: there is no such folder{hint}")
+        raise plugin.WeightsNotFoundError(f"chadavit:{place}: there is no such folder{hint}")
     for needed in ("config.json", "model.safetensors"):
         if not (folder / needed).is_file():
-            raise zoo.WeightsNotFoundError(f"chadavit:{place}: the folder has no {needed}")
-    return _read_config(folder / "config.json"), zoo.Weights(path=folder / "model.safetensors")
+            raise plugin.WeightsNotFoundError(f"chadavit:{place}: the folder has no {needed}")
+    return _read_config(folder / "config.json"), plugin.Weights(path=folder / "model.safetensors")
 
 
 def _read_config(path: Path) -> dict[str, int | float]:
@@ -136,12 +136,12 @@ def _read_config(path: Path) -> dict[str, int | float]:
     try:
         raw: dict[str, Any] = json.loads(path.read_text())
     except (OSError, ValueError) as error:
-        raise zoo.WeightsError(f"{path} is not a readable config.json: {error}") from error
+        raise plugin.WeightsError(f"{path} is not a readable config.json: {error}") from error
     missing = [name for name in _REQUIRED if name not in raw]
     if missing:
-        raise zoo.WeightsError(f"{path} lacks {', '.join(missing)}, which cannot be guessed")
+        raise plugin.WeightsError(f"{path} lacks {', '.join(missing)}, which cannot be guessed")
     if raw.get("in_chans", 1) != 1:
-        raise zoo.WeightsError(f"{path} has in_chans {raw['in_chans']}, but ChAda-ViT takes 1")
+        raise plugin.WeightsError(f"{path} has in_chans {raw['in_chans']}, but ChAda-ViT takes 1")
     size = raw["img_size"]
     config = {name: raw[name] for name in _REQUIRED}
     config["img_size"] = size[0] if isinstance(size, list) and size else size
@@ -150,9 +150,11 @@ def _read_config(path: Path) -> dict[str, int | float]:
     for name, value in config.items():
         kinds = (int, float) if name == "layer_norm_eps" else int
         if isinstance(value, bool) or not isinstance(value, kinds) or value <= 0:
-            raise zoo.WeightsError(f"{path} has {name} {value!r}, which is not a positive number")
+            raise plugin.WeightsError(
+                f"{path} has {name} {value!r}, which is not a positive number"
+            )
     if config["embed_dim"] % config["num_heads"] or config["img_size"] % config["patch_size"]:
-        raise zoo.WeightsError(
+        raise plugin.WeightsError(
             f"{path}: embed_dim must be a multiple of num_heads, img_size one of patch_size"
         )
     return config

@@ -7,31 +7,36 @@ from typing import Any
 import torch
 from zoo.kernels import residual_mlp
 
-import zoo
+from zoo import plugin
 
 from .chadavit_model import ChAdaViT
 from .chadavit_replay import Replay
 
 
-class ChAdaViTEncoder(zoo.Encoder):
+class ChAdaViTEncoder(plugin.Encoder):
     """Runs `ChAdaViT` on batches; small batches on a GPU run as CUDA graphs."""
 
-    can_give = frozenset({"attention", "channels", "tokens", "layer"})
+    outputs = frozenset({"attention", "channels", "tokens", "layer"})
     uses_channel_index = True
     model: ChAdaViT
     _recorded: Replay | None = None
 
+    @property
+    def depth(self) -> int:
+        """Layers of the network."""
+        return len(self.model.blocks)
+
     def to(
-        self, device: torch.device | str, dtype: torch.dtype = torch.float32
+        self, device: torch.device | str | None = None, dtype: torch.dtype | None = None
     ) -> "ChAdaViTEncoder":
         """Move to a device and a floating dtype, as `lower` says; returns itself."""
-        wide = torch.promote_types(dtype, torch.float32)
-        super().to(device, wide)
-        self.dtype, self._recorded = dtype, None  # a CUDA graph reads parameters where they were
-        blocks: Any = self.model.blocks
-        for block in blocks:
-            block.attention_dtype = None
-        if dtype != wide:
+        if dtype is not None:
+            self.check_dtype(dtype)
+        lowered = dtype is not None and dtype != self.dtype and dtype.itemsize < 4
+        super().to(device, None if lowered else dtype)
+        self._recorded = None  # a CUDA graph reads parameters where they were
+        if lowered and dtype is not None:
+            self.dtype = dtype
             lower(self.model, dtype)
             if self.device.type == "cuda":
                 self._warn_of_plain_layers()
@@ -50,12 +55,12 @@ class ChAdaViTEncoder(zoo.Encoder):
 
     def forward(
         self,
-        batch: zoo.ImageBatch,
+        batch: plugin.ImageBatch,
         *,
         channels: bool = False,
         tokens: bool = False,
         layer: int | None = None,
-    ) -> zoo.Features:
+    ) -> plugin.Features:
         """Embed a batch; the embedding is the CLS row, a channel's is the mean of its patches."""
         self._check_size(batch.size)
         depth, places = len(self.model.blocks), self._places(batch)
@@ -67,14 +72,14 @@ class ChAdaViTEncoder(zoo.Encoder):
         if cls_only and self.device.type == "cuda" and torch.is_inference_mode_enabled():
             replayed = self._replay()(batch.planes, batch.counts, places, layer)
             if replayed is not None:
-                return zoo.Features(replayed, batch.counts)
+                return plugin.Features(replayed, batch.counts)
         cls, patches = self.model(
             batch.planes, batch.counts, places, layer=layer, cls_only=cls_only
         )
         if patches is None:
-            return zoo.Features(cls, batch.counts)
+            return plugin.Features(cls, batch.counts)
         offsets = torch.cat([batch.counts.new_zeros(1), batch.counts.cumsum(0)]) * patches.shape[1]
-        return zoo.Features(
+        return plugin.Features(
             cls,
             batch.counts,
             patches.mean(1) if channels else None,
@@ -87,12 +92,12 @@ class ChAdaViTEncoder(zoo.Encoder):
             self._recorded = Replay(self.model)
         return self._recorded
 
-    def forward_attention(self, batch: zoo.ImageBatch) -> list[zoo.Attention]:
+    def forward_attention(self, batch: plugin.ImageBatch) -> list[plugin.Attention]:
         """Return the attention between channels, for each image of a batch."""
         self._check_size(batch.size)
         rows, columns = (side // self.model.patch_size for side in batch.size)
         found = self.model.attention(batch.planes, batch.counts, self._places(batch))
-        return [zoo.Attention(mass, maps.unflatten(-1, (rows, columns))) for mass, maps in found]
+        return [plugin.Attention(mass, maps.unflatten(-1, (rows, columns))) for mass, maps in found]
 
     def count_tokens(self, channels: int, size: tuple[int, int]) -> int:
         """Return the tokens of an image: a CLS token, and those of the patches."""
@@ -102,20 +107,20 @@ class ChAdaViTEncoder(zoo.Encoder):
     def _check_size(self, size: tuple[int, int]) -> None:
         patch = self.model.patch_size
         if size[0] % patch or size[1] % patch:
-            raise zoo.ImageError(
+            raise plugin.ImageError(
                 f"images are {size[0]} × {size[1]} pixels, but {self.name} cuts patches of "
                 f"{patch} × {patch}: crop or pad to multiples of {patch}, or let encode prepare "
                 "them with preprocess=True"
             )
 
-    def _places(self, batch: zoo.ImageBatch) -> torch.Tensor:
+    def _places(self, batch: plugin.ImageBatch) -> torch.Tensor:
         known = self.model.channel_token.shape[1]
         if batch.channel_index is None:
             places = torch.cat([torch.arange(c) for c in batch.counts.tolist()])
         else:
             places = batch.channel_index
         if int(places.min()) < 0 or int(places.max()) >= known:
-            raise zoo.ImageError(
+            raise plugin.ImageError(
                 f"channel_index must lie in 0 to {known - 1} for {self.name}, but goes from "
                 f"{int(places.min())} to {int(places.max())}"
             )
@@ -140,15 +145,15 @@ def lower(model: ChAdaViT, dtype: torch.dtype) -> None:
         block.attention_dtype = dtype
 
 
-def build(spec: zoo.EncoderSpec, *, weights: Path | None, seed: int) -> ChAdaViTEncoder:
+def build(spec: plugin.EncoderSpec, *, weights: Path | None, seed: int) -> ChAdaViTEncoder:
     """Build from the record's options; filled from `weights`, or drawn by `seed` without."""
     if weights is None and not spec.seeded:  # never an untrained network under a trained name
-        raise zoo.WeightsNotFoundError(f"{spec.name} was to be built without its weights")
+        raise plugin.WeightsNotFoundError(f"{spec.name} was to be built without its weights")
     with torch.device("meta"):
         model = ChAdaViT(**spec.options)  # type: ignore[arg-type]
     if weights is None:
         model.to_empty(device="cpu")
         model.initialise(seed)
     else:
-        zoo.load_state(model, weights)
+        plugin.load_state(model, weights)
     return ChAdaViTEncoder(spec, model=model)

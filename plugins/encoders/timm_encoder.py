@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-import zoo
+from zoo import plugin
 
 State = dict[str, Tensor]
 
@@ -44,32 +44,32 @@ class PlaneNetwork(nn.Module):
         return features
 
 
-class TimmEncoder(zoo.Encoder):
+class TimmEncoder(plugin.Encoder):
     """Encodes all planes of a batch in one pass, and averages or concatenates their features."""
 
-    can_give = frozenset({"channels"})
+    outputs = frozenset({"channels"})
     model: PlaneNetwork
 
-    def __init__(self, spec: zoo.EncoderSpec, *, model: PlaneNetwork) -> None:
+    def __init__(self, spec: plugin.EncoderSpec, *, model: PlaneNetwork) -> None:
         super().__init__(spec, model=model)
-        self.equal_channels = spec.options["join"] == "concat"
+        self.requires_equal_channels = spec.options["join"] == "concat"
 
     def forward(
         self,
-        batch: zoo.ImageBatch,
+        batch: plugin.ImageBatch,
         *,
         channels: bool = False,
         tokens: bool = False,
         layer: int | None = None,
-    ) -> zoo.Features:
+    ) -> plugin.Features:
         """Embed a batch; raises `ImageError` when the network cannot take its size."""
         planes = self._features(batch.planes).float()  # (sum of C_i, D)
-        if self.equal_channels:
+        if self.requires_equal_channels:
             embedding = planes.reshape(len(batch), -1)
         else:
             images = torch.split(planes, batch.counts.tolist())
             embedding = torch.stack([image.mean(0) for image in images])
-        return zoo.Features(embedding, batch.counts, planes if channels else None)
+        return plugin.Features(embedding, batch.counts, planes if channels else None)
 
     def _features(self, planes: Tensor) -> Tensor:
         size = tuple(planes.shape[1:])
@@ -81,23 +81,23 @@ class TimmEncoder(zoo.Encoder):
             if size == self.model.native:
                 raise
             height, width = self.model.native
-            raise zoo.ImageError(
+            raise plugin.ImageError(
                 f"images are {size[0]} × {size[1]} pixels, which {self.name} cannot take "
                 f"({error}): it is made for {height} × {width}, as preprocessing=Preprocessing("
                 f"resize={min(height, width)}, crop={min(height, width)}) gives"
             ) from error
         if features.ndim != 2:
-            raise zoo.PluginError(
+            raise plugin.PluginError(
                 f"{self.name} gives features of the shape {tuple(features.shape)}, not one row "
                 "for each channel: timm does not pool this network"
             )
         return features
 
 
-def build(spec: zoo.EncoderSpec, *, weights: Path | None, seed: int) -> TimmEncoder:
+def build(spec: plugin.EncoderSpec, *, weights: Path | None, seed: int) -> TimmEncoder:
     """Build from the record's options; filled from `weights`, or drawn by `seed` without."""
     if weights is None and not spec.seeded:  # never an untrained network under a trained name
-        raise zoo.WeightsNotFoundError(f"{spec.name} was to be built without its weights")
+        raise plugin.WeightsNotFoundError(f"{spec.name} was to be built without its weights")
     network = create(str(spec.options["model"]), seed)
     if weights is not None:
         load_backbone(network, weights)
@@ -145,7 +145,7 @@ def load_backbone(network: nn.Module, path: Path) -> None:
     try:
         given = load_file(path)
     except SafetensorError as error:
-        raise zoo.IntegrityError(
+        raise plugin.IntegrityError(
             f"{path} is not a safetensors file, or a broken one ({error}): the zoo never unpickles "
             "weights"
         ) from error
@@ -155,7 +155,7 @@ def load_backbone(network: nn.Module, path: Path) -> None:
     if problems:
         converted = _convert(given, network, expected)
         if converted is None or _differences(converted, expected):
-            raise zoo.ArchitectureMismatchError(
+            raise plugin.ArchitectureMismatchError(
                 f"{path} does not fit the network ({'; '.join(problems)}): give the weights made "
                 "for it"
             )

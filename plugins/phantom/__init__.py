@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-import zoo
+from zoo import plugin
 
 from .factors import FACTORS, Dials
 from .specs import DATASETS, SPECS
@@ -19,20 +19,20 @@ from .specs import DATASETS, SPECS
 __all__ = ["DATASETS", "FACTORS", "Dials", "make", "open_phantom"]
 
 
-@zoo.hookimpl
-def zoo_datasets() -> Iterable[zoo.DatasetSpec]:
+@plugin.hookimpl
+def zoo_datasets() -> Iterable[plugin.DatasetSpec]:
     """Yield the record of each phantom."""
     return SPECS
 
 
-def open_phantom(spec: zoo.DatasetSpec, *, path: Path | None = None) -> zoo.Dataset:
+def open_phantom(spec: plugin.DatasetSpec, *, path: Path | None = None) -> plugin.Dataset:
     """Generate a phantom of the registry; it takes no path."""
     if path is not None:
         raise ValueError("the phantom is made when it is opened: it takes no path")
     return make(spec)
 
 
-def make(spec: zoo.DatasetSpec, dials: Dials | None = None, *, seed: int = 0) -> zoo.Dataset:
+def make(spec: plugin.DatasetSpec, dials: Dials | None = None, *, seed: int = 0) -> plugin.Dataset:
     """Generate plates with the given dials; an image depends only on them, `seed` and its position.
 
     The metadata has the level of every factor in every well. Images come with the numbers of their
@@ -67,14 +67,15 @@ def make(spec: zoo.DatasetSpec, dials: Dials | None = None, *, seed: int = 0) ->
     wells = chosen.doses * chosen.replicates
     plates = [make_plate(chosen, (seed, 2, p)) for p in range(chosen.plates_count)]
 
-    def read(i: int) -> zoo.Image:
+    def read(i: int) -> plugin.Image:
         here = dict(zip(FACTORS, levels[i].tolist(), strict=True))
         place = (seed, 3, i)
         cells = grow_cells(chosen, here, place)
         signal, mask, types = draw_cells(chosen, here, cells, place)
         camera = np.random.default_rng([*place, 4])
         pixels = expose(signal, chosen, here, plates[i // wells], layout.walls[i], camera)
-        return zoo.Image(pixels, chosen.stains, chosen.pixel_size, mask, types)
+        return plugin.Image(pixels, chosen.stains, chosen.pixel_size, mask, types)
 
-    spec = replace(spec, channels=(chosen.channels, chosen.channels), factors=chosen.varying)
-    return zoo.Dataset(spec.name, table, read, spec)
+    design = replace(spec.design, factors=chosen.varying)
+    spec = replace(spec, channels=(chosen.channels, chosen.channels), design=design)
+    return plugin.Dataset(spec.name, table, read, spec)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from math import isfinite
 from typing import Literal
 
-import zoo
+from zoo import plugin
 
 PLATE = "plate"
 CULTURE_STAINS = (
@@ -233,7 +233,7 @@ def _check_strengths(layout: str, given: Mapping[str, float]) -> None:
         if name not in known:
             raise ValueError(
                 f"{layout} names the factor {name!r}, but there are {', '.join(known)}."
-                f"{zoo.near(str(name), known)}"
+                f"{plugin.suggest(str(name), known)}"
             )
         number = isinstance(strength, int | float) and not isinstance(strength, bool)
         if not number or not isfinite(strength) or not 0 <= strength <= 1:

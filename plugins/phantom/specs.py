@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-import zoo
+from zoo import plugin
 
 from .factors import FACTORS, PLATE, Dials
 
@@ -35,16 +35,16 @@ DATASETS: Mapping[str, Dials] = {
 }
 
 _DOSE_TASKS = (
-    zoo.Task(kind="dose", target="dose", title="dose"),
-    zoo.Task(
+    plugin.Task(kind="dose", target="dose", title="dose"),
+    plugin.Task(
         kind="separation",
         target="control",
         title="controls",
         where={"control": ("negative", "positive")},
     ),
-    zoo.Task(kind="retrieval", target="dose", title="replicates"),
-    zoo.Task(kind="knn", target="dose", title="dose level"),
-    zoo.Task(kind="probe", target="dose", title="dose level"),
+    plugin.Task(kind="retrieval", target="dose", title="replicates"),
+    plugin.Task(kind="knn", target="dose", title="dose level"),
+    plugin.Task(kind="probe", target="dose", title="dose level"),
 )
 _LEVELS = (
     "Columns named after factors hold levels from 0 to 1; zoo.plugins.phantom.FACTORS defines "
@@ -52,22 +52,24 @@ _LEVELS = (
 )
 
 
-def _doses(name: str, summary: str, *notes: str) -> zoo.DatasetSpec:
+def _doses(name: str, summary: str, *notes: str) -> plugin.DatasetSpec:
     """Describe a phantom with factors that rise with a dose."""
-    return zoo.DatasetSpec(
+    return plugin.DatasetSpec(
         name=name,
         builder="zoo.plugins.phantom:open_phantom",
         summary=summary,
-        label="dose",
-        batch="plate",
-        group="plate",
+        design=plugin.Design(
+            label="dose",
+            batch="plate",
+            group="plate",
+            tasks=_DOSE_TASKS,
+            perturbation="dose",
+            negative={"control": ("negative",)},
+            position="well",
+            confounders=("row", "column"),
+            factors=DATASETS[name].varying,
+        ),
         channels=(DATASETS[name].channels, DATASETS[name].channels),
-        tasks=_DOSE_TASKS,
-        perturbation="dose",
-        negative={"control": ("negative",)},
-        position="well",
-        confounders=("row", "column"),
-        factors=DATASETS[name].varying,
         notes=(*notes, _LEVELS),
         licence="Apache-2.0, generated",
     )
@@ -104,18 +106,20 @@ SPECS = (
         "are of the other type.",
         "Plates differ in gain and background of each channel, vignette and background.",
     ),
-    zoo.DatasetSpec(
+    plugin.DatasetSpec(
         name="phantom-factors",
         builder="zoo.plugins.phantom:open_phantom",
         summary="Synthetic plates: eleven factors planted, each varying on its own by well",
-        label="translocation",
-        batch="plate",
-        group="plate",
+        design=plugin.Design(
+            label="translocation",
+            batch="plate",
+            group="plate",
+            tasks=tuple(plugin.Task(kind="dose", target=f, title=f) for f in FACTORS),
+            position="well",
+            confounders=("row", "column"),
+            factors=DATASETS["phantom-factors"].varying,
+        ),
         channels=(2, 2),
-        tasks=tuple(zoo.Task(kind="dose", target=f, title=f) for f in FACTORS),
-        position="well",
-        confounders=("row", "column"),
-        factors=DATASETS["phantom-factors"].varying,
         notes=(
             "Made by this package: there is no dose, every well has its own level of every factor.",
             "No factor can be predicted perfectly from one field: few cells determine a share, a "

@@ -29,5 +29,5 @@ def test_listing_imports_nothing_heavy(plugin):
 def test_builders_and_resolvers_exist(plugin):
     assert plugin.records
     for record in plugin.records:
-        family = isinstance(record, zoo.EncoderFamily)
+        family = isinstance(record, zoo.plugin.EncoderFamily)
         assert callable(resolve_target(record.resolver if family else record.builder))

@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from zoo.plugins.controls import ablation_families, segmentation
 
 import zoo
+from zoo import errors
 from zoo.testing import check_encoder
 
 COMMIT = "0" * 40
@@ -89,12 +90,12 @@ class TestOneChannel:
         torch.testing.assert_close(rows[0], rows[1], **CLOSE)
 
     def test_joined_refuses_other_counts(self):
-        with pytest.raises(zoo.ImageError, match="image 1 has 3"):
+        with pytest.raises(errors.ImageError, match="image 1 has 3"):
             zoo.load(f"one-channel:{VIT}/concat").encode(images(2, 3), preprocess=False)
 
     def test_takes_more_channels_than_the_encoder_at_once(self, chadavit):
         many = images(14, side=32)
-        with pytest.raises(zoo.ImageError, match="14 channels"):
+        with pytest.raises(errors.ImageError, match="14 channels"):
             zoo.load(chadavit).encode(many, preprocess=False)
         found = zoo.load(f"one-channel:{chadavit}").encode(many, preprocess=False)
         assert found.embedding.isfinite().all()
@@ -201,8 +202,8 @@ class TestMaskOnly:
 @pytest.mark.parametrize("family", ["mask-only", "one-channel"])
 class TestRecord:
     def test_is_the_record_of_the_encoder_in_other_clothes(self, family):
-        base = zoo.record("chadavit-idrcell100k")
-        spec = zoo.record(f"{family}:chadavit-idrcell100k")
+        base = zoo.plugin.get_spec("chadavit-idrcell100k")
+        spec = zoo.plugin.get_spec(f"{family}:chadavit-idrcell100k")
         assert spec.role == "control"
         assert spec.control == {"mask-only": "structural", "one-channel": "ablation"}[family]
         assert (spec.weights, spec.preprocessing) == (base.weights, base.preprocessing)
@@ -210,12 +211,12 @@ class TestRecord:
         assert (spec.trained_on, spec.seeded) == (base.trained_on, False)
         assert spec.embedding_size == base.embedding_size
         assert spec.channels == (1, None)
-        assert zoo.record(spec.twin).seeded
+        assert zoo.plugin.get_spec(spec.twin).seeded
         assert spec.options["encoder"] == base.name
         assert spec.options["encoder depth"] == 12
 
     def test_an_untrained_encoder_stays_one(self, family):
-        spec = zoo.record(f"{family}:chadavit-untrained")
+        spec = zoo.plugin.get_spec(f"{family}:chadavit-untrained")
         assert spec.seeded
         assert spec.control == {"mask-only": "structural", "one-channel": "untrained"}[family]
         assert spec.twin is None
@@ -249,17 +250,17 @@ class TestRecord:
 
     def test_without_weights_there_is_no_encoder_but_the_same_error(self, family, tmp_path):
         name = f"{family}:chadavit-idrcell100k"
-        twin = zoo.record(name).twin
-        with pytest.raises(zoo.WeightsNotFoundError, match=f"untrained network is '{twin}'"):
+        twin = zoo.plugin.get_spec(name).twin
+        with pytest.raises(errors.WeightsNotFoundError, match=f"untrained network is '{twin}'"):
             zoo.load(name, weights=tmp_path / "none.safetensors")
-        with pytest.raises(zoo.WeightsNotFoundError, match="without its weights"):
-            zoo.build(zoo.record(name))
+        with pytest.raises(errors.WeightsNotFoundError, match="without its weights"):
+            zoo.plugin.build(zoo.plugin.get_spec(name))
         with pytest.raises(ValueError, match="has no weights to replace"):
             zoo.load(f"{family}:{VIT}", weights=tmp_path / "none.safetensors")
 
     def test_weights_of_another_network_are_refused(self, family, tmp_path):
         save_file({"some.tensor": torch.ones(3)}, tmp_path / "other.safetensors")
-        with pytest.raises(zoo.ArchitectureMismatchError, match=r"missing"):
+        with pytest.raises(errors.ArchitectureMismatchError, match=r"missing"):
             zoo.load(f"{family}:chadavit-idrcell100k", weights=tmp_path / "other.safetensors")
 
     def test_preprocessing_and_place_are_those_of_both(self, family):
@@ -281,38 +282,40 @@ class TestRecord:
 
     def test_an_encoder_that_needs_types_still_needs_them(self, family):
         encoder = zoo.load(f"{family}:cell-structure-typed")
-        with pytest.raises(zoo.ImageError, match="image 0 has no types"):
+        with pytest.raises(errors.ImageError, match="image 0 has no types"):
             encoder.encode(images(2), preprocess=False)
         found = encoder.encode(
             images(2), masks=[blobs()], types=[[0, 1, 1]], preprocess=False
         ).embedding
-        names = zoo.record("cell-structure-typed").columns
+        names = zoo.plugin.get_spec("cell-structure-typed").columns
         assert found[0, names.index("share of type 1")] == pytest.approx(2 / 3)
 
     @pytest.mark.parametrize("inner", ["chadavit-untraind", "untrained:resnet19", "nothing:at-all"])
     def test_unknown_encoders_are_unknown(self, family, inner):
-        with pytest.raises(zoo.UnknownNameError) as direct:
-            zoo.record(inner)
-        with pytest.raises(zoo.UnknownNameError) as caught:
-            zoo.record(f"{family}:{inner}")
+        with pytest.raises(errors.UnknownNameError) as direct:
+            zoo.plugin.get_spec(inner)
+        with pytest.raises(errors.UnknownNameError) as caught:
+            zoo.plugin.get_spec(f"{family}:{inner}")
         assert str(caught.value) == str(direct.value)
-        with pytest.raises(zoo.UnknownNameError, match="needs a name after the colon"):
-            zoo.record(f"{family}:")
+        with pytest.raises(errors.UnknownNameError, match="needs a name after the colon"):
+            zoo.plugin.get_spec(f"{family}:")
 
     def test_encoders_that_never_take_one_channel_are_refused(self, family, monkeypatch):
-        colours = zoo.EncoderSpec(name="rgb", builder="m:f", summary="s", channels=(3, 3))
+        colours = zoo.plugin.EncoderSpec(name="rgb", builder="m:f", summary="s", channels=(3, 3))
         monkeypatch.setattr(zoo, "record", lambda name: colours)
         resolve = {"mask-only": ablation_families.resolve_mask_only}.get(
             family, ablation_families.resolve_one_channel
         )
-        with pytest.raises(zoo.UnknownNameError, match=rf"no {family}:rgb: rgb takes 3 channels"):
+        with pytest.raises(
+            errors.UnknownNameError, match=rf"no {family}:rgb: rgb takes 3 channels"
+        ):
             resolve("rgb")
 
     def test_it_is_listed_without_torch(self, family):
         code = (
             f"import sys; from zoo.plugins import controls; import zoo\n"
             f"assert {family!r} in {{f.scheme for f in controls.zoo_encoder_families()}}\n"
-            f"assert len(zoo.record('{family}:chadavit-untrained').summary) < 90\n"
+            f"assert len(zoo.plugin.get_spec('{family}:chadavit-untrained').summary) < 90\n"
             "sys.exit('imported torch' if 'torch' in sys.modules else 0)"
         )
         done = subprocess.run(
@@ -337,13 +340,13 @@ class TestSlashes:
         ],
     )
     def test_the_last_one_belongs_to_one_channel(self, text, inner, join):
-        spec = zoo.record(f"one-channel:{text}")
+        spec = zoo.plugin.get_spec(f"one-channel:{text}")
         assert spec.name == f"one-channel:{text}"
         assert spec.options["join"] == join
         assert spec.options["encoder"] == (inner or text.removesuffix("/concat"))
 
     def test_a_mask_only_name_is_the_encoder_whole(self):
-        assert zoo.record(f"mask-only:{VIT}/concat").options["encoder"] == f"{VIT}/concat"
+        assert zoo.plugin.get_spec(f"mask-only:{VIT}/concat").options["encoder"] == f"{VIT}/concat"
 
     @pytest.mark.parametrize("ending", ["mean", "concat"])
     def test_a_folder_called_so_must_be_told_apart(self, golden, tmp_path, ending):
@@ -351,11 +354,11 @@ class TestSlashes:
         shutil.copytree(golden, folder)
         name = f"one-channel:chadavit:{folder}"
         with pytest.raises(
-            zoo.UnknownNameError, match=rf"ends in /{ending}.*only .* is an encoder"
+            errors.UnknownNameError, match=rf"ends in /{ending}.*only .* is an encoder"
         ):
-            zoo.record(name)
-        assert zoo.record(f"{name}/mean").options["encoder"] == f"chadavit:{folder}"
+            zoo.plugin.get_spec(name)
+        assert zoo.plugin.get_spec(f"{name}/mean").options["encoder"] == f"chadavit:{folder}"
 
     def test_other_endings_belong_to_the_encoder(self):
-        with pytest.raises(zoo.UnknownNameError, match="ends in /max"):
-            zoo.record("one-channel:untrained:resnet18/max")
+        with pytest.raises(errors.UnknownNameError, match="ends in /max"):
+            zoo.plugin.get_spec("one-channel:untrained:resnet18/max")

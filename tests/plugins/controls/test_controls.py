@@ -17,6 +17,7 @@ from zoo.plugins.controls.pixel_statistics import channel_correlations, plane_st
 from zoo.plugins.controls.segmentation import Objects, find_objects, nuclear_channel
 
 import zoo
+from zoo import errors
 
 TYPED = "cell-structure-typed"  # for images with types of objects only
 NAMES = [spec.name for spec in controls.zoo_encoders() if spec.name != TYPED]
@@ -116,7 +117,7 @@ class TestEveryControl:
 
 @pytest.mark.parametrize("name", [*NAMES, TYPED])
 def test_every_named_column_is_there_once(name):
-    spec = zoo.record(name)
+    spec = zoo.plugin.get_spec(name)
     assert len(set(spec.columns)) == len(spec.columns)
     assert len(spec.columns) in (0, spec.embedding_size)
     assert bool(spec.columns) == (name not in JOINED and spec.control != "degenerate")
@@ -133,7 +134,7 @@ def test_takes_any_channel_counts(name):
 
 @pytest.mark.parametrize("name", JOINED)
 def test_joined_channels_refuse_other_counts(name):
-    with pytest.raises(zoo.ImageError, match="image 1 has 3"):
+    with pytest.raises(errors.ImageError, match="image 1 has 3"):
         encode(name, [noise(0, 2, 32, 32), noise(1, 3, 32, 32)])
 
 

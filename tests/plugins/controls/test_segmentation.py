@@ -20,10 +20,11 @@ from zoo.plugins.controls.segmentation import (
 )
 
 import zoo
+from zoo import errors
 
 SIDE = 96
 TYPED = "cell-structure-typed"
-STRUCTURE = zoo.record("cell-structure").embedding_size
+STRUCTURE = zoo.plugin.get_spec("cell-structure").embedding_size
 
 
 def blobs(centres, radius=6, side=SIDE):
@@ -163,7 +164,7 @@ class TestTypes:
     def test_columns_say_what_the_numbers_are(self):
         points = np.random.default_rng(0).random((60, 2))
         types = (points[:, 0] > 0.5).astype(int) * 2  # 0 on one side, 2 on the other
-        names = zoo.record(TYPED).columns[STRUCTURE:]
+        names = zoo.plugin.get_spec(TYPED).columns[STRUCTURE:]
         found = dict(zip(names, structure.describe_types(typed(points, types), 4), strict=True))
         assert found["share of type 0"] + found["share of type 2"] == 1
         assert found["share of type 1"] == found["share of type 3"] == 0
@@ -232,22 +233,22 @@ class TestTypedEncoder:
             masks=[blobs(grid()), blobs(grid()), blobs(grid(1)), np.zeros((SIDE, SIDE), int)],
             types=[self.types, [2] * 16, [1], []],
         )
-        assert rows.shape == (4, zoo.record(TYPED).embedding_size)
+        assert rows.shape == (4, zoo.plugin.get_spec(TYPED).embedding_size)
         assert np.isfinite(rows).all()
         assert not rows[3, STRUCTURE:].any()
 
     def test_images_without_types_are_refused_in_one_sentence(self):
         for arguments in ({}, {"masks": [blobs(grid()), blobs(grid())]}):
-            with pytest.raises(zoo.ImageError, match=rf"^image 0 has no types .* {TYPED}"):
+            with pytest.raises(errors.ImageError, match=rf"^image 0 has no types .* {TYPED}"):
                 encode(TYPED, [grey(), grey()], **arguments)
         encoder = zoo.load(TYPED)
-        with pytest.raises(zoo.ImageError, match=r"^well B07 has no types"):
+        with pytest.raises(errors.ImageError, match=r"^well B07 has no types"):
             encoder.check(grey(), "well B07", mask=blobs(grid()))
         encoder.check(grey(), "well B07", mask=blobs(grid()), types=self.types)
 
     def test_types_beyond_the_record_are_refused(self):
         masks = [blobs(grid())] * 2
-        with pytest.raises(zoo.ImageError, match=r"^image 1 has an object of type 4.* 0 to 3"):
+        with pytest.raises(errors.ImageError, match=r"^image 1 has an object of type 4.* 0 to 3"):
             encode(TYPED, [grey(), grey()], masks=masks, types=[self.types, self.types + 1])
 
 

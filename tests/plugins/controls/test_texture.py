@@ -11,7 +11,7 @@ from zoo.plugins.controls import texture
 
 import zoo
 
-COLUMNS = zoo.record("texture-mean").columns
+COLUMNS = zoo.plugin.get_spec("texture-mean").columns
 
 
 def noise(seed, *shape):

@@ -10,6 +10,7 @@ import time
 import zipfile
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from unittest import mock
 
 import numpy as np
 import pandas as pd
@@ -17,7 +18,7 @@ import pytest
 from zoo.plugins.datasets import archive
 from zoo.plugins.datasets.archive import check_files, fetch_archive, open_folder, read_table
 
-import zoo
+from zoo import errors
 
 
 @contextmanager
@@ -124,7 +125,7 @@ class TestSound:
             fetch_archive("some", url)  # the same content is welcome again
             (cache / "some").rename(cache / "away too")
             body[:] = other
-            with pytest.raises(zoo.IntegrityError) as caught:
+            with pytest.raises(errors.IntegrityError) as caught:
                 fetch_archive("some", url)
             assert hashlib.sha256(SOUND).hexdigest() in str(caught.value)
             assert hashlib.sha256(other).hexdigest() in str(caught.value)
@@ -167,7 +168,7 @@ class TestSound:
 
 
 def refuse(_):
-    raise zoo.DataError("no plate")
+    raise errors.DataError("no plate")
 
 
 class TestRefused:
@@ -186,7 +187,10 @@ class TestRefused:
     )
     def test_other_content_than_published(self, cache, monkeypatch, published, why):
         monkeypatch.setattr(archive, "_unpack", pytest.fail)  # hashed before it is touched
-        with server(SOUND) as (url, _), pytest.raises(zoo.IntegrityError, match="--data") as caught:
+        with (
+            server(SOUND) as (url, _),
+            pytest.raises(errors.IntegrityError, match="--data") as caught,
+        ):
             fetch_archive("some", url, **published)
         assert str(caught.value).startswith(url)
         assert left(cache) == []
@@ -204,7 +208,7 @@ class TestRefused:
         ids=["page", "empty answer", "half", "spoilt stream", "empty archive"],
     )
     def test_no_sound_archive(self, cache, body):
-        with server(body) as (url, _), pytest.raises(zoo.IntegrityError, match=r"^http.* gave "):
+        with server(body) as (url, _), pytest.raises(errors.IntegrityError, match=r"^http.* gave "):
             fetch_archive("some", url)
         assert left(cache) == []
 
@@ -221,7 +225,7 @@ class TestRefused:
                 body[:] = spoilt
                 try:
                     folder = fetch_archive(f"some{k}", url, check=lambda _: None)
-                except (zoo.IntegrityError, zoo.DataError):
+                except (errors.IntegrityError, errors.DataError):
                     refused += 1
                 else:
                     assert set(content(folder).values()) <= set(FILES.values())
@@ -234,7 +238,7 @@ class TestRefused:
         body = zipped({"set/a.csv": "x", name: "gotcha"})
         with (
             server(body) as (url, _),
-            pytest.raises(zoo.IntegrityError, match="outside its folder"),
+            pytest.raises(errors.IntegrityError, match="outside its folder"),
         ):
             fetch_archive("some", url)
         assert left(cache) == []
@@ -242,7 +246,10 @@ class TestRefused:
 
     def test_links(self, cache):
         body = zipped({"set/a": "/etc/passwd"}, modes={"set/a": stat.S_IFLNK | 0o777}.items())
-        with server(body) as (url, _), pytest.raises(zoo.IntegrityError, match=r"a link, 'set/a'"):
+        with (
+            server(body) as (url, _),
+            pytest.raises(errors.IntegrityError, match=r"a link, 'set/a'"),
+        ):
             fetch_archive("some", url)
         assert left(cache) == []
 
@@ -252,7 +259,7 @@ class TestRefused:
         )
         with (
             server(SOUND) as (url, _),
-            pytest.raises(zoo.DataError, match=r"1,404 bytes unpacked, but 100 free.*ZOO_CACHE"),
+            pytest.raises(errors.DataError, match=r"1,404 bytes unpacked, but 100 free.*ZOO_CACHE"),
         ):
             fetch_archive("some", url)
         assert left(cache) == []
@@ -264,7 +271,9 @@ class TestRefused:
         monkeypatch.setattr(archive, "_unpack", full)
         with (
             server(SOUND) as (url, _),
-            pytest.raises(zoo.DataError, match=r"cannot be stored in .*No space left.*ZOO_CACHE"),
+            pytest.raises(
+                errors.DataError, match=r"cannot be stored in .*No space left.*ZOO_CACHE"
+            ),
         ):
             fetch_archive("some", url)
         assert left(cache) == []
@@ -272,13 +281,13 @@ class TestRefused:
     def test_a_cache_that_is_no_folder(self, tmp_path, monkeypatch):
         (tmp_path / "file").write_text("")
         monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "file"))
-        with pytest.raises(zoo.DataError, match=r"cannot be stored in .*file/datasets"):
+        with pytest.raises(errors.DataError, match=r"cannot be stored in .*file/datasets"):
             fetch_archive("some", "http://127.0.0.1:9/")
 
     def test_a_check_that_fails(self, cache):
         with (
             server(SOUND) as (url, _),
-            pytest.raises(zoo.IntegrityError, match="something other than some: no plate"),
+            pytest.raises(errors.IntegrityError, match="something other than some: no plate"),
         ):
             fetch_archive("some", url, check=refuse)
         assert left(cache) == []
@@ -289,7 +298,7 @@ class TestUnreachable:
     def test_a_refusal_says_what_to_do(self, cache, status):
         with (
             server(b"sorry", status=status) as (url, _),
-            pytest.raises(zoo.DataError, match=rf"not on this machine.*{status}.*--data"),
+            pytest.raises(errors.DataError, match=rf"not on this machine.*{status}.*--data"),
         ):
             fetch_archive("some", url)
         assert left(cache) == []
@@ -297,7 +306,7 @@ class TestUnreachable:
     def test_an_answer_that_is_no_http(self, cache):
         with (
             server(raw=b"220 mail server ready\r\n") as (url, _),
-            pytest.raises(zoo.DataError, match=r"cannot be fetched .*--data"),
+            pytest.raises(errors.DataError, match=r"cannot be fetched .*--data"),
         ):
             fetch_archive("some", url)
         assert left(cache) == []
@@ -305,7 +314,7 @@ class TestUnreachable:
     def test_a_connection_that_breaks_off(self, cache):
         with (
             server(SOUND[:200], length=len(SOUND)) as (url, _),
-            pytest.raises(zoo.IntegrityError, match=r"gave 200 bytes.*try again"),
+            pytest.raises(errors.IntegrityError, match=r"gave 200 bytes.*try again"),
         ):
             fetch_archive("some", url)
         assert left(cache) == []
@@ -314,7 +323,7 @@ class TestUnreachable:
         monkeypatch.setattr(archive, "_TIMEOUT", 0.2)
         with (
             server(SOUND[:200], length=len(SOUND), pause=1) as (url, _),
-            pytest.raises(zoo.DataError, match=r"cannot be fetched \(.*timed out\)"),
+            pytest.raises(errors.DataError, match=r"cannot be fetched \(.*timed out\)"),
         ):
             fetch_archive("some", url)
         assert left(cache) == []
@@ -322,14 +331,16 @@ class TestUnreachable:
     def test_nobody_there(self, cache):
         with socket.socket() as taken:  # bound, but nobody listens
             taken.bind(("127.0.0.1", 0))
-            start = time.monotonic()
-            with pytest.raises(zoo.DataError, match=r"cannot be fetched .*--data"):
+            with (
+                mock.patch("socket.create_connection", wraps=socket.create_connection) as tried,
+                pytest.raises(errors.DataError, match=r"cannot be fetched .*--data"),
+            ):
                 fetch_archive("some", f"http://127.0.0.1:{taken.getsockname()[1]}/set.zip")
-        assert time.monotonic() - start < 5
+        assert tried.call_count == 1
         assert left(cache) == []
 
     def test_what_is_no_address(self, cache):
-        with pytest.raises(zoo.DataError, match=r"no address cannot be fetched"):
+        with pytest.raises(errors.DataError, match=r"no address cannot be fetched"):
             fetch_archive("some", "no address")
 
 
@@ -342,7 +353,7 @@ class TestOpenFolder:
             ("file", "not a folder"),
             ("empty", "empty"),
         ):
-            with pytest.raises(zoo.DataError, match=rf"{name} is {why}|{name} {why}"):
+            with pytest.raises(errors.DataError, match=rf"{name} is {why}|{name} {why}"):
                 open_folder(tmp_path / name)
         assert open_folder(tmp_path) == tmp_path
 
@@ -368,16 +379,16 @@ class TestReadTable:
     )
     def test_one_sentence_for_each_fault(self, tmp_path, text, why):
         (tmp_path / "t.csv").write_bytes(text if isinstance(text, bytes) else text.encode())
-        with pytest.raises(zoo.DataError, match=why):
+        with pytest.raises(errors.DataError, match=why):
             read_table(tmp_path / "t.csv", ["c", "d"])
 
     def test_a_missing_file_is_named(self, tmp_path):
-        with pytest.raises(zoo.DataError, match=r"t\.csv is missing$"):
+        with pytest.raises(errors.DataError, match=r"t\.csv is missing$"):
             read_table(tmp_path / "t.csv")
 
 
 def test_missing_files_are_counted_and_the_first_is_named(tmp_path):
     (tmp_path / "b").write_text("")
     check_files([tmp_path / "b"], "some")
-    with pytest.raises(zoo.DataError, match=r"2 of 3 files of some are missing.*/a$"):
+    with pytest.raises(errors.DataError, match=r"2 of 3 files of some are missing.*/a$"):
         check_files([tmp_path / n for n in "bac"], "some")

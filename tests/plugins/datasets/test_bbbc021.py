@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 import tifffile
 
-import zoo
-from zoo._dataset import open_dataset
+from zoo import errors
+from zoo._data.sources import load_dataset
 
 CHANNELS = ("DAPI", "Tubulin", "Actin")
 PLATES = ["Week1_22123", "Week1_22141", "Week10_40111"]
@@ -76,7 +76,7 @@ def folder(tmp_path):
 
 
 def open_fields(path=None):
-    return open_dataset("bbbc021", path)
+    return load_dataset("bbbc021", path)
 
 
 class TestOpened:
@@ -116,12 +116,16 @@ class TestOpened:
     def test_questions_leave_controls_and_unknown_mechanisms_out(self, folder):
         dataset = open_fields(folder)
         spec = dataset.spec
-        assert (spec.group, spec.batch, spec.perturbation) == ("compound", "plate", "treatment")
-        assert spec.domains == ("week",)
+        assert (spec.design.group, spec.design.batch, spec.design.perturbation) == (
+            "compound",
+            "plate",
+            "treatment",
+        )
+        assert spec.design.domains == ("week",)
         from zoo._tasks import ask
 
-        for task in spec.tasks:
-            question = ask(task, dataset.metadata, spec.group)
+        for task in spec.design.tasks:
+            question = ask(task, dataset.metadata, spec.design.group)
             assert sorted(set(question.groups)) == [
                 "epothilone B",
                 "nocodazole",
@@ -166,48 +170,56 @@ class TestOpened:
 class TestFaults:
     def test_without_data_it_says_what_to_fetch(self):
         with pytest.raises(
-            zoo.DataError, match=r"bbbc\.broadinstitute\.org/BBBC021.*_moa\.csv.*--data"
+            errors.DataError, match=r"bbbc\.broadinstitute\.org/BBBC021.*_moa\.csv.*--data"
         ):
             open_fields()
 
     @pytest.mark.parametrize("name", ["image", "moa"])
     def test_a_missing_table(self, folder, name):
         (folder / f"BBBC021_v1_{name}.csv").unlink()
-        with pytest.raises(zoo.DataError, match=rf"BBBC021_v1_{name}\.csv is missing"):
+        with pytest.raises(errors.DataError, match=rf"BBBC021_v1_{name}\.csv is missing"):
             open_fields(folder)
 
     def test_missing_columns(self, folder):
         (folder / "BBBC021_v1_moa.csv").write_text("compound,moa\n")
-        with pytest.raises(zoo.DataError, match=r"lacks the column\(s\) concentration"):
+        with pytest.raises(errors.DataError, match=r"lacks the column\(s\) concentration"):
             open_fields(folder)
         (folder / "BBBC021_v1_image.csv").write_text("TableNumber\n1\n")
-        with pytest.raises(zoo.DataError, match=r"lacks the column\(s\) Image_FileName_DAPI"):
+        with pytest.raises(errors.DataError, match=r"lacks the column\(s\) Image_FileName_DAPI"):
             open_fields(folder)
 
     def test_a_concentration_that_is_none(self, tmp_path):
         tables(images(tmp_path), Image_Metadata_Concentration="high")
-        with pytest.raises(zoo.DataError, match=r"'high' in the column Image_Metadata_Concentra"):
+        with pytest.raises(
+            errors.DataError, match=r"'high' in the column Image_Metadata_Concentra"
+        ):
             open_fields(tmp_path)
 
     def test_no_plate(self, tmp_path):
-        with pytest.raises(zoo.DataError, match=r"images of no plate .*in a folder Week1_22123 "):
+        with pytest.raises(
+            errors.DataError, match=r"images of no plate .*in a folder Week1_22123 "
+        ):
             open_fields(tables(tmp_path))
 
     def test_the_same_plate_twice(self, folder):
         images(folder / "again", PLATES[:1])
-        with pytest.raises(zoo.DataError, match=r"are the same plate: keep one"):
+        with pytest.raises(errors.DataError, match=r"are the same plate: keep one"):
             open_fields(folder)
 
     def test_missing_files_are_counted_and_one_is_named(self, folder):
         for channel in CHANNELS[1:]:
             (folder / PLATES[1] / file_name("D04", channel)).unlink()
-        with pytest.raises(zoo.DataError, match=r"^2 files are missing .*22141/D04_s1_w2A1B2\.tif"):
+        with pytest.raises(
+            errors.DataError, match=r"^2 files are missing .*22141/D04_s1_w2A1B2\.tif"
+        ):
             open_fields(folder)
 
     def test_two_mechanisms_of_one_treatment(self, folder):
         with (folder / "BBBC021_v1_moa.csv").open("a") as file:
             file.write("taxol,0.3,Actin disruptors\n")
-        with pytest.raises(zoo.DataError, match=r"gives taxol at 0\.3 two mechanisms: Microtubule"):
+        with pytest.raises(
+            errors.DataError, match=r"gives taxol at 0\.3 two mechanisms: Microtubule"
+        ):
             open_fields(folder)
 
     def test_a_colour_picture_is_no_channel(self, folder):
@@ -217,5 +229,5 @@ class TestFaults:
                 np.zeros((6, 8, 3), np.uint8),
                 photometric="rgb",
             )
-        with pytest.raises(zoo.DataError, match=r"B02_s1_w1A1B2\.tif, …\) have 9"):
+        with pytest.raises(errors.DataError, match=r"B02_s1_w1A1B2\.tif, …\) have 9"):
             open_fields(folder)[0]

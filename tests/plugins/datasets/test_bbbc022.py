@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 import tifffile
 
-import zoo
-from zoo._dataset import open_dataset
-from zoo._tasks import ask
+from zoo import errors
+from zoo._data.sources import load_dataset
+from zoo._evaluation.tasks import ask
 
 PLATES = [20585, 20586]
 SITES = (1, 2)
@@ -57,7 +57,7 @@ def save(folder, wells=WELLS, **names):
 
 
 def open_fields(path=None):
-    return open_dataset("bbbc022", path)
+    return load_dataset("bbbc022", path)
 
 
 class TestOpened:
@@ -84,8 +84,14 @@ class TestOpened:
     def test_replicates_are_on_other_plates(self, tmp_path):
         dataset = open_fields(save(tmp_path))
         spec = dataset.spec
-        assert (spec.group, spec.position, spec.perturbation) == ("plate", "well", "compound")
-        retrieval, separation = (ask(t, dataset.metadata, spec.group) for t in spec.tasks)
+        assert (spec.design.group, spec.design.position, spec.design.perturbation) == (
+            "plate",
+            "well",
+            "compound",
+        )
+        retrieval, separation = (
+            ask(t, dataset.metadata, spec.design.group) for t in spec.design.tasks
+        )
         assert sorted(set(retrieval.truth)) == ["BRD-K001", "BRD-K002"]
         assert retrieval.left_out == ("4 item(s) without compound or plate",)
         assert sorted(set(separation.truth)) == ["negative", "sample"]
@@ -140,19 +146,19 @@ class TestOpened:
 
 class TestFaults:
     def test_without_data_it_says_what_to_fetch(self):
-        with pytest.raises(zoo.DataError, match=r"org/BBBC022.*five channels.*--data"):
+        with pytest.raises(errors.DataError, match=r"org/BBBC022.*five channels.*--data"):
             open_fields()
 
     def test_without_the_table(self, tmp_path):
         save(tmp_path)
         (tmp_path / "BBBC022_v1_image.csv").unlink()
-        with pytest.raises(zoo.DataError, match=r"BBBC022_v1_image\.csv is missing"):
+        with pytest.raises(errors.DataError, match=r"BBBC022_v1_image\.csv is missing"):
             open_fields(tmp_path)
 
     @pytest.mark.parametrize("meaning", ["plate", "well", "role", "compound"])
     def test_without_a_column(self, tmp_path, meaning):
         with pytest.raises(
-            zoo.DataError, match=rf"no column for the {meaning}: none of .*Metadata"
+            errors.DataError, match=rf"no column for the {meaning}: none of .*Metadata"
         ):
             open_fields(save(tmp_path, **{meaning: "something"}))
 
@@ -160,7 +166,7 @@ class TestFaults:
         save(tmp_path)
         for file in tmp_path.rglob("*.tif"):
             file.unlink()
-        with pytest.raises(zoo.DataError, match=r"no images of BBBC022, such as IXMtest_A01"):
+        with pytest.raises(errors.DataError, match=r"no images of BBBC022, such as IXMtest_A01"):
             open_fields(tmp_path)
 
     def test_without_a_channel(self, tmp_path):
@@ -168,18 +174,19 @@ class TestFaults:
         for channel in (3, 5):
             place(tmp_path, 20586, "C11", 2, channel).unlink()
         with pytest.raises(
-            zoo.DataError, match=r"well C11, site 2 of plate 20586 lacks the channel\(s\) w3, w5"
+            errors.DataError,
+            match=r"well C11, site 2 of plate 20586 lacks the channel\(s\) w3, w5",
         ):
             open_fields(tmp_path)
 
     def test_without_a_plate(self, tmp_path):
         save(tmp_path / "set")
         (tmp_path / "set" / "BBBC022_v1_images_20585w1").rename(tmp_path / "set" / "first")
-        with pytest.raises(zoo.DataError, match=r"no folder above .* names its plate"):
+        with pytest.raises(errors.DataError, match=r"no folder above .* names its plate"):
             open_fields(tmp_path / "set")
 
     def test_without_controls(self, tmp_path):
-        with pytest.raises(zoo.DataError, match=r"no negative controls: .* but compound"):
+        with pytest.raises(errors.DataError, match=r"no negative controls: .* but compound"):
             open_fields(save(tmp_path, WELLS[1:]))
 
     def test_a_well_that_the_table_does_not_know(self, tmp_path):
@@ -188,16 +195,18 @@ class TestFaults:
         table[table["Image_Metadata_CPD_WELL_POSITION"] != "B07"].to_csv(
             tmp_path / "BBBC022_v1_image.csv", index=False
         )
-        with pytest.raises(zoo.DataError, match=r"nothing of 4 fields .* well B07 of plate 20585"):
+        with pytest.raises(
+            errors.DataError, match=r"nothing of 4 fields .* well B07 of plate 20585"
+        ):
             open_fields(tmp_path)
 
     def test_a_well_with_two_compounds(self, tmp_path):
-        with pytest.raises(zoo.DataError, match=r"gives well A01 of plate 20585 two compounds"):
+        with pytest.raises(errors.DataError, match=r"gives well A01 of plate 20585 two compounds"):
             open_fields(save(tmp_path, [*WELLS, ("A01", "compound", "BRD-K009")]))
 
     def test_a_channel_twice(self, tmp_path):
         save(tmp_path)
         file = place(tmp_path, 20585, "A01", 1, 1)
         (file.parent / "IXMtest_A01_s1_w1other.tif").write_bytes(file.read_bytes())
-        with pytest.raises(zoo.DataError, match=r"are the same channel of the same field: keep"):
+        with pytest.raises(errors.DataError, match=r"are the same channel of the same field: keep"):
             open_fields(tmp_path)

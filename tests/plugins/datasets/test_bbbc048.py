@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image as Picture
 
-import zoo
-from zoo._dataset import open_dataset
+from zoo import errors
+from zoo._data.sources import load_dataset
 
 PHASES = ["Anaphase", "G1", "G2", "Metaphase", "Prophase", "S", "Telophase"]
 CHANNELS = (3, 4, 6)
@@ -27,7 +27,7 @@ def save(folder, suffix="ome.jpg", phases=PHASES):
 
 
 def open_cells(path=None):
-    return open_dataset("bbbc048", path)
+    return load_dataset("bbbc048", path)
 
 
 @pytest.mark.parametrize("suffix", ["ome.jpg", "jpg", "tif", "ome.tif"])
@@ -58,31 +58,33 @@ def test_other_channels_and_files_are_passed_over(tmp_path):
 
 def test_some_phases_ask_what_they_can(tmp_path):
     dataset = open_cells(save(tmp_path, phases=["G1", "S"]))
-    assert [task.title for task in dataset.spec.tasks] == ["phase", "phase"]
+    assert [task.title for task in dataset.spec.design.tasks] == ["phase", "phase"]
     assert any("phase of mitosis (probe) is left out" in n for n in dataset.spec.notes)
 
 
 class TestFaults:
     def test_without_data_it_says_what_to_fetch(self):
-        with pytest.raises(zoo.DataError, match=r"org/BBBC048.*G1, S, G2, Prophase.*--data"):
+        with pytest.raises(errors.DataError, match=r"org/BBBC048.*G1, S, G2, Prophase.*--data"):
             open_cells()
 
     def test_another_folder(self, tmp_path):
         (tmp_path / "x_channel.jpg").write_bytes(b"")
-        with pytest.raises(zoo.DataError, match=r"no images of BBBC048, such as G1/12432_Ch3"):
+        with pytest.raises(errors.DataError, match=r"no images of BBBC048, such as G1/12432_Ch3"):
             open_cells(tmp_path)
 
     def test_a_missing_channel_is_named(self, tmp_path):
         save(tmp_path)
         (tmp_path / "S" / "50_Ch4.ome.jpg").unlink()
-        with pytest.raises(zoo.DataError, match=r"cell 50 in S lacks the channel\(s\) Ch4 \(PI\)"):
+        with pytest.raises(
+            errors.DataError, match=r"cell 50 in S lacks the channel\(s\) Ch4 \(PI\)"
+        ):
             open_cells(tmp_path)
 
     def test_a_folder_that_is_no_phase(self, tmp_path):
         save(tmp_path)
         (tmp_path / "S").rename(tmp_path / "G0")
         with pytest.raises(
-            zoo.DataError, match=r"G0/50_Ch3\.ome\.jpg lies in a folder that is not a phase"
+            errors.DataError, match=r"G0/50_Ch3\.ome\.jpg lies in a folder that is not a phase"
         ):
             open_cells(tmp_path)
 
@@ -90,7 +92,7 @@ class TestFaults:
         save(tmp_path)
         file = tmp_path / "S" / "50_Ch3.ome.jpg"
         (tmp_path / "S" / "50_Ch3.jpg").write_bytes(file.read_bytes())
-        with pytest.raises(zoo.DataError, match="are the same channel of a cell: keep one"):
+        with pytest.raises(errors.DataError, match="are the same channel of a cell: keep one"):
             open_cells(tmp_path)
 
     def test_colour_pictures_are_no_channels(self, tmp_path):
@@ -98,5 +100,5 @@ class TestFaults:
         for channel in CHANNELS:
             colour = Picture.fromarray(np.zeros((16, 16, 3), np.uint8))
             colour.save(tmp_path / "G1" / f"0_Ch{channel}.ome.jpg")
-        with pytest.raises(zoo.DataError, match=r"0_Ch3\.ome\.jpg, …\) have 9 channels"):
+        with pytest.raises(errors.DataError, match=r"0_Ch3\.ome\.jpg, …\) have 9 channels"):
             open_cells(tmp_path)[0]

@@ -8,7 +8,8 @@ from PIL import Image as Picture
 from zoo.plugins.datasets.chammi import chammi_score
 
 import zoo
-from zoo._dataset import open_dataset
+from zoo import errors
+from zoo._data.sources import load_dataset
 
 COUNTS = {"Allen": 3, "HPA": 4, "CP": 5}
 SPLITS = {
@@ -58,7 +59,7 @@ def save(folder, table=None, **columns):
 
 
 def open_cells(name="chammi", path=None):
-    return open_dataset(name, path)
+    return load_dataset(name, path)
 
 
 @pytest.mark.parametrize(
@@ -105,7 +106,9 @@ def test_channel_width_is_compared(tmp_path):
     save(tmp_path, channel_width=SIDE)
     assert open_cells("chammi", tmp_path)[0].pixels.shape == (3, SIDE, SIDE)
     save(tmp_path, channel_width=SIDE * 3 // 2)
-    with pytest.raises(zoo.DataError, match=r"48 pixels wide, which is not 3 .*, 24 each in the t"):
+    with pytest.raises(
+        errors.DataError, match=r"48 pixels wide, which is not 3 .*, 24 each in the t"
+    ):
         open_cells("chammi", tmp_path)[0]
 
 
@@ -114,10 +117,12 @@ def test_pictures_that_are_not_stitched(tmp_path):
     dataset = open_cells("chammi-hpa", tmp_path)
     first = tmp_path / "HPA" / "Train_0.png"
     Picture.fromarray(np.zeros((SIDE, 4 * SIDE + 1), np.uint8)).save(first)
-    with pytest.raises(zoo.DataError, match="65 pixels wide, which is not 4 channels side by side"):
+    with pytest.raises(
+        errors.DataError, match="65 pixels wide, which is not 4 channels side by side"
+    ):
         dataset[0]
     Picture.fromarray(np.zeros((SIDE, 4 * SIDE, 3), np.uint8)).save(first)
-    with pytest.raises(zoo.DataError, match="has 3 colours or pages"):
+    with pytest.raises(errors.DataError, match="has 3 colours or pages"):
         dataset[0]
 
 
@@ -126,7 +131,7 @@ def test_it_can_be_evaluated(tmp_path):
         "pixel-statistics-mean",
         open_cells("chammi", save(tmp_path)),
         controls=["gaussian"],
-        twin_seeds=1,
+        control_seeds=1,
         cache=False,
     )
     assert [row.task for row in result.rows] == ["WTC", "WTC", "HPA", "HPA", "CP", "CP"]
@@ -139,7 +144,7 @@ def test_it_can_be_evaluated(tmp_path):
 def test_missing_columns_are_named(tmp_path, column):
     save(tmp_path)
     rows().drop(columns=column).to_csv(tmp_path / "combined_metadata.csv", index=False)
-    with pytest.raises(zoo.DataError, match=rf"lacks the column\(s\) {column}$"):
+    with pytest.raises(errors.DataError, match=rf"lacks the column\(s\) {column}$"):
         open_cells("chammi", tmp_path)
 
 
@@ -147,27 +152,27 @@ def test_missing_images_parts_and_strange_parts(tmp_path):
     save(tmp_path)
     for name in ("Train_0", "Train_1"):
         (tmp_path / "CP" / f"{name}.png").unlink()
-    with pytest.raises(zoo.DataError, match=r"2 of 25 images in .* are missing.*Train_0\.png$"):
+    with pytest.raises(errors.DataError, match=r"2 of 25 images in .* are missing.*Train_0\.png$"):
         open_cells("chammi-cp", tmp_path)
     assert len(open_cells("chammi-wtc", tmp_path)) == 15  # which does not need them
     table = rows()
     save(tmp_path, table[table["chunk"] != "HPA"])
-    with pytest.raises(zoo.DataError, match="no image of the chunk HPA"):
+    with pytest.raises(errors.DataError, match="no image of the chunk HPA"):
         open_cells("chammi", tmp_path)
     save(tmp_path)
     table.replace({"chunk": {"HPA": "Yeast"}}).to_csv(
         tmp_path / "combined_metadata.csv", index=False
     )
-    with pytest.raises(zoo.DataError, match="chunk 'Yeast', which is none of Allen, HPA, CP"):
+    with pytest.raises(errors.DataError, match="chunk 'Yeast', which is none of Allen, HPA, CP"):
         open_cells("chammi-wtc", tmp_path)
 
 
 def test_without_the_archive_it_says_what_to_fetch(tmp_path, monkeypatch):
     monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
-    with pytest.raises(zoo.DataError, match=r"lacks combined_metadata\.csv: download.*--data"):
+    with pytest.raises(errors.DataError, match=r"lacks combined_metadata\.csv: download.*--data"):
         open_cells()
     (tmp_path / "combined_metadata.csv").write_bytes(b"")
-    with pytest.raises(zoo.DataError, match="not a readable table"):
+    with pytest.raises(errors.DataError, match="not a readable table"):
         open_cells("chammi", tmp_path)
 
 

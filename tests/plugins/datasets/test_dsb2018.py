@@ -10,7 +10,8 @@ from scipy import ndimage
 from zoo.plugins.datasets import dsb2018
 
 import zoo
-from zoo._dataset import open_dataset
+from zoo import errors
+from zoo._data.sources import load_dataset
 
 IDS = [f"{k:064x}" for k in range(40, 48)]
 # Size and look of each image; nuclei are squares of 2 × 2 pixels on a lattice.
@@ -85,7 +86,7 @@ def cache(tmp_path, monkeypatch):
 
 
 def open_nuclei(path=None):
-    return open_dataset("dsb2018", path)
+    return load_dataset("dsb2018", path)
 
 
 class TestLayouts:
@@ -113,14 +114,14 @@ class TestLayouts:
 
     def test_the_record_asks_what_the_table_answers(self, tmp_path):
         dataset = open_nuclei(save_plain(tmp_path))
-        assert dataset.spec.label == "modality"
-        assert len(dataset.spec.tasks) == 5
+        assert dataset.spec.design.label == "modality"
+        assert len(dataset.spec.design.tasks) == 5
         assert any("not recorded" in note for note in dataset.spec.notes)
         assert dataset.metadata["image"].is_unique
 
     def test_one_modality_leaves_its_question_out(self, tmp_path):
         dataset = open_nuclei(save_official(tmp_path, range(4)))
-        assert {task.kind for task in dataset.spec.tasks} == {"dose"}
+        assert {task.kind for task in dataset.spec.design.tasks} == {"dose"}
         assert sum("is left out" in note for note in dataset.spec.notes) == 2
 
     def test_overlaps_belong_to_the_first_and_empty_masks_to_nobody(self, tmp_path):
@@ -184,23 +185,23 @@ class TestRemembered:
 class TestFaults:
     def test_another_folder(self, tmp_path):
         (tmp_path / "x.png").write_bytes(b"")
-        with pytest.raises(zoo.DataError, match=r"neither labels\.csv nor ID/images/ID\.png"):
+        with pytest.raises(errors.DataError, match=r"neither labels\.csv nor ID/images/ID\.png"):
             open_nuclei(tmp_path)
-        with pytest.raises(zoo.DataError, match="does not exist"):
+        with pytest.raises(errors.DataError, match="does not exist"):
             open_nuclei(tmp_path / "nowhere")
 
     def test_images_without_masks(self, tmp_path):
         save_official(tmp_path)
         for mask in (tmp_path / IDS[3] / "masks").iterdir():
             mask.unlink()
-        with pytest.raises(zoo.DataError, match=rf"{IDS[3]}/masks has no masks: .*stage1_train"):
+        with pytest.raises(errors.DataError, match=rf"{IDS[3]}/masks has no masks: .*stage1_train"):
             open_nuclei(tmp_path)
 
     def test_a_mask_of_another_size(self, tmp_path):
         save_official(tmp_path)
         Picture.fromarray(np.zeros((5, 6), np.uint8)).save(tmp_path / IDS[1] / "masks/001.png")
         with pytest.raises(
-            zoo.DataError, match=r"001\.png has 5 × 6 pixels, but its image 24 × 32"
+            errors.DataError, match=r"001\.png has 5 × 6 pixels, but its image 24 × 32"
         ):
             open_nuclei(tmp_path)
 
@@ -208,32 +209,34 @@ class TestFaults:
         save_official(tmp_path)
         broken = tmp_path / IDS[2] / "images" / f"{IDS[2]}.png"
         broken.write_bytes(broken.read_bytes()[:40])
-        with pytest.raises(zoo.ImageError, match=IDS[2]):
+        with pytest.raises(errors.ImageError, match=IDS[2]):
             open_nuclei(tmp_path)
 
     def test_faults_of_the_table(self, tmp_path):
         folder = save_plain(tmp_path / "set", n_nuclei="many")
-        with pytest.raises(zoo.DataError, match=r"'many' in the column n_nuclei.* numbers"):
+        with pytest.raises(errors.DataError, match=r"'many' in the column n_nuclei.* numbers"):
             open_nuclei(folder)
         (folder / "labels.csv").write_text("image,mask\na,b\n")
-        with pytest.raises(zoo.DataError, match=r"lacks the column\(s\) modality, n_nuclei, h, w"):
+        with pytest.raises(
+            errors.DataError, match=r"lacks the column\(s\) modality, n_nuclei, h, w"
+        ):
             open_nuclei(folder)
 
     def test_missing_files_of_the_table_are_named(self, tmp_path):
         folder = save_plain(tmp_path)
         (folder / "masks" / "3.png").unlink()
-        with pytest.raises(zoo.DataError, match=r"1 of 16 files .*masks/3\.png"):
+        with pytest.raises(errors.DataError, match=r"1 of 16 files .*masks/3\.png"):
             open_nuclei(folder)
 
     def test_rows_without_an_image(self, tmp_path):
         folder = save_plain(tmp_path, image=[None] * 8)
-        with pytest.raises(zoo.DataError, match="rows without an image or a mask"):
+        with pytest.raises(errors.DataError, match="rows without an image or a mask"):
             open_nuclei(folder)
 
     def test_a_mask_of_colours_numbers_nothing(self, tmp_path):
         folder = save_plain(tmp_path)
         Picture.fromarray(np.zeros((24, 32, 3), np.uint8)).save(folder / "masks/0.png")
-        with pytest.raises(zoo.DataError, match=r"masks/0\.png has the shape \(3, 24, 32\)"):
+        with pytest.raises(errors.DataError, match=r"masks/0\.png has the shape \(3, 24, 32\)"):
             open_nuclei(folder)[0]
 
 

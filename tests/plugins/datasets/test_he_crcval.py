@@ -11,8 +11,8 @@ import tifffile
 from PIL import Image as Picture
 from zoo.plugins.datasets import he_crcval
 
-import zoo
-from zoo._dataset import open_dataset
+from zoo import errors
+from zoo._data.sources import load_dataset
 
 CLASSES = ["ADI", "BACK", "DEB", "LYM", "MUC", "MUS", "NORM", "STR", "TUM"]
 NAMES = [f"{tissue}-TCGA-{code}" for tissue in CLASSES for code in ("AAICEQFN", "YKIDGGHP")]
@@ -43,7 +43,7 @@ def save_plain(folder, tissues=None):
 
 
 def open_tiles(path=None):
-    return open_dataset("he_crcval", path)
+    return load_dataset("he_crcval", path)
 
 
 class TestLayouts:
@@ -70,25 +70,27 @@ class TestLayouts:
 
     def test_the_record_is_honest_about_patients(self, tmp_path):
         spec = open_tiles(save_plain(tmp_path)).spec
-        assert spec.group == "image"
+        assert spec.design.group == "image"
         assert any("not to other patients" in note for note in spec.notes)
-        assert {task.kind for task in spec.tasks} == {"knn", "probe", "retrieval"}
+        assert {task.kind for task in spec.design.tasks} == {"knn", "probe", "retrieval"}
 
 
 class TestFaults:
     def test_another_folder(self, tmp_path):
         (tmp_path / "x.tif").write_bytes(b"")
-        with pytest.raises(zoo.DataError, match=r"no tiles of CRC-VAL-HE-7K: neither labels\.csv"):
+        with pytest.raises(
+            errors.DataError, match=r"no tiles of CRC-VAL-HE-7K: neither labels\.csv"
+        ):
             open_tiles(tmp_path)
         (tmp_path / "empty").mkdir()
-        with pytest.raises(zoo.DataError, match="empty is empty"):
+        with pytest.raises(errors.DataError, match="empty is empty"):
             open_tiles(tmp_path / "empty")
 
     def test_a_tile_in_the_folder_of_another_class(self, tmp_path):
         save_official(tmp_path)
         place = tmp_path / "CRC-VAL-HE-7K"
         (place / "TUM/TUM-TCGA-YKIDGGHP.tif").rename(place / "STR/TUM-TCGA-YKIDGGHP.tif")
-        with pytest.raises(zoo.DataError, match=r"TUM-TCGA-YKIDGGHP\.tif is named TUM.* in STR"):
+        with pytest.raises(errors.DataError, match=r"TUM-TCGA-YKIDGGHP\.tif is named TUM.* in STR"):
             open_tiles(tmp_path)
 
     @pytest.mark.parametrize(
@@ -96,25 +98,27 @@ class TestFaults:
     )
     def test_an_unknown_tissue(self, tmp_path, tissue, why):
         tissues = [tissue, *(n.partition("-")[0] for n in NAMES[1:])]
-        with pytest.raises(zoo.DataError, match=why):
+        with pytest.raises(errors.DataError, match=why):
             open_tiles(save_plain(tmp_path, tissues))
 
     def test_faults_of_the_table(self, tmp_path):
         folder = save_plain(tmp_path)
         (folder / f"{NAMES[3]}.png").unlink()
-        with pytest.raises(zoo.DataError, match=rf"1 of 18 files .*{NAMES[3]}\.png"):
+        with pytest.raises(errors.DataError, match=rf"1 of 18 files .*{NAMES[3]}\.png"):
             open_tiles(folder)
         (folder / "labels.csv").write_text("image,tissue\n,ADI\n")
-        with pytest.raises(zoo.DataError, match="rows without an image"):
+        with pytest.raises(errors.DataError, match="rows without an image"):
             open_tiles(folder)
         (folder / "labels.csv").write_text("image,class\na,ADI\n")
-        with pytest.raises(zoo.DataError, match=r"lacks the column\(s\) tissue; it has image, cl"):
+        with pytest.raises(
+            errors.DataError, match=r"lacks the column\(s\) tissue; it has image, cl"
+        ):
             open_tiles(folder)
 
     def test_grey_tiles_are_named_when_read(self, tmp_path):
         folder = save_plain(tmp_path)
         Picture.fromarray(tile(NAMES[0])[..., 0]).save(folder / f"{NAMES[0]}.png")
-        with pytest.raises(zoo.DataError, match=rf"{NAMES[0]}\.png has 1 channel\(s\) instead"):
+        with pytest.raises(errors.DataError, match=rf"{NAMES[0]}\.png has 1 channel\(s\) instead"):
             open_tiles(folder)[0]
 
 
@@ -137,7 +141,7 @@ class TestDownload:
 
     def test_another_is_not(self, file):
         found = hashlib.md5(file.read_bytes()).hexdigest()
-        with pytest.raises(zoo.IntegrityError, match=rf"{found} instead of {he_crcval.MD5}"):
+        with pytest.raises(errors.IntegrityError, match=rf"{found} instead of {he_crcval.MD5}"):
             open_tiles()
 
 

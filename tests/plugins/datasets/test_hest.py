@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 
 import zoo
-from zoo._dataset import open_dataset
+from zoo import errors
+from zoo._data.sources import load_dataset
 
 h5py = pytest.importorskip("h5py", reason="HEST needs h5py, of the extra 'tissue'")
 scipy_sparse = pytest.importorskip("scipy.sparse")
@@ -94,7 +95,7 @@ def save(folder, kind="csr_matrix", listed=LISTED, patients="splits"):
 
 
 def open_task(path=None):
-    return open_dataset("hest", path)
+    return load_dataset("hest", path)
 
 
 @pytest.mark.parametrize("kind", ["csr_matrix", "csc_matrix", "array"])
@@ -129,8 +130,8 @@ def test_genes_that_vary_most_within_patients_are_asked_for(tmp_path):
         by_patient = [g[f"log1p {gene}"].to_numpy() for _, g in table.groupby("patient")]
         variance[gene] = np.mean(np.concatenate([(v - v.mean()) ** 2 for v in by_patient]))
     wanted = sorted(LISTED, key=lambda g: -variance[g])[:5]
-    assert [t.title for t in dataset.spec.tasks] == ["expression", *wanted]
-    assert {t.kind for t in dataset.spec.tasks} == {"dose"}
+    assert [t.title for t in dataset.spec.design.tasks] == ["expression", *wanted]
+    assert {t.kind for t in dataset.spec.design.tasks} == {"dose"}
 
 
 def test_a_gene_that_differs_between_patients_only_is_not_asked_for(tmp_path):
@@ -139,7 +140,7 @@ def test_a_gene_that_differs_between_patients_only_is_not_asked_for(tmp_path):
         matrix = counts(sample).astype(np.float32)
         matrix[:, 0] = int(patient[1])
         save_counts(tmp_path, sample, matrix=matrix)
-    assert [t.title for t in open_task(tmp_path).spec.tasks] == ["expression", "G1"]
+    assert [t.title for t in open_task(tmp_path).spec.design.tasks] == ["expression", "G1"]
 
 
 def test_patients_from_splits_and_from_the_table(tmp_path):
@@ -161,20 +162,22 @@ def test_a_sample_of_an_unknown_patient_is_one_of_its_own(tmp_path):
 
 
 def test_patients_are_never_guessed(tmp_path):
-    with pytest.raises(zoo.DataError, match="the patient of sample NCBI3 is unknown"):
+    with pytest.raises(errors.DataError, match="the patient of sample NCBI3 is unknown"):
         open_task(save(tmp_path, patients=None))
     (tmp_path / "splits").mkdir()
     for k in (0, 1):
         pd.DataFrame({"sample_id": list(SAMPLES)}).to_csv(
             tmp_path / "splits" / f"test_{k}.csv", index=False
         )
-    with pytest.raises(zoo.DataError, match=r"TENX1 is tested in test_0\.csv and in test_1\.csv"):
+    with pytest.raises(
+        errors.DataError, match=r"TENX1 is tested in test_0\.csv and in test_1\.csv"
+    ):
         open_task(tmp_path)
     pd.DataFrame({"id": ["other"], "patient": ["p"]}).to_csv(tmp_path / "HEST_a.csv", index=False)
-    with pytest.raises(zoo.DataError, match=r"HEST_a\.csv does not know the sample NCBI3"):
+    with pytest.raises(errors.DataError, match=r"HEST_a\.csv does not know the sample NCBI3"):
         open_task(tmp_path)
     pd.DataFrame({"id": ["other"]}).to_csv(tmp_path / "HEST_a.csv", index=False)
-    with pytest.raises(zoo.DataError, match=r"lacks the column\(s\) patient"):
+    with pytest.raises(errors.DataError, match=r"lacks the column\(s\) patient"):
         open_task(tmp_path)
 
 
@@ -187,7 +190,7 @@ def test_it_can_be_evaluated(tmp_path):
         planted += (brightness[order(sample)] * 60).astype(np.uint8)[:, None, None, None]
         save_patches(tmp_path, sample, img=planted)
     result = zoo.evaluate(
-        "pixel-statistics", open_task(tmp_path), controls=["gaussian"], twin_seeds=1, cache=False
+        "pixel-statistics", open_task(tmp_path), controls=["gaussian"], control_seeds=1, cache=False
     )
     row = result.rows[0]
     assert (row.task, row.metric, row.n_groups) == ("expression", "Spearman ρ", 3)
@@ -199,7 +202,7 @@ def test_it_can_be_evaluated(tmp_path):
 def test_missing_datasets_are_named(tmp_path, name):
     save(tmp_path)
     save_patches(tmp_path, "TENX1", **{name: None})
-    with pytest.raises(zoo.DataError, match=rf"TENX1\.h5 lacks {name}$"):
+    with pytest.raises(errors.DataError, match=rf"TENX1\.h5 lacks {name}$"):
         open_task(tmp_path)
 
 
@@ -216,7 +219,7 @@ def test_missing_datasets_are_named(tmp_path, name):
 def test_patches_that_cannot_be_used(tmp_path, changes, message):
     save(tmp_path)
     save_patches(tmp_path, "NCBI4", **changes)
-    with pytest.raises(zoo.DataError, match=message):
+    with pytest.raises(errors.DataError, match=message):
         open_task(tmp_path)
 
 
@@ -232,7 +235,7 @@ def test_patches_that_cannot_be_used(tmp_path, changes, message):
 def test_counts_that_cannot_be_used(tmp_path, matrix, message, kind):
     save(tmp_path)
     save_counts(tmp_path, "NCBI4", kind, matrix)
-    with pytest.raises(zoo.DataError, match=message):
+    with pytest.raises(errors.DataError, match=message):
         open_task(tmp_path)
 
 
@@ -245,14 +248,16 @@ def test_counts_that_are_not_whole_are_said_to_be_none(tmp_path):
 def test_genes_and_names_that_are_missing(tmp_path):
     save(tmp_path)
     save_counts(tmp_path, "NCBI4", genes=[f"H{i}" if i == 2 else f"G{i}" for i in range(9)])
-    with pytest.raises(zoo.DataError, match="lacks 1 of the 7 listed genes, the first of them G2"):
+    with pytest.raises(
+        errors.DataError, match="lacks 1 of the 7 listed genes, the first of them G2"
+    ):
         open_task(tmp_path)
     with h5py.File(tmp_path / "adata" / "NCBI4.h5ad", "w") as file:
         file["X"] = np.ones((2, 2))
-    with pytest.raises(zoo.DataError, match="has no names in obs"):
+    with pytest.raises(errors.DataError, match="has no names in obs"):
         open_task(tmp_path)
     (tmp_path / "adata" / "NCBI4.h5ad").write_bytes(b"nothing")
-    with pytest.raises(zoo.DataError, match=r"NCBI4\.h5ad is not a readable HDF5"):
+    with pytest.raises(errors.DataError, match=r"NCBI4\.h5ad is not a readable HDF5"):
         open_task(tmp_path)
 
 
@@ -260,34 +265,34 @@ def test_genes_and_names_that_are_missing(tmp_path):
 def test_lists_of_genes_that_are_none(tmp_path, text):
     save(tmp_path)
     (tmp_path / "var_50genes.json").write_text(text)
-    with pytest.raises(zoo.DataError, match=r"var_50genes\.json must"):
+    with pytest.raises(errors.DataError, match=r"var_50genes\.json must"):
         open_task(tmp_path)
 
 
 def test_missing_files_are_named(tmp_path):
     save(tmp_path / "IDC")
-    with pytest.raises(zoo.DataError, match="it holds the tasks IDC: give one of these"):
+    with pytest.raises(errors.DataError, match="it holds the tasks IDC: give one of these"):
         open_task(tmp_path)
-    with pytest.raises(zoo.DataError, match="not a task of HEST"):
+    with pytest.raises(errors.DataError, match="not a task of HEST"):
         open_task(tmp_path / "nowhere")
     (tmp_path / "IDC" / "var_50genes.json").rename(tmp_path / "IDC" / "genes.json")
-    with pytest.raises(zoo.DataError, match=r"lacks var_50genes\.json"):
+    with pytest.raises(errors.DataError, match=r"lacks var_50genes\.json"):
         open_task(tmp_path / "IDC")
     (tmp_path / "IDC" / "adata" / "TENX1.h5ad").unlink()
-    with pytest.raises(zoo.DataError, match=r"lacks adata/TENX1\.h5ad, which goes with"):
+    with pytest.raises(errors.DataError, match=r"lacks adata/TENX1\.h5ad, which goes with"):
         open_task(tmp_path / "IDC")
     for file in (tmp_path / "IDC" / "patches").iterdir():
         file.unlink()
-    with pytest.raises(zoo.DataError, match=r"has no files \*\.h5"):
+    with pytest.raises(errors.DataError, match=r"has no files \*\.h5"):
         open_task(tmp_path / "IDC")
 
 
 def test_without_a_folder_it_says_what_to_fetch():
-    with pytest.raises(zoo.DataError, match=r"gated: accept its terms.*hf download.*--data"):
+    with pytest.raises(errors.DataError, match=r"gated: accept its terms.*hf download.*--data"):
         open_task()
 
 
 def test_without_h5py_it_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "h5py", None)
-    with pytest.raises(zoo.MissingExtraError, match=r"microscopy-zoo\[tissue\]"):
+    with pytest.raises(errors.MissingExtraError, match=r"microscopy-zoo\[tissue\]"):
         open_task(tmp_path)

@@ -7,7 +7,8 @@ import tifffile
 from PIL import Image as Picture
 
 import zoo
-from zoo._dataset import open_dataset
+from zoo import errors
+from zoo._data.sources import load_dataset
 
 SIDE = 16
 
@@ -41,7 +42,7 @@ def save(folder):
 
 
 def open_images(path=None):
-    return open_dataset("idrcell100k", path)
+    return load_dataset("idrcell100k", path)
 
 
 def test_images_of_every_form(tmp_path):
@@ -60,7 +61,7 @@ def test_it_can_be_evaluated(tmp_path):
         "pixel-statistics-mean",
         open_images(save(tmp_path)),
         controls=["constant"],
-        twin_seeds=1,
+        control_seeds=1,
         cache=False,
     )
     assert {row.n_groups for row in result.rows} == {6}
@@ -71,7 +72,9 @@ def test_eleven_channels_are_too_many(tmp_path):
     save(tmp_path)
     for name in ("c11.png",):
         Picture.fromarray(channels(1, 0)[0]).save(tmp_path / "idr0000" / "ten" / name)
-    with pytest.raises(zoo.DataError, match=r"ten/c1\.png has 11 channels; there are at most 10"):
+    with pytest.raises(
+        errors.DataError, match=r"ten/c1\.png has 11 channels; there are at most 10"
+    ):
         open_images(tmp_path)[3]
 
 
@@ -79,11 +82,11 @@ def test_eleven_channels_are_too_many(tmp_path):
 def test_missing_columns_and_cells_are_named(tmp_path, column):
     table = pd.read_csv(save(tmp_path) / "metadata.csv")
     table.drop(columns=column).to_csv(tmp_path / "metadata.csv", index=False)
-    with pytest.raises(zoo.DataError, match=rf"lacks the column\(s\) {column}$"):
+    with pytest.raises(errors.DataError, match=rf"lacks the column\(s\) {column}$"):
         open_images(tmp_path)
     table.loc[[2, 5], column] = None
     table.to_csv(tmp_path / "metadata.csv", index=False)
-    with pytest.raises(zoo.DataError, match=rf"has 2 row\(s\) without {column}"):
+    with pytest.raises(errors.DataError, match=rf"has 2 row\(s\) without {column}"):
         open_images(tmp_path)
 
 
@@ -93,15 +96,17 @@ def test_missing_files_are_named(tmp_path):
     (tmp_path / "idr0004" / "single.png").unlink()
     for file in (tmp_path / "idr0005" / "ten").iterdir():
         file.unlink()
-    with pytest.raises(zoo.DataError, match=r"3 file\(s\) that .*idr0001.pair_1\.png$"):
+    with pytest.raises(errors.DataError, match=r"3 file\(s\) that .*idr0001.pair_1\.png$"):
         open_images(tmp_path)
 
 
 def test_without_the_table_it_says_what_to_do(tmp_path, monkeypatch):
     monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
     for path in (None, tmp_path):
-        with pytest.raises(zoo.DataError, match=r"lacks metadata\.csv: fetch.*hf download.*--data"):
+        with pytest.raises(
+            errors.DataError, match=r"lacks metadata\.csv: fetch.*hf download.*--data"
+        ):
             open_images(path)
     (tmp_path / "metadata.csv").write_bytes(b"")
-    with pytest.raises(zoo.DataError, match="not a readable table"):
+    with pytest.raises(errors.DataError, match="not a readable table"):
         open_images(tmp_path)

@@ -6,7 +6,8 @@ import pytest
 from zoo.plugins.datasets import jump_cp_features, jump_cp_wells
 
 import zoo
-from zoo._dataset import open_dataset
+from zoo import errors
+from zoo._data.sources import load_dataset
 
 FEATURES = [
     "Cells_AreaShape_Area",
@@ -112,7 +113,7 @@ def expected(table, features):
 
 
 def open_profiles(path=None):
-    return open_dataset("jump-cp", path)
+    return load_dataset("jump-cp", path)
 
 
 @pytest.mark.parametrize("suffix", ["csv", "csv.gz"])
@@ -129,7 +130,7 @@ def test_plates_are_put_together(tmp_path, suffix):
     matrix = dataset.profiles["cellprofiler"].read()
     assert matrix.dtype == np.float32
     assert matrix.tolist() == expected(table, FEATURES)
-    with pytest.raises(zoo.DataError, match="no images, only embeddings"):
+    with pytest.raises(errors.DataError, match="no images, only embeddings"):
         dataset[0]
 
 
@@ -253,7 +254,7 @@ def test_tasks_that_the_plates_cannot_answer(tmp_path):
             profiles(source, plate, wells=wells),
         )
     spec = open_profiles(save_tables(tmp_path)).spec
-    assert [t.title for t in spec.tasks] == ["replicates"]
+    assert [t.title for t in spec.design.tasks] == ["replicates"]
     assert sum("is left out" in n for n in spec.notes) == 3
 
 
@@ -268,7 +269,7 @@ def test_tables_that_may_be_missing(tmp_path):
 
 @pytest.mark.parametrize("name", ["plate", "well"])
 def test_tables_that_may_not_be_missing(tmp_path, name):
-    with pytest.raises(zoo.DataError, match=rf"lacks {name}\.csv"):
+    with pytest.raises(errors.DataError, match=rf"lacks {name}\.csv"):
         open_profiles(save(tmp_path, but=(name,)))
 
 
@@ -284,13 +285,15 @@ def test_missing_columns_are_named(tmp_path):
     file = tmp_path / "source_1" / "workspace" / "profiles" / "batch_a" / "P1" / "P1.parquet"
     write(file, profiles("source_1", "P1").drop(columns=["Metadata_Well", "Metadata_Source"]))
     with pytest.raises(
-        zoo.DataError, match=r"lacks the column\(s\) Metadata_Source, Metadata_Well$"
+        errors.DataError, match=r"lacks the column\(s\) Metadata_Source, Metadata_Well$"
     ):
         open_profiles(tmp_path)
     write(file, profiles("source_1", "P1"))
     plates = tmp_path / "metadata" / "plate.csv.gz"
     pd.read_csv(plates).drop(columns="Metadata_Batch").to_csv(plates, index=False)
-    with pytest.raises(zoo.DataError, match=r"plate\.csv\.gz lacks the column\(s\) Metadata_Batch"):
+    with pytest.raises(
+        errors.DataError, match=r"plate\.csv\.gz lacks the column\(s\) Metadata_Batch"
+    ):
         open_profiles(tmp_path)
 
 
@@ -308,27 +311,27 @@ def test_profiles_that_cannot_be_used(tmp_path, change, message):
     save(tmp_path)
     file = tmp_path / "source_1" / "workspace" / "profiles" / "batch_b" / "P2" / "P2.parquet"
     write(file, change(profiles("source_1", "P2")))
-    with pytest.raises(zoo.DataError, match=message):
+    with pytest.raises(errors.DataError, match=message):
         open_profiles(tmp_path)
 
 
 def test_sets_without_common_wells_or_features(tmp_path):
     save(tmp_path, plates=PLATES[:1])
     write(tmp_path / "other.parquet", profiles("source_2", "P1"))
-    with pytest.raises(zoo.DataError, match="cellprofiler, other have no well in common"):
+    with pytest.raises(errors.DataError, match="cellprofiler, other have no well in common"):
         open_profiles(tmp_path)
     write(tmp_path / "other.parquet", profiles("source_1", "P1", []))
-    with pytest.raises(zoo.DataError, match=r"other\.parquet has no features"):
+    with pytest.raises(errors.DataError, match=r"other\.parquet has no features"):
         open_profiles(tmp_path)
     (tmp_path / "other.parquet").write_bytes(b"nothing")
-    with pytest.raises(zoo.DataError, match=r"other\.parquet is not a readable Parquet"):
+    with pytest.raises(errors.DataError, match=r"other\.parquet is not a readable Parquet"):
         open_profiles(tmp_path)
 
 
 def test_a_file_with_the_name_of_a_control(tmp_path):
     save(tmp_path)
     write(tmp_path / "intensity.parquet", profiles("source_1", "P1"))
-    with pytest.raises(zoo.DataError, match="has the name of a control: rename"):
+    with pytest.raises(errors.DataError, match="has the name of a control: rename"):
         open_profiles(tmp_path)
 
 
@@ -336,6 +339,6 @@ def test_without_files_it_says_what_to_fetch(tmp_path, monkeypatch):
     monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
     for path in (None, tmp_path / "nowhere"):
         with pytest.raises(
-            zoo.DataError, match=r"too large to download automatically.*gallery.*--data"
+            errors.DataError, match=r"too large to download automatically.*gallery.*--data"
         ):
             open_profiles(path)

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from zoo.plugins.datasets import medmnist
 
-import zoo
-from zoo._dataset import open_dataset
+from zoo import errors
+from zoo._data.sources import load_dataset
 
 COUNTS = {"train": 16, "val": 8, "test": 8}
 SIDE = {"bloodmnist": (20, 20, 3), "tissuemnist": (20, 20)}
@@ -44,7 +44,7 @@ class TestOpened:
     def test_every_layout_gives_the_same(self, tmp_path, name, layout):
         path = save(tmp_path / "set", name, f"{name}_64.npz")
         given = {"file": path, "folder": path.parent}.get(layout) or unpack(path, tmp_path / "un")
-        dataset = open_dataset(name, given)
+        dataset = load_dataset(name, given)
         truth = arrays(name)
         table = dataset.metadata
         assert len(dataset) == 32
@@ -64,9 +64,9 @@ class TestOpened:
 
     @pytest.mark.parametrize("name", ["bloodmnist", "tissuemnist"])
     def test_eight_classes_and_honest_groups(self, tmp_path, name):
-        dataset = open_dataset(name, save(tmp_path, name))
+        dataset = load_dataset(name, save(tmp_path, name))
         assert dataset.metadata["cell_type"].nunique() == 8
-        assert dataset.spec.group == "image"
+        assert dataset.spec.design.group == "image"
         assert any("not recorded" in note for note in dataset.spec.notes)
 
 
@@ -76,14 +76,14 @@ class TestDownload:
         monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
         monkeypatch.setattr(medmnist, "_URL", f"{path.parent.as_uri()}/{{}}.npz")
         found = hashlib.md5(path.read_bytes()).hexdigest()
-        with pytest.raises(zoo.IntegrityError, match=rf"{found} instead of ebe78ee8b0529406"):
-            open_dataset("tissuemnist")
+        with pytest.raises(errors.IntegrityError, match=rf"{found} instead of ebe78ee8b0529406"):
+            load_dataset("tissuemnist")
         card = medmnist.CARDS["tissuemnist"]
         mine = medmnist.Card(found, card.stains, card.labels)
         monkeypatch.setitem(medmnist.CARDS, "tissuemnist", mine)
-        assert len(open_dataset("tissuemnist")) == 32
+        assert len(load_dataset("tissuemnist")) == 32
         path.unlink()
-        assert len(open_dataset("tissuemnist")) == 32
+        assert len(load_dataset("tissuemnist")) == 32
 
 
 class TestFaults:
@@ -102,13 +102,13 @@ class TestFaults:
         ],
     )
     def test_arrays_that_do_not_fit(self, tmp_path, instead, why):
-        with pytest.raises(zoo.DataError, match=why):
-            open_dataset("bloodmnist", save(tmp_path, **instead))
+        with pytest.raises(errors.DataError, match=why):
+            load_dataset("bloodmnist", save(tmp_path, **instead))
 
     def test_the_file_of_the_other_set(self, tmp_path):
         path = save(tmp_path, "tissuemnist")
-        with pytest.raises(zoo.DataError, match=r"train_images of .*\(16, 20, 20\)"):
-            open_dataset("bloodmnist", path)
+        with pytest.raises(errors.DataError, match=r"train_images of .*\(16, 20, 20\)"):
+            load_dataset("bloodmnist", path)
 
     @pytest.mark.parametrize("content", [b"", b"no archive", "half", "spoilt"])
     def test_what_is_no_sound_file(self, tmp_path, content):
@@ -119,30 +119,34 @@ class TestFaults:
         elif content == "spoilt":
             content = whole[:200] + bytes(2000) + whole[2200:]
         path.write_bytes(content)
-        with pytest.raises(zoo.DataError, match=r"bloodmnist\.npz is not a readable \.npz file"):
-            open_dataset("bloodmnist", path)
+        with pytest.raises(errors.DataError, match=r"bloodmnist\.npz is not a readable \.npz file"):
+            load_dataset("bloodmnist", path)
 
     def test_places_that_hold_nothing(self, tmp_path):
-        with pytest.raises(zoo.DataError, match=r"x\.npz does not exist"):
-            open_dataset("bloodmnist", tmp_path / "x.npz")
-        with pytest.raises(zoo.DataError, match=r"nowhere does not exist"):
-            open_dataset("bloodmnist", tmp_path / "nowhere")
+        with pytest.raises(errors.DataError, match=r"x\.npz does not exist"):
+            load_dataset("bloodmnist", tmp_path / "x.npz")
+        with pytest.raises(errors.DataError, match=r"nowhere does not exist"):
+            load_dataset("bloodmnist", tmp_path / "nowhere")
         (tmp_path / "readme.txt").write_text("")
-        with pytest.raises(zoo.DataError, match=r"neither bloodmnist\.npz \(or bloodmnist_64\.npz"):
-            open_dataset("bloodmnist", tmp_path)
+        with pytest.raises(
+            errors.DataError, match=r"neither bloodmnist\.npz \(or bloodmnist_64\.npz"
+        ):
+            load_dataset("bloodmnist", tmp_path)
 
     def test_several_files_are_not_chosen_from(self, tmp_path):
         for file in ("bloodmnist.npz", "bloodmnist_64.npz"):
             save(tmp_path, file=file)
-        with pytest.raises(zoo.DataError, match=r"bloodmnist\.npz, bloodmnist_64\.npz: give one"):
-            open_dataset("bloodmnist", tmp_path)
+        with pytest.raises(
+            errors.DataError, match=r"bloodmnist\.npz, bloodmnist_64\.npz: give one"
+        ):
+            load_dataset("bloodmnist", tmp_path)
 
     def test_more_than_memory_should_hold(self, tmp_path, monkeypatch):
         monkeypatch.setattr(medmnist, "LARGEST", 2000)
         path = save(tmp_path)
-        with pytest.raises(zoo.DataError, match=r"unzip bloodmnist\.npz -d FOLDER.*--data"):
-            open_dataset("bloodmnist", path)
-        assert len(open_dataset("bloodmnist", unpack(path, tmp_path / "un"))) == 32
+        with pytest.raises(errors.DataError, match=r"unzip bloodmnist\.npz -d FOLDER.*--data"):
+            load_dataset("bloodmnist", path)
+        assert len(load_dataset("bloodmnist", unpack(path, tmp_path / "un"))) == 32
 
     @pytest.mark.parametrize("spoil", ["missing", "broken"])
     def test_unpacked_arrays_that_are_not_whole(self, tmp_path, spoil):
@@ -152,6 +156,6 @@ class TestFaults:
         else:
             (folder / "test_labels.npy").write_bytes(b"no array")
         with pytest.raises(
-            zoo.DataError, match=r"test_labels\.npy is (missing|not a readable array)"
+            errors.DataError, match=r"test_labels\.npy is (missing|not a readable array)"
         ):
-            open_dataset("bloodmnist", folder)
+            load_dataset("bloodmnist", folder)

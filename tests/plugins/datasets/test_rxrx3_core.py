@@ -6,7 +6,8 @@ import pytest
 from zoo.plugins.datasets import rxrx3_core
 
 import zoo
-from zoo._dataset import open_dataset
+from zoo import errors
+from zoo._data.sources import load_dataset
 
 FEATURES = 4
 
@@ -67,7 +68,7 @@ def save(folder, table, ids=None, order=None):
 
 
 def open_profiles(path=None):
-    return open_dataset("rxrx3-core", path)
+    return load_dataset("rxrx3-core", path)
 
 
 def test_rows_belong_together_whatever_the_order_of_the_files(tmp_path):
@@ -101,7 +102,9 @@ def test_what_each_well_is(tmp_path):
 
 def test_there_are_embeddings_but_no_images(tmp_path):
     dataset = open_profiles(save(tmp_path, wells()))
-    with pytest.raises(zoo.DataError, match="no images, only embeddings: precomputed:openphenom"):
+    with pytest.raises(
+        errors.DataError, match="no images, only embeddings: precomputed:openphenom"
+    ):
         dataset[0]
 
 
@@ -121,7 +124,7 @@ def test_experiments_are_the_groups_where_replicates_cross_them(tmp_path):
 def test_tasks_without_wells_are_left_out_with_a_note(tmp_path):
     table = wells(("gene-001", "gene-002"))
     spec = open_profiles(save(tmp_path, table)).spec
-    assert [t.title for t in spec.tasks] == ["guides", "genes"]
+    assert [t.title for t in spec.design.tasks] == ["guides", "genes"]
     assert any(n.startswith("compounds (retrieval) is left out") for n in spec.notes)
 
 
@@ -136,7 +139,7 @@ def test_wells_without_embedding_are_counted(tmp_path):
 
 def test_it_can_be_evaluated(tmp_path):
     dataset = open_profiles(save(tmp_path, wells(plates=range(4))))
-    result = zoo.evaluate("precomputed:openphenom", dataset, twin_seeds=2)
+    result = zoo.evaluate("precomputed:openphenom", dataset, control_seeds=2)
     assert [(row.task, row.n_groups) for row in result.rows] == [
         ("guides", 2),
         ("genes", 2),
@@ -151,33 +154,37 @@ def test_it_can_be_evaluated(tmp_path):
 def test_missing_columns_are_named(tmp_path, column):
     save(tmp_path, wells())
     wells().drop(columns=column).to_csv(tmp_path / rxrx3_core.METADATA, index=False)
-    with pytest.raises(zoo.DataError, match=rf"lacks the column\(s\) {column}$"):
+    with pytest.raises(errors.DataError, match=rf"lacks the column\(s\) {column}$"):
         open_profiles(tmp_path)
 
 
 def test_files_that_do_not_go_together(tmp_path):
     table = wells()
     ids = list(table["well_id"])
-    with pytest.raises(zoo.DataError, match=r"does not know 1 of 49 wells in .* of them elsewhere"):
+    with pytest.raises(
+        errors.DataError, match=r"does not know 1 of 49 wells in .* of them elsewhere"
+    ):
         open_profiles(save(tmp_path, table, ids=[*ids, "elsewhere"]))
     with pytest.raises(
-        zoo.DataError, match=rf"{rxrx3_core.EMBEDDINGS} has the well {ids[0]} twice"
+        errors.DataError, match=rf"{rxrx3_core.EMBEDDINGS} has the well {ids[0]} twice"
     ):
         open_profiles(save(tmp_path, table, ids=[*ids, ids[0]]))
-    with pytest.raises(zoo.DataError, match=rf"{rxrx3_core.METADATA} has the well {ids[0]} twice"):
+    with pytest.raises(
+        errors.DataError, match=rf"{rxrx3_core.METADATA} has the well {ids[0]} twice"
+    ):
         open_profiles(save(tmp_path, pd.concat([table, table[:1]]), ids=ids))
     table.loc[2, "address"] = "C-3"
-    with pytest.raises(zoo.DataError, match="address 'C-3', which is not a row and a column"):
+    with pytest.raises(errors.DataError, match="address 'C-3', which is not a row and a column"):
         open_profiles(save(tmp_path, table))
 
 
 def test_broken_files(tmp_path):
     save(tmp_path, wells())
     (tmp_path / rxrx3_core.EMBEDDINGS).write_bytes(b"nothing")
-    with pytest.raises(zoo.DataError, match="not a readable Parquet"):
+    with pytest.raises(errors.DataError, match="not a readable Parquet"):
         open_profiles(tmp_path)
     pd.DataFrame({"feature_0": [1.0]}).to_parquet(tmp_path / rxrx3_core.EMBEDDINGS)
-    with pytest.raises(zoo.DataError, match="has no column well_id"):
+    with pytest.raises(errors.DataError, match="has no column well_id"):
         open_profiles(tmp_path)
 
 
@@ -188,18 +195,18 @@ def test_nan_is_refused_when_it_is_read(tmp_path):
     frame = pd.read_parquet(file)
     frame.loc[3, "feature_2"] = np.nan
     frame.to_parquet(file)
-    with pytest.raises(zoo.DataError, match=r"in 1 of 48 rows and 1 of 4 features.*feature_2"):
+    with pytest.raises(errors.DataError, match=r"in 1 of 48 rows and 1 of 4 features.*feature_2"):
         open_profiles(tmp_path).profiles["openphenom"].read()
 
 
 def test_without_the_files_it_says_what_to_fetch(tmp_path, monkeypatch):
     monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
-    with pytest.raises(zoo.DataError) as caught:
+    with pytest.raises(errors.DataError) as caught:
         open_profiles()
     for part in (rxrx3_core.METADATA, rxrx3_core.EMBEDDINGS, "hf download", "--data"):
         assert part in str(caught.value)
     save(tmp_path / "cache" / "datasets" / "rxrx3-core", wells())
     assert len(open_profiles()) == 48
     (tmp_path / "cache" / "datasets" / "rxrx3-core" / rxrx3_core.METADATA).unlink()
-    with pytest.raises(zoo.DataError, match=r"lacks metadata_rxrx3_core\.csv: read the terms"):
+    with pytest.raises(errors.DataError, match=r"lacks metadata_rxrx3_core\.csv: read the terms"):
         open_profiles()

@@ -10,7 +10,8 @@ from padded_original import PaddedChAdaViT
 from safetensors.torch import load_file, save_file
 
 import zoo
-from zoo._dataset import open_dataset
+from zoo import errors
+from zoo._data.sources import load_dataset
 
 CASES = range(4)
 
@@ -130,17 +131,17 @@ def test_order_matters_unless_places_are_given(encoder, expected):
 
 def test_more_channels_than_places_need_explicit_places(encoder):
     image = np.zeros((12, 64, 64), dtype=np.float32)
-    with pytest.raises(zoo.ImageError, match=r"12 channels.*1 to 10.*channel_index"):
+    with pytest.raises(errors.ImageError, match=r"12 channels.*1 to 10.*channel_index"):
         encoder.encode([image], preprocess=False)
     given = encoder.encode([image], channel_index=[[0] * 12], preprocess=False)
     assert given.embedding.shape == (1, 32)
-    with pytest.raises(zoo.ImageError, match="0 to 9"):
+    with pytest.raises(errors.ImageError, match="0 to 9"):
         encoder.encode([image], channel_index=[[10] * 12], preprocess=False)
 
 
 @pytest.mark.parametrize("size", [(63, 64), (8, 8), (64, 72)])
 def test_prepared_images_must_be_cut_into_whole_patches(encoder, size):
-    with pytest.raises(zoo.ImageError, match="multiples of 16"):
+    with pytest.raises(errors.ImageError, match="multiples of 16"):
         encoder.encode([torch.zeros(2, *size)], preprocess=False)
 
 
@@ -194,17 +195,17 @@ def change(folder, **fields):
 )
 def test_a_config_is_never_guessed(checkpoint, fields, message):
     change(checkpoint, **fields)
-    with pytest.raises(zoo.WeightsError, match=message):
+    with pytest.raises(errors.WeightsError, match=message):
         zoo.load(f"chadavit:{checkpoint}")
 
 
 def test_weights_for_another_architecture_are_refused_with_a_list(checkpoint):
     change(checkpoint, depth=4)
-    with pytest.raises(zoo.ArchitectureMismatchError, match=r"blocks\.3") as caught:
+    with pytest.raises(errors.ArchitectureMismatchError, match=r"blocks\.3") as caught:
         zoo.load(f"chadavit:{checkpoint}")
     assert "missing" in str(caught.value)
     change(checkpoint, depth=3, max_number_channels=6)
-    with pytest.raises(zoo.ArchitectureMismatchError, match="channel_token"):
+    with pytest.raises(errors.ArchitectureMismatchError, match="channel_token"):
         zoo.load(f"chadavit:{checkpoint}")
 
 
@@ -214,30 +215,30 @@ def test_counters_of_batch_normalisation_are_no_obstacle(tmp_path):
     save_file(trained.state_dict(), tmp_path / "norm.safetensors")
     with torch.device("meta"):
         empty = torch.nn.BatchNorm1d(3)
-    zoo.load_state(empty, tmp_path / "norm.safetensors")
+    zoo.plugin.load_state(empty, tmp_path / "norm.safetensors")
     assert torch.equal(empty.running_mean, trained.running_mean)
     assert int(empty.num_batches_tracked) == 1
     save_file({"weight": torch.zeros(3, dtype=torch.int8)}, tmp_path / "whole.safetensors")
-    with pytest.raises(zoo.ArchitectureMismatchError, match="not floating point: weight I8"):
-        zoo.load_state(torch.nn.PReLU(3), tmp_path / "whole.safetensors")
+    with pytest.raises(errors.ArchitectureMismatchError, match="not floating point: weight I8"):
+        zoo.plugin.load_state(torch.nn.PReLU(3), tmp_path / "whole.safetensors")
 
 
 def test_what_is_not_there_is_said(tmp_path):
-    with pytest.raises(zoo.WeightsNotFoundError, match="no such folder"):
+    with pytest.raises(errors.WeightsNotFoundError, match="no such folder"):
         zoo.load(f"chadavit:{tmp_path / 'nowhere'}")
-    with pytest.raises(zoo.WeightsNotFoundError, match="pin a commit"):
+    with pytest.raises(errors.WeightsNotFoundError, match="pin a commit"):
         zoo.load("chadavit:org/repo")
-    with pytest.raises(zoo.WeightsError, match="40-hex"):
+    with pytest.raises(errors.WeightsError, match="40-hex"):
         zoo.load("chadavit:org/repo@main")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(zoo.WeightsNotFoundError, match=r"no config\.json"):
+    with pytest.raises(errors.WeightsNotFoundError, match=r"no config\.json"):
         zoo.load(f"chadavit:{tmp_path / 'empty'}")
 
 
 def test_a_builder_never_gives_an_untrained_network_under_a_trained_name(encoder):
     from zoo.plugins.encoders.chadavit_encoder import build
 
-    with pytest.raises(zoo.WeightsNotFoundError):
+    with pytest.raises(errors.WeightsNotFoundError):
         build(encoder.spec, weights=None, seed=0)
 
 
@@ -275,9 +276,24 @@ def test_half_precision_lowers_what_is_multiplied_and_nothing_else(golden, dtype
     assert len(lowered) == 1 + 4 * len(encoder.model.blocks)
     assert all(n.endswith("weight") and "norm" not in n for n in lowered)
     assert encoder.provenance()["dtype"] == dtype
-    again = encoder.to("cpu", torch.float32)
-    assert {p.dtype for p in again.model.parameters()} == {torch.float32}
-    assert again.encode([torch.rand(2, 64, 64)], preprocess=False).embedding.isfinite().all()
+
+
+@pytest.mark.parametrize("dtype", HALF)
+def test_a_device_alone_changes_no_number(golden, dtype):
+    images = [torch.rand(2, 64, 64, generator=torch.Generator().manual_seed(0))]
+    encoder = zoo.load(f"chadavit:{golden}", device="cpu", dtype=dtype)
+    before = encoder.encode(images, preprocess=False).embedding
+    assert encoder.to("cpu") is encoder
+    assert encoder.to("cpu", getattr(torch, dtype)).dtype == getattr(torch, dtype)
+    assert torch.equal(encoder.encode(images, preprocess=False).embedding, before)
+
+
+@pytest.mark.parametrize("dtype", HALF)
+def test_what_was_rounded_does_not_become_fine_again(golden, dtype):
+    encoder = zoo.load(f"chadavit:{golden}", device="cpu", dtype=dtype)
+    with pytest.raises(ValueError, match=f"rounded to {dtype} .* load it with dtype='float32'"):
+        encoder.to("cpu", torch.float32)
+    assert encoder.dtype == getattr(torch, dtype)
 
 
 def test_layers_without_a_fused_form_are_said(golden):
@@ -289,7 +305,7 @@ def test_layers_without_a_fused_form_are_said(golden):
 
 def test_half_precision_keeps_the_nearest_neighbours_of_real_images(real_data):
     """As on a GPU but for the attention weights, which are rounded there too."""
-    plate = open_dataset("bbbc013", real_data / "bbbc013")
+    plate = load_dataset("bbbc013", real_data / "bbbc013")
     exact, lower = (
         zoo.load("chadavit-untrained", device="cpu", dtype=d) for d in ("float32", "bfloat16")
     )

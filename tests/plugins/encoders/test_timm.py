@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from zoo.plugins.encoders import timm_encoder, timm_specs
 
 import zoo
+from zoo import errors
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 UNTRAINED = ["untrained:test_vit", "untrained:test_resnet"]
@@ -114,7 +115,7 @@ class TestUntrained:
         torch.testing.assert_close(found, expected, **CLOSE)
 
     def test_joined_refuses_other_counts(self):
-        with pytest.raises(zoo.ImageError, match="image 1 has 3"):
+        with pytest.raises(errors.ImageError, match="image 1 has 3"):
             encode("untrained:test_vit/concat", images(2, 3))
 
     def test_gives_channels_on_request(self):
@@ -169,11 +170,11 @@ class TestUntrained:
         assert len(embedding[0]) == encode(name, images(1)).embedding.shape[1]
 
     def test_another_size_is_refused_with_the_one_that_fits(self):
-        with pytest.raises(zoo.ImageError, match=r"images are 30 × 30 .*made for 160 × 160"):
+        with pytest.raises(errors.ImageError, match=r"images are 30 × 30 .*made for 160 × 160"):
             encode("untrained:test_vit", images(1, side=30))
 
     def test_fixed_size_is_refused_with_the_one_that_fits(self):
-        with pytest.raises(zoo.ImageError, match=r"images are 64 × 64 .*made for 160 × 160"):
+        with pytest.raises(errors.ImageError, match=r"images are 64 × 64 .*made for 160 × 160"):
             encode("untrained:test_maxvit", images(1))
         assert encode("untrained:test_maxvit", images(1, side=160)).embedding.ndim == 2
 
@@ -198,7 +199,7 @@ class TestUntrained:
         ],
     )
     def test_unknown_names(self, text, said):
-        with pytest.raises(zoo.UnknownNameError, match=said):
+        with pytest.raises(errors.UnknownNameError, match=said):
             zoo.load(f"untrained:{text}")
 
 
@@ -206,7 +207,7 @@ class TestPretrained:
     def test_record(self, pinned):
         spec = timm_specs.resolve_pretrained("vit_small_patch14_dinov2.lvd142m/concat")
         assert spec.name == "timm:vit_small_patch14_dinov2.lvd142m/concat"
-        assert spec.weights == zoo.Weights(
+        assert spec.weights == zoo.plugin.Weights(
             repo="timm/vit_small_patch14_dinov2.lvd142m",
             revision=COMMIT,
             filename="model.safetensors",
@@ -230,11 +231,11 @@ class TestPretrained:
     @pytest.mark.parametrize(
         ("text", "error", "said"),
         [
-            ("resnet18.a1_in2k", zoo.UnknownNameError, "'resnet18.a1_in1k'"),
-            ("resnet18.a1_in1k/sum", zoo.UnknownNameError, "'/mean' or '/concat'"),
-            ("resnet18.a1_in1k@main", zoo.WeightsError, "40-hex"),
-            ("resnet18.a1_in1k@", zoo.WeightsError, "40-hex"),
-            ("legacy_seresnet18.in1k", zoo.WeightsNotFoundError, "pickle"),
+            ("resnet18.a1_in2k", errors.UnknownNameError, "'resnet18.a1_in1k'"),
+            ("resnet18.a1_in1k/sum", errors.UnknownNameError, "'/mean' or '/concat'"),
+            ("resnet18.a1_in1k@main", errors.WeightsError, "40-hex"),
+            ("resnet18.a1_in1k@", errors.WeightsError, "40-hex"),
+            ("legacy_seresnet18.in1k", errors.WeightsNotFoundError, "pickle"),
         ],
     )
     def test_unknown_names(self, pinned, text, error, said):
@@ -266,7 +267,7 @@ class TestPretrained:
         state = load_file(path)
         del state[lost]
         save_file(state, path)
-        with pytest.raises(zoo.ArchitectureMismatchError, match=f"1 missing: {lost}"):
+        with pytest.raises(errors.ArchitectureMismatchError, match=f"1 missing: {lost}"):
             zoo.load("timm:test_vit.r160_in1k", weights=path)
 
     def test_missing_tensor_is_refused_where_timm_never_minds(self, tmp_path):
@@ -276,21 +277,23 @@ class TestPretrained:
         lost = next(key for key in state if key.endswith("conv1.weight"))
         del state[lost]
         save_file(state, tmp_path / "model.safetensors")
-        with pytest.raises(zoo.ArchitectureMismatchError, match=lost):
+        with pytest.raises(errors.ArchitectureMismatchError, match=lost):
             timm_encoder.load_backbone(network, tmp_path / "model.safetensors")
 
     def test_unexpected_and_misshapen_tensors_are_refused(self, pinned, tmp_path):
         path = saved(tmp_path / "model.safetensors", scrambled("test_vit"))
         state = load_file(path)
         save_file({**state, "blocks.9.norm.weight": torch.ones(3)}, path)
-        with pytest.raises(zoo.ArchitectureMismatchError, match=r"1 unexpected: blocks\.9"):
+        with pytest.raises(errors.ArchitectureMismatchError, match=r"1 unexpected: blocks\.9"):
             zoo.load("timm:test_vit.r160_in1k", weights=path)
         # timm would resample these positions to the size of the network.
         save_file({**state, "pos_embed": torch.ones(1, 26, state["pos_embed"].shape[2])}, path)
-        with pytest.raises(zoo.ArchitectureMismatchError, match=r"misshapen: pos_embed \(1, 26"):
+        with pytest.raises(errors.ArchitectureMismatchError, match=r"misshapen: pos_embed \(1, 26"):
             zoo.load("timm:test_vit.r160_in1k", weights=path)
         saved(path, scrambled("test_resnet"))
-        with pytest.raises(zoo.ArchitectureMismatchError, match=r"\d+ missing: .*\d+ unexpected"):
+        with pytest.raises(
+            errors.ArchitectureMismatchError, match=r"\d+ missing: .*\d+ unexpected"
+        ):
             zoo.load("timm:test_vit.r160_in1k", weights=path)
 
     def test_counters_of_training_may_be_missing(self, tmp_path):
@@ -313,18 +316,18 @@ class TestPretrained:
             assert torch.equal(value, network.state_dict()[key]), key
         del state["visual.trunk.norm.weight"]
         save_file(state, path)
-        with pytest.raises(zoo.ArchitectureMismatchError):
+        with pytest.raises(errors.ArchitectureMismatchError):
             timm_encoder.load_backbone(empty, path)
 
     def test_pickle_under_a_safetensors_name_is_refused(self, pinned, tmp_path):
         path = tmp_path / "model.safetensors"
         torch.save({"cls_token": torch.ones(1)}, path)
-        with pytest.raises(zoo.IntegrityError, match="unpickle"):
+        with pytest.raises(errors.IntegrityError, match="unpickle"):
             zoo.load("timm:test_vit.r160_in1k", weights=path)
 
     def test_no_weights_no_encoder(self, pinned):
         spec = timm_specs.resolve_pretrained("test_vit.r160_in1k")
-        with pytest.raises(zoo.WeightsNotFoundError):
+        with pytest.raises(errors.WeightsNotFoundError):
             timm_encoder.build(spec, weights=None, seed=0)
 
     def test_leaves_the_global_generator_alone(self, pinned, tmp_path):

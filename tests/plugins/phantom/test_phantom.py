@@ -12,7 +12,7 @@ from zoo.plugins.phantom.factors import BIOLOGY, PLATE
 from zoo.registry import registry
 
 import zoo
-from zoo._dataset import open_dataset
+from zoo._data.sources import load_dataset
 
 SPEC = registry().dataset("phantom")
 SMALL = Dials(rises={"translocation": 1}, plates_count=2, doses=3, replicates=2, cells=8)
@@ -229,23 +229,23 @@ class TestDials:
 class TestDatasets:
     @pytest.mark.parametrize("name", DATASETS)
     def test_the_registry_opens_them_as_it_describes_them(self, name, tmp_path):
-        dataset = open_dataset(name)
+        dataset = load_dataset(name)
         assert dataset.spec == registry().dataset(name)
-        assert dataset.spec.factors == DATASETS[name].varying
-        assert (dataset.spec.batch, dataset.spec.group) == ("plate", "plate")
+        assert dataset.spec.design.factors == DATASETS[name].varying
+        assert (dataset.spec.design.batch, dataset.spec.design.group) == ("plate", "plate")
         assert dataset.metadata["plate"].nunique() == 8
         levels = dataset.metadata[list(FACTORS)]
         assert levels.ge(0).all(axis=None)
         assert levels.le(1).all(axis=None)
-        still = levels.drop(columns=list(dataset.spec.factors))
+        still = levels.drop(columns=list(dataset.spec.design.factors))
         assert (still.nunique() == 1).all()
         assert dataset.spec.notes
         with pytest.raises(ValueError, match="takes no path"):
-            open_dataset(name, tmp_path)
+            load_dataset(name, tmp_path)
 
     @pytest.mark.parametrize("name", DATASETS)
     def test_hardly_a_pixel_saturates(self, name):
-        dataset = open_dataset(name)
+        dataset = load_dataset(name)
         table = dataset.metadata
         bright = table.sort_values(["intensity", "density"]).index[-4:]
         for i in bright:
@@ -259,7 +259,7 @@ class TestDatasets:
         assert len(make(spec, SMALL)) == 12
 
     def test_phantom_is_translocation_with_nuisances_by_plate(self):
-        table = open_dataset("phantom").metadata
+        table = load_dataset("phantom").metadata
         assert len(table) == 8 * 6 * 2
         assert (table["translocation"] == table["dose"] / 5).all()
         for factor in ("intensity", "background", "density", "illumination"):
@@ -267,7 +267,7 @@ class TestDatasets:
         assert table.groupby("plate")["dose"].mean().nunique() == 1
 
     def test_the_shortcut_plants_no_biology(self):
-        dataset = open_dataset("phantom-shortcut")
+        dataset = load_dataset("phantom-shortcut")
         table = dataset.metadata
         assert (table[list(BIOLOGY)] == 0).all(axis=None)
         some = table[table["plate"] == "P3"].index
@@ -276,7 +276,7 @@ class TestDatasets:
         assert spearmanr(counts, table["dose"][some]).statistic > 0.9
 
     def test_factors_vary_evenly_and_each_by_itself(self):
-        table = open_dataset("phantom-factors").metadata
+        table = load_dataset("phantom-factors").metadata
         assert len(table) == 240
         levels = table[list(FACTORS)]
         for name, column in levels.items():
@@ -312,7 +312,7 @@ def test_tissue_is_seen_by_who_reads_it_and_not_by_density_or_pixels():
     dataset = make(registry().dataset("phantom-tissue"), dials)
     controls = ["object-density", "pixel-statistics"]
     result = zoo.evaluate(
-        oracle(dataset, "arrangement"), dataset, controls=controls, cache=False, twin_seeds=1
+        oracle(dataset, "arrangement"), dataset, controls=controls, cache=False, control_seeds=1
     )
     assert {v.outcome for v in result.verdicts} == {"beats all controls"}
     for row in result.rows:

@@ -1,0 +1,1 @@
+"""Questions beyond the scores, one file each."""

@@ -1,0 +1,107 @@
+"""Scores of the same embedding by other readouts."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zoo.registry import EvaluationError
+
+from .._evaluation.findings import Diagnostic, Finding
+from .._evaluation.tasks import Question, Score
+from ..metrics._matrix import standardise
+from ..metrics._probes import folds, neighbour_labels, probe_labels, ridge
+from ..metrics._scores import balanced_accuracy, macro_f1, majority_baseline, z_prime
+from .study import Study, scored
+
+Array = NDArray[Any]
+NEIGHBOURS = (1, 5, 20)
+
+
+def readouts(study: Study) -> Diagnostic:
+    """The same questions read out in other ways, beside always naming the commonest class."""
+    findings: list[Finding] = []
+    refused: list[str] = []
+    done: set[tuple[str, str]] = set()
+    for question in study.questions:
+        kind = "separation" if question.task.kind == "separation" else "classes"
+        key = (question.task.title, kind)
+        if question.task.kind not in ("knn", "probe", "separation") or key in done:
+            continue
+        done.add(key)
+        fewest = min(len(train) for train, _ in folds(question.groups))
+        refused += [
+            f"{question.task.title}, {k}-NN: there are {fewest} items to learn from in a fold."
+            for k in NEIGHBOURS
+            if k > fewest and kind == "classes"
+        ]
+        for name, matrix in study.matrices.items():
+            rows = matrix[question.items]
+            for score in _read_out(question, rows):
+                findings.append(
+                    scored(question, [score], encoder=name, condition="", seed=study.seed)
+                )
+        if kind == "classes":
+            baseline = majority_baseline(question.truth)
+            findings += [
+                Finding(
+                    encoder="majority class",
+                    quantity=f"{question.task.title}, {metric}",
+                    value=value,
+                    n_items=len(question.items),
+                    n_groups=len(np.unique(question.groups)),
+                    fitted_on="all labels",
+                )
+                for metric, value in baseline.items()
+            ]
+    return Diagnostic(
+        name="readouts",
+        title="Other ways of reading out",
+        how_to_read=(
+            "Nearest neighbours, linear probes and their macro-F1 for the same labels and folds. A "
+            "claim that holds for one of them only is a claim about the readout."
+        ),
+        findings=tuple(findings),
+        not_computed=tuple(refused) if findings else ("No task has classes to read out.",),
+    )
+
+
+def _read_out(question: Question, rows: Array) -> Iterator[Score]:
+    splits = list(folds(question.groups))
+    nothing = np.zeros(0)
+    if question.task.kind == "separation":
+        positive = question.truth == np.unique(question.truth)[1]
+        shift = ridge(rows, positive[:, None].astype(float), splits)[0][:, 0]
+        yield Score("Z′", lambda i: z_prime(shift[i][positive[i]], shift[i][~positive[i]]), nothing)
+        return
+    codes = np.unique(question.truth, return_inverse=True)[1]
+    asked = codes[:, None]
+    fewest = min(len(train) for train, _ in splits)
+    labels = {
+        f"{k}-NN": neighbour_labels(rows, asked, splits, k)[:, 0] for k in NEIGHBOURS if k <= fewest
+    }
+    labels["ridge probe"] = probe_labels(rows, asked, splits)[:, 0]
+    labels["logistic probe"] = _logistic(rows, codes, splits)
+    for readout, label in labels.items():
+        for metric, value in (("balanced accuracy", balanced_accuracy), ("macro-F1", macro_f1)):
+            yield Score(
+                f"{readout} {metric}",
+                lambda i, label=label, value=value: value(codes[i], label[i]),  # type: ignore[misc]
+                nothing,
+            )
+
+
+def _logistic(rows: Array, codes: Array, splits: list[tuple[Array, Array]]) -> Array:
+    from sklearn.linear_model import LogisticRegression
+
+    found = np.zeros_like(codes)
+    for train, test in splits:
+        if len(np.unique(codes[train])) < 2:
+            raise EvaluationError("a training fold has one class only")
+        seen, unseen = standardise(rows[train], rows[test])
+        # Features of unit variance, scaled so that the penalty means the same for any number.
+        scale = 1 / np.sqrt(rows.shape[1])
+        model = LogisticRegression(max_iter=5000, tol=1e-3, class_weight="balanced")
+        found[test] = model.fit(seen * scale, codes[train]).predict(unseen * scale)
+    return found

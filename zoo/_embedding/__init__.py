@@ -1,0 +1,1 @@
+"""Embeddings: made, cached, read and written."""

@@ -1,0 +1,440 @@
+"""What every encoder is: a record, one method to write, and one to call."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from html import escape
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from zoo.registry import EncoderSpec, ImageError, Preprocessing
+
+from .._images.batch import ImageBatch
+from .._images.checks import Objects, check_image, check_objects, check_stains
+from .._images.preprocess import check_size, prepare, prepare_mask
+from .batching import PlaneBudget
+from .features import Attention, Features, join
+from .inputs import Images, Inputs, Pixels, as_floating, take_apart
+from .run import Output, encode_in_place, in_batches
+
+PLANES_ON_CPU, PLANES_ON_GPU = 32, 512
+Progress = Callable[[str, int, int], object]
+"""Called with what is being done, how much of it is done, and how much there is in all."""
+
+
+def _silent(what: str, done: int, total: int) -> None:
+    """Say nothing."""
+
+
+class Encoder(ABC):
+    """An encoder of images with any number of channels.
+
+    Authors write `forward`; users call `encode`. Networks go to ``self.model`` (a
+    `torch.nn.Module`), so that `to` finds them.
+    """
+
+    outputs: frozenset[str] = frozenset()
+    """Which of ``"attention"``, ``"channels"``, ``"layer"`` and ``"tokens"`` can be asked for."""
+    requires_equal_channels: bool = False
+    """Whether all images must have the same number of channels, as when channels are joined."""
+    requires_object_types: bool = False
+    """Whether images without types of their objects are refused."""
+    uses_channel_index: ClassVar[bool] = False
+    """Whether a channel's place in an embedding matters, so that it may be given explicitly."""
+
+    def __init__(self, spec: EncoderSpec, *, model: torch.nn.Module | None = None) -> None:
+        self.spec = spec
+        self.model = model
+        self.device = torch.device("cpu")
+        self.dtype = torch.float32
+        self._budget = PlaneBudget(PLANES_ON_CPU)
+        self.from_registry = False
+        self.seed: int | None = None
+        self.weights_source: str | None = None
+        self.weights_sha256: str | None = None
+
+    @abstractmethod
+    def forward(
+        self,
+        batch: ImageBatch,
+        *,
+        channels: bool = False,
+        tokens: bool = False,
+        layer: int | None = None,
+    ) -> Features:
+        """Embed prepared images of one size; called under `torch.inference_mode`.
+
+        The requests are made only as far as `outputs` allows.
+        """
+
+    def forward_attention(self, batch: ImageBatch) -> list[Attention]:
+        """Read out attention for each image of a batch; called if `outputs` says so."""
+        raise NotImplementedError
+
+    def count_tokens(self, channels: int, size: tuple[int, int]) -> int | None:
+        """Return the tokens of an image of `channels` planes of a size, None without tokens."""
+        return None
+
+    @property
+    def name(self) -> str:
+        """Name in the registry."""
+        return self.spec.name
+
+    @property
+    def embedding_size(self) -> int | None:
+        """Numbers of an embedding; None where they depend on the image."""
+        return self.spec.embedding_size
+
+    @property
+    def channels(self) -> tuple[int, int | None]:
+        """Fewest and most channels of an image; None for no limit."""
+        return self.spec.channels
+
+    @property
+    def depth(self) -> int | None:
+        """Layers that `encode` can be asked for; None where it has no choice of layers."""
+        return None
+
+    def to(
+        self, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+    ) -> "Encoder":
+        """Move to a device, and to a floating dtype where one is given; returns itself.
+
+        As in torch, what is not given stays as it is.
+
+        Raises
+        ------
+        ValueError
+            For a finer dtype than the parameters have been rounded to.
+        """
+        if dtype is not None:
+            self.check_dtype(dtype)
+        self.device = self.device if device is None else torch.device(device)
+        self._budget = PlaneBudget(PLANES_ON_CPU if self.device.type == "cpu" else PLANES_ON_GPU)
+        if self.model is not None:
+            self.model.to(self.device).eval()
+            if dtype is not None and dtype != self.dtype:
+                self.model.to(dtype)
+        self.dtype = self.dtype if dtype is None else dtype
+        return self
+
+    def check_dtype(self, dtype: torch.dtype) -> None:
+        """Raise `ValueError` for another dtype than parameters have been rounded to."""
+        if self.model is not None and self.dtype.itemsize < 4 and dtype != self.dtype:
+            had, wanted = (str(d).removeprefix("torch.") for d in (self.dtype, dtype))
+            raise ValueError(
+                f"the parameters of {self.name} were rounded to {had} and cannot become {wanted} "
+                f"again: load it with dtype={wanted!r}"
+            )
+
+    def __repr__(self) -> str:
+        dtype = str(self.dtype).removeprefix("torch.")
+        weights = f", weights {self.weights_source}" if self.weights_source else ""
+        return f"<zoo.Encoder {self.name} on {self.device}, {dtype}{weights}>"
+
+    def _repr_html_(self) -> str:
+        low, high = self.channels
+        rows = {
+            "": self.spec.summary,
+            "channels": f"{low} or more" if high is None else f"{low} to {high}",
+            "embedding": self.embedding_size or "depends on the image",
+            "device": f"{self.device}, {str(self.dtype).removeprefix('torch.')}",
+            "weights": self.weights_source or "none",
+            "licence": self.spec.licence,
+        }
+        lines = (f"<tr><th>{k}</th><td>{escape(str(v))}</td></tr>" for k, v in rows.items())
+        return f"<table><caption>{escape(self.name)}</caption>{''.join(lines)}</table>"
+
+    def encode(
+        self,
+        images: Images,
+        *,
+        stains: Sequence[Sequence[str] | None] | None = None,
+        channel_index: Sequence[Sequence[int] | None] | None = None,
+        masks: Sequence[Any] | None = None,
+        types: Sequence[Any] | None = None,
+        preprocess: bool = True,
+        channels: bool = False,
+        tokens: bool = False,
+        layer: int | None = None,
+        batch_planes: int | None = None,
+        progress: Progress | None = None,
+    ) -> Features:
+        """Embed images of any channel counts, side by side.
+
+        Parameters
+        ----------
+        images
+            A sequence of `(C, H, W)` arrays or tensors, C and size differing as they like; one
+            such array; a `(B, C, H, W)` array; or an `ImageBatch`, which without preprocessing is
+            encoded where it lies, nothing copied.
+        stains
+            Names of each image's channels, where known.
+        channel_index
+            Place of each image's channels in the encoder's channel embedding; needed beyond as
+            many channels as the encoder has places for. By default 0, 1, 2, …
+        masks, types
+            `zoo.Image.mask` and `zoo.Image.types` of each image, or None. Masks are resized and
+            cropped as their images are. Networks take no notice of them.
+        preprocess
+            Whether images are prepared as ``spec.preprocessing`` says. If not, they must be
+            floating already and are taken as they are, at any size that the encoder accepts.
+        channels, tokens
+            Ask for `Features.channels` and `Features.tokens`.
+        layer
+            Read everything after this layer, 1 … depth or counted from the end; by default the
+            last.
+        batch_planes
+            Planes that go through the encoder at once; changes memory and speed only. By default
+            as many as hold the pixels of 32 planes of 224 × 224 on a CPU, of 512 on a GPU. Where
+            memory runs out, fewer go at once, which is said once.
+        progress
+            Called after each batch with what is being done, images done, and images in all.
+
+        Returns
+        -------
+        Features
+            In the order of `images`, float32, on the encoder's device.
+
+        Raises
+        ------
+        ImageError
+            Naming the item: NaN, wrong shape or dtype, too small, too many channels, a mask or
+            types that do not fit. For an image that is too large for the memory, its tokens.
+        ValueError
+            When something is asked for that this encoder cannot give.
+        """
+        asked = {"channels": channels, "tokens": tokens, "layer": layer is not None}
+        for what in sorted(k for k, wanted in asked.items() if wanted):
+            self._check_gives(what)
+        tell = progress or _silent
+        beside = (stains, channel_index, masks, types, batch_planes)
+        if isinstance(images, ImageBatch) and not preprocess and all(b is None for b in beside):
+            self._check_batch(images)
+            found = encode_in_place(
+                images,
+                partial(self.forward, channels=channels, tokens=tokens, layer=layer),
+                budget=self._budget,
+                device=self.device,
+                dtype=self.dtype,
+            )
+            if found is not None:
+                tell("encoding", len(images), len(images))
+                return found
+        inputs = self._inputs(images, stains, channel_index, masks, types)
+        prepared = self._prepared(inputs, preprocess)
+        return self._encode(
+            prepared,
+            channels=channels,
+            tokens=tokens,
+            layer=layer,
+            batch_planes=batch_planes,
+            progress=tell,
+        )
+
+    def encode_prepared(self, inputs: Inputs) -> Features:
+        """Embed images that were checked and prepared for this encoder already."""
+        self._check_equal(inputs.counts)
+        return self._encode(inputs)
+
+    def attention(
+        self,
+        images: Images,
+        *,
+        stains: Sequence[Sequence[str] | None] | None = None,
+        channel_index: Sequence[Sequence[int] | None] | None = None,
+        preprocess: bool = True,
+        batch_planes: int | None = None,
+    ) -> list[Attention]:
+        """Read out how attention flows between the channels of each image.
+
+        Parameters and errors are those of `encode`; encoders without attention between channels
+        raise `ValueError`. The matrix over all patches is never formed.
+
+        Returns
+        -------
+        list of Attention
+            In the order of `images`, on the encoder's device.
+        """
+        self._check_gives("attention")
+        inputs = self._prepared(self._inputs(images, stains, channel_index), preprocess)
+
+        def run(members: list[int]) -> list[Attention]:
+            with torch.inference_mode():
+                return self.forward_attention(inputs.batch(members, self.device, self.dtype))
+
+        found: dict[int, Attention] = {}
+        for members, attention in self._in_batches(inputs, batch_planes, run):
+            found.update(zip(members, attention, strict=True))
+        return [found[i] for i in range(len(inputs.planes))]
+
+    def check(
+        self,
+        image: Any,
+        item: str,
+        stains: Sequence[str] | None = None,
+        *,
+        mask: Any = None,
+        types: Any = None,
+    ) -> None:
+        """Raise `ImageError`, naming `item`, unless this encoder can take the image."""
+        array = check_image(image, item)
+        check_stains(stains, len(array), item)
+        found = check_objects(mask, types, (array.shape[1], array.shape[2]), item)
+        self.check_fits(array, found, item)
+
+    def check_fits(self, array: Pixels, objects: Objects, item: str) -> None:
+        """Raise `ImageError`, naming `item`, unless a sound image is within this encoder's limits.
+
+        Asked once for each encoder, where `check_image` is asked once for each image.
+        """
+        self._check_count(len(array), item, given=False)
+        check_size(array, self.spec.preprocessing, item)
+        self.check_objects(*objects, item)
+
+    def check_objects(
+        self, mask: NDArray[Any] | None, types: NDArray[np.int64] | None, item: str
+    ) -> None:
+        """Raise `ImageError`, naming `item`, where this encoder needs other objects than these.
+
+        Called for each image, once its mask and types are known to be sound or absent.
+        """
+        if self.requires_object_types and types is None:
+            raise ImageError(
+                f"{item} has no types of objects, which {self.name} describes: give images with "
+                "mask and types, or take an encoder that needs none"
+            )
+
+    def prepare(self, image: NDArray[Any] | Tensor, item: str) -> Tensor:
+        """Apply the record's preprocessing to one checked image; `item` names it in messages."""
+        return prepare(image, self.spec.preprocessing, item)
+
+    def prepare_mask(self, mask: NDArray[Any] | Tensor, item: str) -> Tensor:
+        """Do to a checked mask what `prepare` does to where pixels lie; `(h, w)` int64."""
+        return prepare_mask(mask, self.spec.preprocessing, item)
+
+    def provenance(self) -> dict[str, Any]:
+        """Everything that decides the embedding, as plain values."""
+        return {
+            "encoder": self.name,
+            "builder": self.spec.builder,
+            "options": dict(self.spec.options),
+            "preprocessing": str(self.spec.preprocessing),
+            "weights": self.weights_source,
+            "weights_sha256": self.weights_sha256,
+            "seed": self.seed,
+            "dtype": str(self.dtype).removeprefix("torch."),
+            "device": self.device.type,
+        }
+
+    def with_preprocessing(self, preprocessing: Preprocessing) -> "Encoder":
+        """Use another preprocessing than the record's from now on; returns itself."""
+        self.spec = replace(self.spec, preprocessing=preprocessing)
+        return self
+
+    def _check_gives(self, what: str) -> None:
+        if what not in self.outputs:
+            raise ValueError(f"{self.name} cannot give {what}: it has none")
+
+    def _inputs(
+        self,
+        images: Images,
+        stains: Sequence[Sequence[str] | None] | None,
+        channel_index: Sequence[Sequence[int] | None] | None,
+        masks: Sequence[Any] | None = None,
+        types: Sequence[Any] | None = None,
+    ) -> Inputs:
+        if channel_index is not None and not self.uses_channel_index:
+            raise ValueError(f"{self.name} has no channel embedding: channel_index has no effect")
+        return take_apart(
+            images, stains=stains, channel_index=channel_index, masks=masks, types=types
+        )
+
+    def _prepared(self, inputs: Inputs, preprocess: bool) -> Inputs:
+        """Check the encoder's own limits and apply its preprocessing."""
+        planes: list[Pixels] = []
+        objects: list[Objects] = []
+        for i, (array, place) in enumerate(zip(inputs.planes, inputs.places, strict=True)):
+            item = f"image {i}"
+            mask, kinds = inputs.objects[i]
+            self.check_objects(mask, kinds, item)
+            self._check_count(len(array), item, given=place is not None)
+            planes.append(self.prepare(array, item) if preprocess else as_floating(array, item))
+            if mask is not None and preprocess:
+                mask = self.prepare_mask(mask, item).numpy()
+            objects.append((mask, kinds))
+        self._check_equal([len(p) for p in planes])
+        return replace(inputs, planes=planes, objects=objects)
+
+    def _encode(
+        self,
+        inputs: Inputs,
+        *,
+        channels: bool = False,
+        tokens: bool = False,
+        layer: int | None = None,
+        batch_planes: int | None = None,
+        progress: Progress = _silent,
+    ) -> Features:
+        def run(members: list[int]) -> Features:
+            batch = inputs.batch(members, self.device, self.dtype)
+            with torch.inference_mode():
+                return self.forward(batch, channels=channels, tokens=tokens, layer=layer)
+
+        pieces: list[tuple[list[int], Features]] = []
+        done = 0
+        for members, features in self._in_batches(inputs, batch_planes, run):
+            pieces.append((members, features))
+            done += len(members)
+            progress("encoding", done, len(inputs.planes))
+        return join(pieces, inputs.counts)
+
+    def _in_batches(
+        self, inputs: Inputs, most: int | None, run: Callable[[list[int]], Output]
+    ) -> Iterator[tuple[list[int], Output]]:
+        return in_batches(inputs, run, budget=self._budget, most=most, too_large=self._too_large)
+
+    def _too_large(self, channels: int, height: int, width: int) -> str:
+        tokens = self.count_tokens(channels, (height, width))
+        size = f"{channels} channels of {height} × {width} pixels"
+        return (
+            f"an image of {size}{'' if tokens is None else f', {tokens} tokens,'} is too large "
+            f"for the memory of {self.device} with {self.name}: crop it, choose channels, or "
+            "load the encoder for another device"
+        )
+
+    def _check_batch(self, batch: ImageBatch) -> None:
+        counts = batch.counts.tolist()
+        for i, count in enumerate(counts):
+            item = f"image {i}"
+            self._check_count(count, item, given=batch.channel_index is not None)
+            mask = batch.masks[i] if batch.masks else None
+            types = batch.types[i] if batch.types else None
+            self.check_objects(None if mask is None else mask.numpy(), types, item)
+        self._check_equal(counts)
+
+    def _check_count(self, count: int, item: str, *, given: bool) -> None:
+        low, high = self.spec.channels
+        if count < low or (high is not None and count > high and not given):
+            accepted = f"{low} to {high}" if high is not None else f"{low} or more"
+            mend = "choose channels, image[[0, 1, …]]"
+            if self.uses_channel_index:
+                mend += f", or give each a place from 0 to {(high or 0) - 1} with channel_index="
+            raise ImageError(
+                f"{item} has {count} channels, but {self.name} takes {accepted}: {mend}"
+            )
+
+    def _check_equal(self, counts: list[int]) -> None:
+        if self.requires_equal_channels:
+            for i, count in enumerate(counts):
+                if count != counts[0]:
+                    raise ImageError(
+                        f"image {i} has {count} channel(s), image 0 has {counts[0]}: {self.name} "
+                        "joins channels and needs as many in each image; take the encoder that "
+                        "averages them"
+                    )

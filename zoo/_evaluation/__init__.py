@@ -1,0 +1,1 @@
+"""Scores beside chance and controls, with intervals and verdicts."""

@@ -1,0 +1,110 @@
+"""What may be said of a score beside chance and beside the controls."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .bootstrap import Estimate, interval
+from .tasks import Question
+
+PERMUTATIONS = 199
+FEWEST_PERMUTATIONS = 19
+WORK = 2_000_000  # entries that are permuted in all
+# With fewer, two equally good encoders are told apart far more often than an interval says.
+MIN_GROUPS = 6
+Outcome = Literal[
+    "beats all controls", "matched by", "beaten by", "at chance", "below chance", "no verdict"
+]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The answer for one score.
+
+    Parameters
+    ----------
+    outcome
+        What the intervals allow one to say.
+    control
+        The control that the gap is measured against: the best one, or, where the encoder beats
+        all, the one it beats by least.
+    gap, low, high
+        Score minus the control's, with its 95 % interval.
+    summary
+        The outcome as a phrase that names the control.
+    detail
+        The same with the encoder and the numbers.
+    """
+
+    outcome: Outcome
+    control: str | None
+    gap: float
+    low: float
+    high: float
+    summary: str
+    detail: str
+
+
+def permutations_for(question: Question) -> int:
+    """How often labels are permuted: less often for many items and classes, whose chance is narrow.
+
+    The work of probes and neighbours grows with items times classes.
+    """
+    work = len(question.items)
+    if question.task.kind in ("knn", "probe"):
+        work *= len(np.unique(question.truth))
+    return int(np.clip(WORK // work, FEWEST_PERMUTATIONS, PERMUTATIONS))
+
+
+def judge(
+    encoder: str,
+    score: Estimate,
+    controls: Mapping[str, Estimate],
+    null: NDArray[np.float64],
+    groups: int,
+) -> Verdict:
+    """Compare a score with chance and with each control.
+
+    The encoder beats all controls only if the paired interval against each of them lies above
+    zero (intersection–union, so no further correction for their number). A score among the middle
+    95 % of what the same embedding gets for permuted labels, `null`, is at chance, whatever the
+    controls do.
+    """
+    nan = float("nan")
+    best = max(controls, key=lambda name: controls[name].value, default=None)
+    gaps = {
+        name: interval(score.value - c.value, score.draws - c.draws, groups)
+        for name, c in controls.items()
+    }
+
+    def verdict(outcome: Outcome, control: str | None, words: str) -> Verdict:
+        if control is None:
+            return Verdict(outcome, None, nan, nan, nan, words, f"{encoder}: {words}")
+        gap = score.value - controls[control].value
+        low, high = gaps[control]
+        numbers = f"{score.value:.2f} against {controls[control].value:.2f}"
+        numbers += f", gap {gap:+.2f} [{low:+.2f}, {high:+.2f}]"
+        return Verdict(outcome, control, gap, low, high, words, f"{encoder}: {words} ({numbers})")
+
+    if groups < MIN_GROUPS or not np.isfinite([score.low, score.high]).all():
+        words = f"no verdict: {groups} groups are too few for an interval"
+        return Verdict("no verdict", None, nan, nan, nan, words, f"{encoder}: {words}")
+    floor, ceiling = np.percentile(null[np.isfinite(null)], [2.5, 97.5])
+    if floor <= score.value <= ceiling:
+        return verdict("at chance", best, f"at chance (best control: {best})")
+    if score.value < floor:
+        return verdict("below chance", best, f"below chance (best control: {best})")
+    if best is None:
+        return verdict("no verdict", None, "no verdict: there is no control to compare with")
+    if all(low > 0 for low, _ in gaps.values()):
+        nearest = min(gaps, key=lambda name: score.value - controls[name].value)
+        words = f"beats all controls (nearest: {nearest})"
+        return verdict("beats all controls", nearest, words)
+    if gaps[best][1] < 0:
+        return verdict("beaten by", best, f"beaten by {best}")
+    unbeaten = [name for name, (low, _) in gaps.items() if low <= 0]
+    match = max(unbeaten, key=lambda name: controls[name].value)
+    return verdict("matched by", match, f"matched by {match}")

@@ -1,0 +1,1 @@
+"""Metrics of embeddings: arrays in, numbers out."""

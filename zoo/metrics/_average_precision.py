@@ -1,0 +1,202 @@
+"""Replicate retrieval: whether profiles of a label are nearer to each other than to the rest.
+
+Mean average precision as copairs has it (Kalinin et al. 2025, doi:10.1038/s41467-025-60306-2):
+positives and negatives of each profile are ranked by cosine, and shuffled rankings are the null.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.stats import false_discovery_control
+
+from ._matrix import check_matrix, unit_rows
+from ._pairs import Pairs
+from ._permutation_null import Null
+from ._precision import expected_precision, normalised_precision
+from ._ranking import Search
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Retrieval:
+    """What was found.
+
+    Parameters
+    ----------
+    profiles
+        In the order and with the index of the table: `label`, `positives`, `negatives`,
+        `average_precision`, `chance` (its mean over random rankings), `normalised` (0 at chance,
+        1 if perfect), `p_value`. Without positives or negatives these are NaN.
+    groups
+        Index `label`: `profiles`, `scored`, `positives` and `negatives` (sums over those scored),
+        `mean_average_precision`, `chance`, `normalised` (means over those scored), `p_value`,
+        `corrected_p_value` (Benjamini–Hochberg over the groups with one).
+    without_positives, without_negatives
+        Profiles that could not be scored; one may be both.
+    null_size, seed
+        Of the p-values, none of which is below 1 / (1 + null size).
+    """
+
+    pairs: Pairs
+    profiles: pd.DataFrame
+    groups: pd.DataFrame
+    without_positives: int
+    without_negatives: int
+    null_size: int
+    seed: int
+
+
+def replicate_retrieval(
+    embedding: Array,
+    table: pd.DataFrame,
+    pairs: Pairs,
+    *,
+    null_size: int = 10_000,
+    seed: int = 0,
+    count_ties: bool = False,
+    entries: int | None = None,
+    threads: int | None = None,
+    device: str | None = None,
+) -> Retrieval:
+    """Rank the positives and negatives of each profile by cosine, and compare with shuffles.
+
+    Average precision is the mean of the precision at the places of the positives. Similarities that
+    are the same multiple of 2⁻³⁸ are ties and count as the mean over their orders, so that a
+    constant embedding is at chance; copairs rounds similarities to float32 and places positives
+    first. A row of zeros has similarity 0 with all.
+
+    Parameters
+    ----------
+    embedding
+        `(N, D)`, finite.
+    table
+        N rows with the columns of `pairs`, none missing.
+    null_size
+        Shuffled rankings for each number of positives and negatives.
+    count_ties
+        Whether shuffles that equal the mean average precision of a group count against it. copairs
+        counts only higher ones, which takes a perfect score for rare even where rankings are so
+        short that shuffles are often perfect. For single profiles both count them.
+    entries
+        Similarities that a thread holds at once, of some 6 bytes each.
+    threads
+        As many as the linear algebra of NumPy may use by default.
+    device
+        ``"cuda"`` screens on a GPU, with the same result; by default the processor does.
+
+    Raises
+    ------
+    ValueError
+        For shapes that do not fit, values that are not finite, and columns that are absent, have
+        missing values or are not boolean where that is asked.
+    """
+    if null_size < 1:
+        raise ValueError(f"null_size must be at least 1, not {null_size}")
+    if entries is not None and entries < 1:
+        raise ValueError(f"entries must be at least 1, not {entries}")
+    search = Search(_directions(embedding, table), _columns(table, pairs), pairs, device)
+    positives, negatives, precision = search.precisions(entries, threads)
+    del search
+    chance, null = _chances(positives, negatives, precision), Null(null_size, seed)
+    normalised = normalised_precision(precision, chance)
+    profiles = pd.DataFrame(
+        {
+            "label": table[pairs.label].to_numpy(),
+            "positives": positives,
+            "negatives": negatives,
+            "average_precision": precision,
+            "chance": chance,
+            "normalised": normalised,
+            "p_value": null.of_profiles(positives, negatives, precision),
+        },
+        index=table.index,
+    )
+    return Retrieval(
+        pairs,
+        profiles,
+        _groups(profiles, null, count_ties),
+        int((positives == 0).sum()),
+        int((negatives == 0).sum()),
+        null_size,
+        seed,
+    )
+
+
+def _directions(embedding: Array, table: pd.DataFrame) -> Array:
+    rows = check_matrix(embedding)
+    if len(table) != len(rows):
+        raise ValueError(f"{len(table)} rows of the table for {len(rows)} of the embedding")
+    return unit_rows(rows)
+
+
+def _columns(table: pd.DataFrame, pairs: Pairs) -> dict[str, Array]:
+    """Return codes of the columns that pairs name; controls are booleans."""
+    others = (*pairs.positives_differ, *pairs.negatives_differ, *pairs.negatives_share)
+    names = [pairs.label, *others, *filter(None, (pairs.controls, pairs.beside_positives))]
+    codes = {}
+    for name in dict.fromkeys(names):
+        if name not in table:
+            raise ValueError(f"the table has no column {name!r}")
+        if table[name].isna().any():
+            row = int(table[name].isna().to_numpy().argmax())
+            raise ValueError(f"column {name!r} lacks a value for profile {row}")
+        codes[name] = pd.factorize(table[name])[0].astype(np.int32)
+    if pairs.controls is not None:
+        if not pd.api.types.is_bool_dtype(table[pairs.controls]):
+            raise ValueError(f"column {pairs.controls!r} must be boolean")
+        codes[pairs.controls] = table[pairs.controls].to_numpy(bool, copy=True)
+    return codes
+
+
+def _chances(positives: Array, negatives: Array, precision: Array) -> Array:
+    """Return the expected precision of random rankings, NaN where there is none."""
+
+    @cache
+    def chance(sought: int, total: int) -> float:
+        return expected_precision(sought, total)
+
+    scored = ~np.isnan(precision)
+    return np.array(
+        [
+            chance(int(p), int(p + n)) if known else np.nan
+            for p, n, known in zip(positives, negatives, scored, strict=True)
+        ]
+    )
+
+
+def _groups(profiles: pd.DataFrame, null: Null, count_ties: bool) -> pd.DataFrame:
+    codes, labels = pd.factorize(profiles["label"], sort=True)
+    sizes = np.bincount(codes, minlength=len(labels))
+    scored = profiles["average_precision"].notna().to_numpy()
+    codes = codes[scored]
+    count = np.bincount(codes, minlength=len(labels))
+    columns = ("positives", "negatives", "average_precision", "chance", "normalised")
+    values = {name: profiles[name].to_numpy()[scored] for name in columns}
+    sums = {name: np.bincount(codes, v, minlength=len(labels)) for name, v in values.items()}
+    with np.errstate(invalid="ignore"):
+        means = {name: total / count for name, total in sums.items()}  # NaN for none
+    p_values = null.of_groups(
+        values["positives"], values["negatives"], codes, means["average_precision"], count_ties
+    )
+    corrected, tested = p_values.copy(), ~np.isnan(p_values)
+    if tested.any():
+        corrected[tested] = false_discovery_control(p_values[tested])
+    return pd.DataFrame(
+        {
+            "profiles": sizes,
+            "scored": count,
+            "positives": sums["positives"].astype(np.int64),
+            "negatives": sums["negatives"].astype(np.int64),
+            "mean_average_precision": means["average_precision"],
+            "chance": means["chance"],
+            "normalised": means["normalised"],
+            "p_value": p_values,
+            "corrected_p_value": corrected,
+        },
+        index=pd.Index(labels, name="label"),
+    )

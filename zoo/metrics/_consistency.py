@@ -1,0 +1,155 @@
+"""Whether replicates of a perturbation agree, and how far they are from controls."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from ._draws import draw_by_keys
+from ._matrix import unit_rows
+from ._perturbations import (
+    DRAWN,
+    NULL_SIZE,
+    checked_design,
+    counted,
+    members_by_code,
+    p_value_of,
+    table_of,
+)
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Consistency:
+    """Agreement of replicates.
+
+    Parameters
+    ----------
+    perturbations
+        Index `perturbation`: `replicates`, `pairs`, `consistency` (mean cosine of the pairs),
+        `expected` (its mean over draws of controls), `p_value`, `corrected_p_value`
+        (Benjamini–Hochberg over those with one). NaN where there is nothing to compare.
+    controls, null_size, seed
+        Of the null; no p-value is below 1/(1 + null size).
+    notes
+        What could not be compared, one sentence each.
+    """
+
+    perturbations: pd.DataFrame
+    controls: int
+    null_size: int
+    seed: int
+    notes: tuple[str, ...]
+
+
+def consistency(
+    embedding: Array,
+    perturbations: Array,
+    controls: Array,
+    *,
+    batches: Array | None = None,
+    null_size: int = NULL_SIZE,
+    seed: int = 0,
+) -> Consistency:
+    """Mean cosine of replicate pairs beside that of equally many controls, drawn at random.
+
+    Profiles are taken as they are, and should have been aligned on controls. With batches, only
+    pairs from different batches count, and as many controls are drawn from each batch as there are
+    replicates in it, so that what batches share helps neither.
+
+    Parameters
+    ----------
+    embedding
+        `(N, D)`, finite; a row of zeros has cosine 0 with all.
+    perturbations
+        `(N,)` names; profiles without one are left out.
+    controls
+        `(N,)` booleans; controls are the null and are not scored.
+    batches
+        `(N,)`.
+    """
+    rows, code, names, control, batch, notes = checked_design(
+        embedding, perturbations, controls, batches, null_size
+    )
+    units = unit_rows(rows)
+    draws: dict[tuple[tuple[int, int], ...], Array | None] = {}
+    found, lone, short = [], 0, 0
+    for members in members_by_code(code, control, len(names)):
+        counts = tuple(zip(*counted(batch[members]), strict=True))
+        size = len(members)
+        pairs = (size**2 - (sum(n * n for _, n in counts) if batches is not None else size)) // 2
+        row: dict[str, Any] = {"replicates": size, "pairs": pairs}
+        if pairs == 0:
+            lone += 1
+            found.append(row)
+            continue
+        row["consistency"] = float(_agreement(units[members][None], batch[members], batches)[0])
+        if counts not in draws:
+            draws[counts] = _drawn(units, control, batch, counts, batches, null_size, seed)
+        null = draws[counts]
+        if null is None:
+            short += 1
+        else:
+            row["expected"] = float(null.mean())
+            row["p_value"] = p_value_of(null, row["consistency"], 1.0)
+        found.append(row)
+    where = "" if batches is None else " in two batches"
+    if lone:
+        notes.append(f"{lone} perturbation(s) have no two replicates{where}: no consistency.")
+    if short:
+        where = "" if batches is None else " in some batch"
+        notes.append(f"{short} perturbation(s) have more replicates than controls{where}: no p.")
+    columns = ["replicates", "pairs", "consistency", "expected", "p_value"]
+    table = table_of(found, names, columns)
+    return Consistency(table, int(control.sum()), null_size, seed, tuple(notes))
+
+
+def _agreement(units: Array, batch: Array, batches: Array | None) -> Array:
+    """Mean cosine of pairs in each draw `(draws, n, D)`, of different batches if there are any."""
+    total = units.sum(1)
+    both = np.einsum("ij,ij->i", total, total)
+    if batches is None:
+        own = np.einsum("ijk,ijk->i", units, units)
+        pairs = units.shape[1] * (units.shape[1] - 1)
+    else:
+        present, counts = counted(batch)
+        own = np.zeros(len(units))
+        for name in present:
+            part = units[:, batch == name].sum(1)
+            own += np.einsum("ij,ij->i", part, part)
+        pairs = len(batch) ** 2 - sum(n * n for n in counts)
+    mean: Array = (both - own) / pairs
+    return mean
+
+
+def _drawn(
+    units: Array,
+    control: Array,
+    batch: Array,
+    counts: tuple[tuple[int, int], ...],
+    batches: Array | None,
+    null_size: int,
+    seed: int,
+) -> Array | None:
+    """Agreement of controls drawn without replacement, so many from each batch; None if too few."""
+    pools = [np.flatnonzero(control & (batch == name)) for name, _ in counts]
+    if any(len(pool) < n for pool, (_, n) in zip(pools, counts, strict=True)):
+        return None
+    rng = np.random.default_rng([seed, *(value for count in counts for value in count)])
+    size = sum(n for _, n in counts)
+    widest = max(max(map(len, pools)), size * units.shape[1])
+    step = max(1, DRAWN // widest)
+    drawn_batch = np.repeat([name for name, _ in counts], [n for _, n in counts])
+    null = np.empty(null_size)
+    for start in range(0, null_size, step):
+        rows = min(step, null_size - start)
+        chosen = [
+            pool[draw_by_keys(rng, rows, n, len(pool))]
+            for pool, (_, n) in zip(pools, counts, strict=True)
+        ]
+        picked = units[np.concatenate(chosen, axis=1)]
+        null[start : start + rows] = _agreement(picked, drawn_batch, batches)
+    return null

@@ -1,0 +1,74 @@
+"""kBET: whether neighbourhoods hold batches as the whole does."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import chdtrc
+
+from ._distances import codes_of, members_of, neighbours_of, tally
+
+Array = NDArray[Any]
+MIN_NEIGHBOURS = 10
+MIN_TESTED = 0.75
+
+
+@dataclass(frozen=True)
+class Acceptance:
+    """kBET acceptance rate.
+
+    Parameters
+    ----------
+    score
+        Mean over the tested labels of the share of accepted items, in [0, 1]; NaN for no label.
+    labels, items
+        How many labels and items were tested.
+    """
+
+    score: float
+    labels: int
+    items: int
+
+
+def kbet(indices: Array, labels: Array, batches: Array, *, alpha: float = 0.05) -> Acceptance:
+    """Share of items whose neighbours have the batches of their label, by a χ² test at `alpha`.
+
+    Per label as in scIB: an item's neighbours of its own label, up to the k0 = min(70, max(10,
+    quarter of the mean batch)) nearest, against the batches of the label. The neighbours come from
+    the given ones and not from a diffusion map. Mixed batches score about 1 − alpha. Left out are
+    items with fewer than 10 neighbours of their label, and labels of fewer than 10 items, of one
+    batch, or with less than three quarters of their items left, which scIB counts as rejected.
+
+    Parameters
+    ----------
+    indices
+        `(N, k)` nearest other items of each item, nearest first; k well above k0.
+    labels, batches
+        `(N,)`.
+    """
+    if not 0 < alpha < 1:
+        raise ValueError(f"alpha must lie between 0 and 1, not {alpha}")
+    near = neighbours_of(indices)
+    label, batch = codes_of(labels, len(near), "labels"), codes_of(batches, len(near), "batches")
+    rates, items = [], 0
+    for members in members_of(label):
+        _, own = np.unique(batch[members], return_inverse=True)
+        sizes = np.bincount(own)
+        if len(members) < MIN_NEIGHBOURS or len(sizes) < 2:
+            continue
+        wanted = min(70, max(10, int(sizes.mean() / 4)))
+        place = np.full(len(near), -1)
+        place[members] = own
+        found = place[near[members]]
+        used = (found >= 0) & ((found >= 0).cumsum(1) <= wanted)
+        totals = used.sum(1)
+        tested = totals >= MIN_NEIGHBOURS
+        if tested.mean() < MIN_TESTED:
+            continue
+        observed = tally(np.maximum(found, 0), len(sizes), used.astype(float))[tested]
+        expected = totals[tested, None] * sizes / sizes.sum()
+        statistic = ((observed - expected) ** 2 / expected).sum(1)
+        rates.append(float((chdtrc(len(sizes) - 1, statistic) >= alpha).mean()))
+        items += int(tested.sum())
+    return Acceptance(float(np.mean(rates)) if rates else float("nan"), len(rates), items)

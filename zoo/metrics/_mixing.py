@@ -1,0 +1,115 @@
+"""Batch mixing and conservation of biology, which are only ever read as a pair."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ._blocks import ROWS
+from ._distances import Metric, codes_of
+from ._graph import graph_connectivity
+from ._kbet import kbet
+from ._lisi import clisi, ilisi, lisi
+from ._pcr import principal_component_regression
+from ._silhouette import bras, silhouette_batch, silhouette_label
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Mixing:
+    """Scores of batch mixing and of conservation, with no total and no half without the other.
+
+    Parameters
+    ----------
+    batch
+        Scores of mixing, higher is more mixed; NaN where undefined.
+    biology
+        Scores of conservation, higher is better kept; NaN where undefined.
+    refused
+        Why nothing may be said of batch correction, or None.
+    """
+
+    batch: Mapping[str, float]
+    biology: Mapping[str, float]
+    refused: str | None
+
+    def __str__(self) -> str:
+        lines = [
+            f"batches mixed: {_listed(self.batch)}",
+            f"biology kept: {_listed(self.biology)}",
+            "A constant or noise embedding mixes best by construction: "
+            "mixing counts only beside the biology that is kept.",
+        ]
+        return "\n".join(lines if self.refused is None else [self.refused, *lines])
+
+
+def mixing(
+    embedding: Array,
+    labels: Array,
+    batches: Array,
+    indices: Array,
+    distances: Array,
+    *,
+    metric: Metric = "cosine",
+    rows: int = ROWS,
+) -> Mixing:
+    """Score how well batches mix together with how well labels are kept.
+
+    Parameters
+    ----------
+    embedding
+        `(N, D)`, finite.
+    labels, batches
+        `(N,)`.
+    indices, distances
+        `(N, k)` nearest other items of each item, nearest first.
+    metric
+        For the silhouettes, except that BRAS is always by cosine.
+    """
+    batch = {
+        "BRAS": bras(embedding, labels, batches, rows=rows),
+        "batch ASW": silhouette_batch(embedding, labels, batches, metric=metric, rows=rows),
+        "iLISI": ilisi(lisi(indices, distances, batches, rows=rows), batches),
+        "kBET": kbet(indices, labels, batches).score,
+        "graph connectivity": graph_connectivity(indices, labels),
+        "1 − PCR": 1 - principal_component_regression(embedding, batches),
+    }
+    biology = {
+        "label ASW": silhouette_label(embedding, labels, metric=metric, rows=rows),
+        "cLISI": clisi(lisi(indices, distances, labels, rows=rows), labels),
+    }
+    return Mixing(batch, biology, confounding(labels, batches))
+
+
+def confounding(labels: Array, batches: Array) -> str | None:
+    """Say why this design cannot tell batch from biology, or None if it can.
+
+    It can where some label occurs in several batches and some batch holds several labels. What is
+    refused is refused for every embedding.
+    """
+    label, batch = (
+        codes_of(labels, len(labels), "labels"),
+        codes_of(batches, len(labels), "batches"),
+    )
+    present = np.zeros((label.max() + 1, batch.max() + 1), bool)
+    present[label, batch] = True
+    refusal = "No batch correction can be claimed: "
+    if present.shape[1] == 1:
+        return refusal + "there is one batch only, and nothing to mix."
+    if present.shape[0] == 1:
+        return refusal + "there is one label only, so that no conservation can stand beside it."
+    if (present.sum(1) == 1).all():
+        return refusal + "every label lies in one batch, so that mixing would also mix the labels."
+    if (present.sum(0) == 1).all():
+        return refusal + "every batch holds one label, so that labels may be apart as batches are."
+    return None
+
+
+def _listed(scores: Mapping[str, float]) -> str:
+    return ", ".join(
+        f"{name} {'undefined' if np.isnan(score) else f'{score:.3f}'}"
+        for name, score in scores.items()
+    )

@@ -1,0 +1,42 @@
+"""Principal component regression: the share of variance that a batch explains."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ._distances import codes_of, points, sums_by_code
+
+Array = NDArray[Any]
+
+
+def principal_component_regression(
+    embedding: Array, batches: Array, *, components: int | None = None
+) -> float:
+    """Share of variance that batches explain, Σ λ_i R²(PC_i ~ batch)/Σ λ_i, in [0, 1].
+
+    0 is no difference between the means of batches; (B − 1)/(N − 1) is the mean over permuted
+    batches; NaN for a constant embedding.
+
+    Parameters
+    ----------
+    embedding
+        `(N, D)`, finite.
+    batches
+        `(N,)`.
+    components
+        Leading principal components that count; by default all, which needs none of them.
+    """
+    centred = points(embedding, "euclidean")
+    batch = codes_of(batches, len(centred), "batches")
+    if components is not None and components < 1:
+        raise ValueError(f"components must be at least 1, not {components}")
+    means = sums_by_code(centred, batch) / np.bincount(batch)[:, None]
+    if components is None:
+        total = (centred**2).sum()
+    else:
+        variances, axes = np.linalg.eigh(centred.T @ centred)
+        total = variances[-components:].sum()
+        means = means @ axes[:, -components:]
+    explained = (np.bincount(batch) * (means**2).sum(1)).sum()
+    return float(explained / total) if total > 0 else float("nan")

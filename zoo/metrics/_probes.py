@@ -1,0 +1,119 @@
+"""Out-of-fold predictions by ridge regression, a linear probe and nearest neighbours."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zoo.registry import EvaluationError
+
+from ._matrix import standardise
+
+Array = NDArray[Any]
+Splits = Sequence[tuple[Array, Array]]
+MAX_FOLDS = 10
+NEIGHBOURS = 5
+ALPHAS = np.logspace(-1, 5, 13)
+DIGITS = 12  # of fitted shares of classes; what follows is rounding
+# Numbers that class indicators of the columns fitted together may hold.
+INDICATORS = 2**25
+
+
+def folds(groups: Array) -> Iterator[tuple[Array, Array]]:
+    """Positions for training and for testing, `MAX_FOLDS` times at most; no group is ever split."""
+    from sklearn.model_selection import GroupKFold
+
+    count = min(len(np.unique(groups)), MAX_FOLDS)
+    yield from GroupKFold(count).split(groups, groups=groups)
+
+
+def checked(splits: Splits, groups: Array) -> Splits:
+    """Return splits if none separates members of a group.
+
+    Raises
+    ------
+    EvaluationError
+        Naming a group with members on both sides.
+    """
+    for train, test in splits:
+        torn = np.intersect1d(groups[train], groups[test])
+        if len(torn):
+            raise EvaluationError(
+                f"the split separates members of {len(torn)} group(s), the first of them {torn[0]}"
+            )
+    return splits
+
+
+def ridge(embedding: Array, target: Array, splits: Splits) -> tuple[Array, Array]:
+    """Out-of-fold ridge regression of every column of `target`, `(n, m)`.
+
+    Returns the predictions as shifts from the mean of the training fold, and that mean. Ranks are
+    taken of the shifts alone: the training mean is low where the held-out group is high, and would
+    rank groups backwards. The penalty is chosen by leave-one-out within the training fold.
+    """
+    from sklearn.linear_model import RidgeCV
+
+    shift, base = np.zeros(target.shape), np.zeros(target.shape)
+    for train, test in splits:
+        seen, unseen = standardise(embedding[train], embedding[test])
+        mean = target[train].mean(0)
+        model = RidgeCV(alphas=ALPHAS, alpha_per_target=True)
+        shift[test] = model.fit(seen, target[train]).predict(unseen).reshape(len(test), -1) - mean
+        base[test] = mean
+    return shift, base
+
+
+def probe_labels(embedding: Array, codes: Array, splits: Splits) -> Array:
+    """Out-of-fold class of a linear probe, for every column of `codes`.
+
+    Ridge regression on class indicators, then the class whose mean fitted value is nearest
+    (optimal scoring; Hastie, Tibshirani and Buja, 1994). Unlike the largest fitted value, this
+    neither masks a class that lies between others nor favours one for being frequent.
+    """
+    from sklearn.linear_model import RidgeCV
+
+    classes = np.unique(codes)
+    label = np.zeros(codes.shape, dtype=codes.dtype)
+    for train, test in splits:
+        seen, unseen = standardise(embedding[train], embedding[test])
+        for columns in _few_columns(codes, len(classes)):
+            belongs = (codes[train, columns][:, :, None] == classes).astype(float)  # (t, m, k)
+            model = RidgeCV(alphas=ALPHAS, alpha_per_target=True)
+            model.fit(seen, belongs.reshape(len(train), -1))
+            members, share = belongs.sum(0), belongs.mean(0)  # (m, k)
+            # Where nothing was fitted rounding must not decide: it goes with the training classes.
+            fitted = (model.predict(seen).reshape(belongs.shape) - share).round(DIGITS)
+            asked = (model.predict(unseen).reshape(len(test), *share.shape) - share).round(DIGITS)
+            centres = np.einsum("tmc,tmk->mck", belongs, fitted) / np.maximum(members, 1)[..., None]
+            asked = asked[:, :, None]
+            distance = ((asked - centres) ** 2).sum(-1)  # (u, m, k)
+            label[test, columns] = classes[np.where(members > 0, distance, np.inf).argmin(-1)]
+    return label
+
+
+def neighbour_labels(
+    embedding: Array, codes: Array, splits: Splits, count: int = NEIGHBOURS
+) -> Array:
+    """Out-of-fold class by the votes of the nearest by cosine, each weighed by its rarity."""
+    from sklearn.neighbors import NearestNeighbors
+
+    classes = np.unique(codes)
+    label = np.zeros(codes.shape, dtype=codes.dtype)
+    for train, test in splits:
+        seen, unseen = standardise(embedding[train], embedding[test])
+        model = NearestNeighbors(n_neighbors=min(count, len(train)), metric="cosine")
+        near = model.fit(seen).kneighbors(unseen, return_distance=False)  # (t, k)
+        for columns in _few_columns(codes, len(classes)):
+            known = codes[train, columns]
+            share = (known[:, :, None] == classes).mean(axis=0)  # (m, classes)
+            votes = (known[near][..., None] == classes).sum(axis=1)  # (t, m, classes)
+            label[test, columns] = classes[(votes / np.maximum(share, 1e-12)).argmax(axis=2)]
+    return label
+
+
+def _few_columns(codes: Array, each: int) -> Iterator[slice]:
+    """Blocks of columns that keep `each` numbers for every entry within `INDICATORS`."""
+    step = max(1, INDICATORS // max(1, len(codes) * each))
+    for start in range(0, codes.shape[1], step):
+        yield slice(start, start + step)

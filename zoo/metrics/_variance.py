@@ -1,0 +1,169 @@
+"""How much of an embedding's variance goes with each factor of a design."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import sparse
+
+from ._matrix import centred, check_matrix
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Share:
+    """Share of the variance that goes with a factor, in [0, 1].
+
+    Parameters
+    ----------
+    alone
+        With the factor entered first: everything it could account for, sequential (type I).
+    unique
+        With the factor entered last: only what no other factor could account for (type III, for
+        there are no interactions). In a balanced design both are equal.
+    alone_chance, unique_chance
+        What each would be on average if the rows of the embedding were shuffled: degrees of
+        freedom over N − 1.
+    """
+
+    alone: float
+    unique: float
+    alone_chance: float
+    unique_chance: float
+
+
+@dataclass(frozen=True)
+class Decomposition:
+    """Variance of an embedding by factor.
+
+    Parameters
+    ----------
+    shares
+        By name of the factor.
+    together
+        Share of all factors at once, which never interact.
+    notes
+        One sentence for each factor that the design cannot tell from others.
+    """
+
+    shares: Mapping[str, Share]
+    together: float
+    notes: tuple[str, ...]
+
+
+def decompose(
+    embedding: Array, factors: Mapping[str, Array], *, components: int | None = None
+) -> Decomposition:
+    """Share of variance by factor: η² on principal components, weighed by their eigenvalues.
+
+    This is Σ λ_i η²_i / Σ λ_i, the principal-component regression of Büttner and others (2019)
+    for every factor. Memory grows with rows times dimensions, and levels squared.
+
+    Parameters
+    ----------
+    embedding
+        `(N, D)`.
+    factors
+        Categories of the items by name of the factor, each `(N,)`.
+    components
+        Principal components that count, largest first; by default all.
+
+    Raises
+    ------
+    ValueError
+        For NaN or infinite numbers, an embedding that is constant, factors that lack items or have
+        one level only, and `components` out of range.
+    """
+    check_matrix(embedding)
+    n, d = embedding.shape
+    if not factors:
+        raise ValueError("a decomposition needs one factor or more")
+    codes = {name: _codes(name, values, n) for name, values in factors.items()}
+    scores = _scores(embedding, components, d)
+    total = float((scores**2).sum())
+    if total == 0:
+        raise ValueError("the embedding is constant: there is no variance to share out")
+
+    everything, degrees = _explained(scores, list(codes.values()))
+    shares = {}
+    for name, own in codes.items():
+        alone, alone_degrees = _explained(scores, [own])
+        rest, rest_degrees = _explained(scores, [c for k, c in codes.items() if k != name])
+        shares[name] = Share(
+            alone=alone / total,
+            unique=max(everything - rest, 0.0) / total,
+            alone_chance=alone_degrees / (n - 1),
+            unique_chance=(degrees - rest_degrees) / (n - 1),
+        )
+    aliased = [name for name, share in shares.items() if share.unique_chance == 0]
+    return Decomposition(shares, everything / total, _notes(codes, aliased))
+
+
+def _codes(name: str, values: Array, n: int) -> Array:
+    if len(values) != n:
+        raise ValueError(f"{name} has {len(values)} items, but the embedding has {n}")
+    codes, levels = pd.factorize(np.asarray(values))
+    if (missing := int((codes < 0).sum())) > 0:
+        raise ValueError(f"{name} is missing for {missing} of {n} items")
+    if len(levels) < 2:
+        raise ValueError(f"{name} has one level only, {levels[0]}: no variance can go with it")
+    return codes
+
+
+def _scores(embedding: Array, components: int | None, d: int) -> Array:
+    rows = centred(embedding)
+    if components is None:
+        # Over all components the weighted mean does not depend on the axes.
+        return rows
+    if not 1 <= components <= d:
+        raise ValueError(f"components must lie between 1 and {d}, not {components}")
+    _, axes = np.linalg.eigh(rows.T @ rows)
+    return rows @ axes[:, ::-1][:, :components]
+
+
+def _explained(scores: Array, codes: list[Array]) -> tuple[float, int]:
+    """Sum of squares that factors account for together, and their degrees of freedom.
+
+    Indicators of levels are never made dense: only their counts, levels squared, are solved.
+    """
+    if not codes:
+        return 0.0, 0
+    n = len(scores)
+    ones, positions = np.ones(n), np.arange(n)
+    design = sparse.hstack([sparse.csr_array((ones, (positions, c))) for c in codes], format="csr")
+    sums = design.T @ scores  # (levels, D)
+    values, axes = np.linalg.eigh((design.T @ design).toarray())
+    known = values > values[-1] * len(values) * 1e-13
+    projected = axes[:, known].T @ sums
+    return float((projected**2 / values[known, None]).sum()), int(known.sum()) - 1
+
+
+def _notes(codes: Mapping[str, Array], aliased: list[str]) -> tuple[str, ...]:
+    notes = []
+    told = set()
+    for (a, one), (b, other) in combinations(codes.items(), 2):
+        joint = len(np.unique(one * (other.max() + 1) + other))
+        left, right = one.max() + 1 == joint, other.max() + 1 == joint
+        if left and right:
+            notes.append(
+                f"{a} and {b} are fully confounded: each level of one occurs with one level of "
+                "the other, so neither has a share beyond the other"
+            )
+            told |= {a, b}
+        elif left or right:
+            inner, outer = (a, b) if left else (b, a)
+            notes.append(
+                f"{outer} is determined by {inner}, so it has no share beyond {inner} by design"
+            )
+            told.add(outer)
+    notes += [
+        f"{name} is determined by the other factors together, so it has no share beyond them"
+        for name in aliased
+        if name not in told
+    ]
+    return tuple(notes)
