@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from zoo.registry import EvaluationError, Task
 
-from ..metrics._precision import precision_of_rankings, rank_other_groups
+from ..metrics._precision import average_precision, rank_other_groups
 from ..metrics._probes import NEIGHBOURS, checked, folds, neighbour_labels, probe_labels, ridge
 from ..metrics._scores import balanced_accuracy, r_squared, roc_auc, spearman
 
@@ -214,7 +214,7 @@ def _retrieve(embedding: Array, codes: Array, groups: Array, seed: int) -> tuple
         note = f"{n - asked} of {n} items as queries; a random {asked} were asked"
     precision = np.full(codes.shape, np.nan)
     for i, ranked in rank_other_groups(embedding, groups, queries):
-        precision[i] = precision_of_rankings(codes[ranked] == codes[i])
+        precision[i] = average_precision(codes[ranked] == codes[i])
     return precision, note
 
 

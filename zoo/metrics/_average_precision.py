@@ -4,20 +4,23 @@ Mean average precision as copairs has it (Kalinin et al. 2025, doi:10.1038/s4146
 positives and negatives of each profile are ranked by cosine, and shuffled rankings are the null.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
-from scipy.stats import false_discovery_control
 
 from ._matrix import check_matrix, unit_rows
 from ._pairs import Pairs
 from ._permutation_null import Null
-from ._precision import expected_precision, normalised_precision
+from ._precision import expected_average_precision, normalised_average_precision
 from ._ranking import Search
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Array = NDArray[Any]
 
@@ -51,7 +54,7 @@ class Retrieval:
     seed: int
 
 
-def replicate_retrieval(
+def mean_average_precision(
     embedding: Array,
     table: pd.DataFrame,
     pairs: Pairs,
@@ -95,6 +98,8 @@ def replicate_retrieval(
         For shapes that do not fit, values that are not finite, and columns that are absent, have
         missing values or are not boolean where that is asked.
     """
+    import pandas as pd
+
     if null_size < 1:
         raise ValueError(f"null_size must be at least 1, not {null_size}")
     if entries is not None and entries < 1:
@@ -103,7 +108,7 @@ def replicate_retrieval(
     positives, negatives, precision = search.precisions(entries, threads)
     del search
     chance, null = _chances(positives, negatives, precision), Null(null_size, seed)
-    normalised = normalised_precision(precision, chance)
+    normalised = normalised_average_precision(precision, chance)
     profiles = pd.DataFrame(
         {
             "label": table[pairs.label].to_numpy(),
@@ -136,7 +141,9 @@ def _directions(embedding: Array, table: pd.DataFrame) -> Array:
 
 def _columns(table: pd.DataFrame, pairs: Pairs) -> dict[str, Array]:
     """Return codes of the columns that pairs name; controls are booleans."""
-    others = (*pairs.positives_differ, *pairs.negatives_differ, *pairs.negatives_share)
+    import pandas as pd
+
+    others = (*pairs.pos_diffby, *pairs.neg_diffby, *pairs.neg_sameby)
     names = [pairs.label, *others, *filter(None, (pairs.controls, pairs.beside_positives))]
     codes = {}
     for name in dict.fromkeys(names):
@@ -158,7 +165,7 @@ def _chances(positives: Array, negatives: Array, precision: Array) -> Array:
 
     @cache
     def chance(sought: int, total: int) -> float:
-        return expected_precision(sought, total)
+        return expected_average_precision(sought, total)
 
     scored = ~np.isnan(precision)
     return np.array(
@@ -170,6 +177,9 @@ def _chances(positives: Array, negatives: Array, precision: Array) -> Array:
 
 
 def _groups(profiles: pd.DataFrame, null: Null, count_ties: bool) -> pd.DataFrame:
+    import pandas as pd
+    from scipy.stats import false_discovery_control
+
     codes, labels = pd.factorize(profiles["label"], sort=True)
     sizes = np.bincount(codes, minlength=len(labels))
     scored = profiles["average_precision"].notna().to_numpy()

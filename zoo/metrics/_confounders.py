@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from ._matrix import check_matrix, standardise
@@ -170,6 +169,8 @@ def confounding(
     EvaluationError
         For splits that separate members of a group.
     """
+    import pandas as pd
+
     check_matrix(embedding)
     n = len(embedding)
     columns = _columns(confounders, n)

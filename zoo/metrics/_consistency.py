@@ -1,10 +1,11 @@
 """Whether replicates of a perturbation agree, and how far they are from controls."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from ._draws import draw_by_keys
@@ -18,6 +19,9 @@ from ._perturbations import (
     p_value_of,
     table_of,
 )
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Array = NDArray[Any]
 

@@ -1,10 +1,11 @@
 """Energy distance of the replicates of a perturbation to controls."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from ._blocks import blocks_of
@@ -20,6 +21,9 @@ from ._perturbations import (
     p_value_of,
     table_of,
 )
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Array = NDArray[Any]
 

@@ -4,8 +4,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from ._distances import codes_of, neighbours_of
 
@@ -25,6 +23,9 @@ def graph_connectivity(indices: Array, labels: Array) -> float:
     labels
         `(N,)`.
     """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     near = neighbours_of(indices)
     label = codes_of(labels, len(near), "labels")
     item, column = np.nonzero(label[near] == label[:, None])

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import chdtrc
 
 from ._distances import codes_of, members_of, neighbours_of, tally
 
@@ -15,7 +14,7 @@ MIN_TESTED = 0.75
 
 
 @dataclass(frozen=True)
-class Acceptance:
+class KbetAcceptance:
     """kBET acceptance rate.
 
     Parameters
@@ -31,7 +30,7 @@ class Acceptance:
     items: int
 
 
-def kbet(indices: Array, labels: Array, batches: Array, *, alpha: float = 0.05) -> Acceptance:
+def kbet(indices: Array, labels: Array, batches: Array, *, alpha: float = 0.05) -> KbetAcceptance:
     """Share of items whose neighbours have the batches of their label, by a χ² test at `alpha`.
 
     Per label as in scIB: an item's neighbours of its own label, up to the k0 = min(70, max(10,
@@ -47,6 +46,8 @@ def kbet(indices: Array, labels: Array, batches: Array, *, alpha: float = 0.05) 
     labels, batches
         `(N,)`.
     """
+    from scipy.special import chdtrc
+
     if not 0 < alpha < 1:
         raise ValueError(f"alpha must lie between 0 and 1, not {alpha}")
     near = neighbours_of(indices)
@@ -71,4 +72,4 @@ def kbet(indices: Array, labels: Array, batches: Array, *, alpha: float = 0.05) 
         statistic = ((observed - expected) ** 2 / expected).sum(1)
         rates.append(float((chdtrc(len(sizes) - 1, statistic) >= alpha).mean()))
         items += int(tested.sum())
-    return Acceptance(float(np.mean(rates)) if rates else float("nan"), len(rates), items)
+    return KbetAcceptance(float(np.mean(rates)) if rates else float("nan"), len(rates), items)

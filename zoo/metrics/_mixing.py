@@ -81,10 +81,10 @@ def mixing(
         "label ASW": silhouette_label(embedding, labels, metric=metric, rows=rows),
         "cLISI": clisi(lisi(indices, distances, labels, rows=rows), labels),
     }
-    return Mixing(batch, biology, confounding(labels, batches))
+    return Mixing(batch, biology, design_refusal(labels, batches))
 
 
-def confounding(labels: Array, batches: Array) -> str | None:
+def design_refusal(labels: Array, batches: Array) -> str | None:
     """Say why this design cannot tell batch from biology, or None if it can.
 
     It can where some label occurs in several batches and some batch holds several labels. What is

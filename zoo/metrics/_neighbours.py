@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from ._blocks import CHUNK, ENTRIES, blocks_of
@@ -114,6 +113,8 @@ def majority_vote(indices: Array, labels: Array, *, k: int | None = None) -> Arr
     k
         All given neighbours by default.
     """
+    import pandas as pd
+
     near = neighbours_of(indices, k)
     k = near.shape[1]
     if np.shape(labels) != (len(near),):
@@ -153,6 +154,8 @@ def _points(values: Array, metric: str) -> tuple[Array, float]:
 
 
 def _groups(exclude: Array | None, items: int) -> Array:
+    import pandas as pd
+
     if exclude is None:
         return np.arange(items, dtype=np.int32)
     if np.shape(exclude) != (items,):

@@ -1,6 +1,5 @@
 """Whom a profile should find, and among whom: three definitions of replicate retrieval."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 
@@ -15,9 +14,9 @@ class Pairs:
     ----------
     label
         What replicates share.
-    positives_differ
+    pos_diffby
         A positive differs from the query in each of these.
-    negatives_differ, negatives_share
+    neg_diffby, neg_sameby
         A negative differs from the query in each of the first, and shares each of the second.
     controls
         Boolean column; only where it is true can a profile be a negative.
@@ -26,9 +25,9 @@ class Pairs:
     """
 
     label: str
-    positives_differ: tuple[str, ...] = ()
-    negatives_differ: tuple[str, ...] = ()
-    negatives_share: tuple[str, ...] = ()
+    pos_diffby: tuple[str, ...] = ()
+    neg_diffby: tuple[str, ...] = ()
+    neg_sameby: tuple[str, ...] = ()
     controls: str | None = None
     beside_positives: str | None = None
 
@@ -39,7 +38,7 @@ def any_negatives(label: str, *, apart: tuple[str, ...] = ()) -> Pairs:
     A positive differs in each column of `apart`, such as the position on a plate; without them,
     what replicates share beside biology helps to find them.
     """
-    return Pairs(label, positives_differ=apart)
+    return Pairs(label, pos_diffby=apart)
 
 
 def control_negatives(
@@ -49,7 +48,7 @@ def control_negatives(
 
     Controls have no negatives unless their batch has controls of another label.
     """
-    return Pairs(label, positives_differ=apart, negatives_share=(batch,), controls=controls)
+    return Pairs(label, pos_diffby=apart, neg_sameby=(batch,), controls=controls)
 
 
 def across_batches(label: str, batch: str, *, apart: tuple[str, ...] = ()) -> Pairs:
@@ -61,14 +60,7 @@ def across_batches(label: str, batch: str, *, apart: tuple[str, ...] = ()) -> Pa
     """
     return Pairs(
         label,
-        positives_differ=(batch, *apart),
-        negatives_differ=(batch,),
+        pos_diffby=(batch, *apart),
+        neg_diffby=(batch,),
         beside_positives=batch,
     )
-
-
-DEFINITIONS: dict[str, Callable[..., Pairs]] = {
-    "any": any_negatives,
-    "controls": control_negatives,
-    "across batches": across_batches,
-}

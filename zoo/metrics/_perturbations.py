@@ -1,14 +1,17 @@
 """Perturbations, controls and batches as tests of replicates take them."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
-from scipy.stats import false_discovery_control
 
 from ._matrix import check_matrix
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Array = NDArray[Any]
 DRAWN = 2**21
@@ -22,6 +25,8 @@ ROUNDING = 1e-9
 def checked_design(
     embedding: Array, perturbations: Array, controls: Array, batches: Array | None, null_size: int
 ) -> tuple[Array, Array, Array, Array, Array, list[str]]:
+    import pandas as pd
+
     rows = check_matrix(embedding).astype(np.float64, copy=False)
     items = len(rows)
     if null_size < 1:
@@ -68,6 +73,9 @@ def p_value_of(null: Array, actual: float, size: float) -> float:
 
 
 def table_of(found: list[dict[str, Any]], names: Array, columns: list[str]) -> pd.DataFrame:
+    import pandas as pd
+    from scipy.stats import false_discovery_control
+
     table = pd.DataFrame(found, columns=columns, index=pd.Index(names, name="perturbation"))
     table = table.astype(dict.fromkeys(columns[:2], np.int64))
     table = table.astype(dict.fromkeys(columns[2:], np.float64))

@@ -40,7 +40,7 @@ def rank_other_groups(
             yield int(i), others[np.argsort(-row, kind="stable")]
 
 
-def precision_of_rankings(relevant: Array) -> Array:
+def average_precision(relevant: Array) -> Array:
     """Average precision of rankings: the mean, over the positives, of the precision at their place.
 
     Parameters
@@ -61,7 +61,7 @@ def precision_of_rankings(relevant: Array) -> Array:
     return np.where(usable, total / np.maximum(positives, 1), np.nan)
 
 
-def expected_precision(positives: int, total: int) -> float:
+def expected_average_precision(positives: int, total: int) -> float:
     """Average precision of a random ranking of `total` items, `positives` of them sought.
 
     μ0 = ((M − 1)/(L − 1) · (L − H_L) + H_L)/L, with H_L the harmonic number.
@@ -74,13 +74,13 @@ def expected_precision(positives: int, total: int) -> float:
     return ((positives - 1) / (total - 1) * (total - harmonic) + harmonic) / total
 
 
-def normalised_precision(precision: Array, chance: Array) -> Array:
+def normalised_average_precision(precision: Array, chance: Array) -> Array:
     """(AP − μ0)/(1 − μ0): 0 at chance and 1 if perfect; NaN where chance is perfect already.
 
     Parameters
     ----------
     precision, chance
-        Of like shape; chance is of `expected_precision`.
+        Of like shape; chance is of `expected_average_precision`.
     """
     room = 1.0 - np.asarray(chance, np.float64)
     with np.errstate(invalid="ignore"):

@@ -10,7 +10,6 @@ from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from ._blocks import ENTRIES
@@ -77,7 +76,7 @@ class Search:
             np.argsort(self.label, kind="stable"), np.bincount(self.label).cumsum()[:-1]
         )
         items = len(directions)
-        self.share = _crossed([columns[name] for name in pairs.negatives_share], items)
+        self.share = _crossed([columns[name] for name in pairs.neg_sameby], items)
         every = np.ones(items, bool)
         self.eligible = every if pairs.controls is None else columns[pairs.controls]
         self.processor = NumpyScreen(directions, columns, pairs)
@@ -144,7 +143,7 @@ class Search:
             own = queries[run]
             members = self.members[self.label[own[0]]]
             wanted = members != own[:, None]
-            for name in self.pairs.positives_differ:
+            for name in self.pairs.pos_diffby:
                 codes = self.columns[name]
                 wanted &= codes[members] != codes[own][:, None]
             row, column = np.nonzero(wanted)
@@ -196,6 +195,8 @@ class Search:
 
 def _crossed(codes: list[Array], items: int) -> Array:
     """Return one code for each combination."""
+    import pandas as pd
+
     crossed = np.zeros(items, np.int64)
     for code in codes:
         crossed = pd.factorize(crossed * (int(code.max()) + 1) + code)[0]

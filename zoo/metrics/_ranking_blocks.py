@@ -49,13 +49,13 @@ def excluded_from(
     pool = slice(None) if block.pool is None else index(block.pool)
     label = columns[pairs.label]
     excluded = label[queries][:, None] == label[pool]
-    for name in pairs.negatives_differ:
+    for name in pairs.neg_diffby:
         excluded |= columns[name][queries][:, None] == columns[name][pool]
     if (beside := pairs.beside_positives) is not None:
         code = codes[beside]
         lacking = np.ones((len(block.queries), int(code.max()) + 1), bool)
         lacking[block.row, code[block.column]] = False
-        if beside in pairs.negatives_differ:  # excluded already
+        if beside in pairs.neg_diffby:  # excluded already
             lacking[np.arange(len(lacking)), code[block.queries]] = False
         some = np.flatnonzero(lacking.any(1))
         if len(some):

@@ -1,15 +1,19 @@
 """Relationship recall: whether perturbations known to be related are alike, or opposite."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from ._blocks import ROWS
 from ._matrix import check_matrix, unit_rows
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Array = NDArray[Any]
 Aggregate = Literal["mean", "median"]
@@ -78,6 +82,8 @@ def relationship_recall(
     rows
         Perturbations of a block, which bounds the memory and leaves the result as it is.
     """
+    import pandas as pd
+
     if not 0 < tail < 0.5:
         raise ValueError(f"tail must lie between 0 and 0.5, not {tail}")
     if aggregate not in ("mean", "median"):
@@ -141,6 +147,8 @@ def _mean_cosine(directions: Array) -> float:
 
 
 def _names(perturbations: Array, items: int, notes: list[str]) -> tuple[Array, Array]:
+    import pandas as pd
+
     if np.shape(perturbations) != (items,):
         raise ValueError(f"perturbations must hold one name for each of {items} profiles")
     codes, names = pd.factorize(np.asarray(perturbations, object))
@@ -174,6 +182,8 @@ def _annotated(
     related: pd.DataFrame | Iterable[tuple[object, object]], names: Array, notes: list[str]
 ) -> tuple[Array, Array]:
     """Return the different pairs that are in the data, as places of names."""
+    import pandas as pd
+
     table = related if isinstance(related, pd.DataFrame) else pd.DataFrame(list(related))
     if table.shape[1] != 2 and len(table):
         raise ValueError(f"related must be pairs of names, not {table.shape[1]} columns")

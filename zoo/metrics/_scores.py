@@ -4,13 +4,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 Array = NDArray[Any]
 
 
 def spearman(truth: Array, predicted: Array) -> float:
     """Rank correlation, in [-1, 1]; 0 where a side is constant and ranks nothing."""
+    from scipy.stats import rankdata
+
     a, b = rankdata(truth), rankdata(predicted)
     a, b = a - a.mean(), b - b.mean()
     spread = np.sqrt((a @ a) * (b @ b))
@@ -28,6 +29,8 @@ def roc_auc(truth: Array, scores: Array) -> float:
 
     `truth` is boolean.
     """
+    from scipy.stats import rankdata
+
     positives = int(truth.sum())
     negatives = len(truth) - positives
     if positives == 0 or negatives == 0:

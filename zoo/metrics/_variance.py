@@ -6,9 +6,7 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
-from scipy import sparse
 
 from ._matrix import centred, check_matrix
 
@@ -16,7 +14,7 @@ Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
-class Share:
+class VarianceShare:
     """Share of the variance that goes with a factor, in [0, 1].
 
     Parameters
@@ -51,7 +49,7 @@ class Decomposition:
         One sentence for each factor that the design cannot tell from others.
     """
 
-    shares: Mapping[str, Share]
+    shares: Mapping[str, VarianceShare]
     together: float
     notes: tuple[str, ...]
 
@@ -94,7 +92,7 @@ def decompose(
     for name, own in codes.items():
         alone, alone_degrees = _explained(scores, [own])
         rest, rest_degrees = _explained(scores, [c for k, c in codes.items() if k != name])
-        shares[name] = Share(
+        shares[name] = VarianceShare(
             alone=alone / total,
             unique=max(everything - rest, 0.0) / total,
             alone_chance=alone_degrees / (n - 1),
@@ -105,6 +103,8 @@ def decompose(
 
 
 def _codes(name: str, values: Array, n: int) -> Array:
+    import pandas as pd
+
     if len(values) != n:
         raise ValueError(f"{name} has {len(values)} items, but the embedding has {n}")
     codes, levels = pd.factorize(np.asarray(values))
@@ -131,6 +131,8 @@ def _explained(scores: Array, codes: list[Array]) -> tuple[float, int]:
 
     Indicators of levels are never made dense: only their counts, levels squared, are solved.
     """
+    from scipy import sparse
+
     if not codes:
         return 0.0, 0
     n = len(scores)

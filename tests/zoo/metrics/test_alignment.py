@@ -6,7 +6,7 @@ from scipy.linalg import fractional_matrix_power
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 
-from zoo.metrics._alignment import centre_scale, pca_centre_scale, sphere, tvn
+from zoo.metrics import centre_scale, pca_centre_scale, sphere, tvn
 
 PER_BATCH = 60
 BATCH = np.repeat(["b0", "b1", "b2"], PER_BATCH)

@@ -10,9 +10,15 @@ from sklearn.preprocessing import StandardScaler
 from zoo.registry import EvaluationError, Task
 
 from zoo._evaluation.tasks import Question, answer
-from zoo.metrics._confounders import confounder_r_squared, confounding, residualise
-from zoo.metrics._probes import ALPHAS, folds, probe_labels
-from zoo.metrics._scores import balanced_accuracy
+from zoo.metrics import (
+    balanced_accuracy,
+    confounder_r_squared,
+    confounding,
+    folds,
+    probe_labels,
+    residualise,
+)
+from zoo.metrics._probes import ALPHAS
 
 N = 160
 GROUPS = np.repeat(np.arange(8), 20)

@@ -8,8 +8,7 @@ import pytest
 from scipy import stats
 from scipy.spatial.distance import cdist
 
-from zoo.metrics._consistency import consistency
-from zoo.metrics._energy_distance import energy_distance, magnitude
+from zoo.metrics import consistency, energy_distance, magnitude
 
 
 def plates(perturbations=5, replicates=6, controls=30, batches=3, features=6, strength=2.0, seed=0):

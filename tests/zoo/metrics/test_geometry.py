@@ -6,8 +6,8 @@ from scipy.stats import entropy
 from sklearn.decomposition import PCA
 from sklearn.metrics.pairwise import cosine_similarity
 
-from zoo.metrics import _matrix
-from zoo.metrics._geometry import covariance, geometry
+from zoo.metrics import _matrix, geometry
+from zoo.metrics._geometry import covariance
 from zoo.metrics._matrix import centred
 
 

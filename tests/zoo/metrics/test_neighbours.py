@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.neighbors import KNeighborsClassifier
 
-from zoo.metrics._neighbours import majority_vote, nearest_neighbours
+from zoo.metrics import majority_vote, nearest_neighbours
 from zoo.metrics._threads import share_out
 
 METRICS = ("cosine", "euclidean")

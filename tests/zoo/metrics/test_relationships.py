@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from zoo.metrics._relationships import relationship_recall
+from zoo.metrics import relationship_recall
 
 
 def screen(perturbations=40, replicates=3, features=8, seed=0, pathways=0, strength=2.0):

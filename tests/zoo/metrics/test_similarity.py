@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import ortho_group, spearmanr
 from sklearn.metrics.pairwise import cosine_similarity
 
-from zoo.metrics._similarity import cka, rsa
+from zoo.metrics import cka, rsa
 
 
 def related(seed=0, n=40):

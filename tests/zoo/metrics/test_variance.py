@@ -6,7 +6,7 @@ import pytest
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LinearRegression
 
-from zoo.metrics._variance import decompose
+from zoo.metrics import decompose
 
 
 def unbalanced(seed=0, n=120):
