@@ -28,16 +28,17 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class Consistency:
-    """Agreement of replicates.
+    """Similarity of the replicates of each perturbation.
 
     Parameters
     ----------
     perturbations
-        Index `perturbation`: `replicates`, `pairs`, `consistency` (mean cosine of the pairs),
-        `expected` (its mean over draws of controls), `p_value`, `corrected_p_value`
-        (Benjamini–Hochberg over those with one). NaN where there is nothing to compare.
+        One row a perturbation, which is the index: `replicates`, `pairs`, `consistency` (mean
+        cosine of the pairs), `expected` (its mean over draws of controls), `p_value`,
+        `corrected_p_value` (Benjamini–Hochberg over the perturbations that have a p-value). NaN
+        where there is nothing to compare.
     controls, null_size, seed
-        Of the null; no p-value is below 1/(1 + null size).
+        Of the null distribution; no p-value is below 1/(1 + `null_size`).
     notes
         What could not be compared, one sentence each.
     """
@@ -58,11 +59,11 @@ def consistency(
     null_size: int = NULL_SIZE,
     seed: int = 0,
 ) -> Consistency:
-    """Mean cosine of replicate pairs beside that of equally many controls, drawn at random.
+    """Mean cosine of replicate pairs, in [-1, 1], against that of equally many random controls.
 
-    Profiles are taken as they are, and should have been aligned on controls. With batches, only
-    pairs from different batches count, and as many controls are drawn from each batch as there are
-    replicates in it, so that what batches share helps neither.
+    Profiles are not aligned here: align them on controls first. With batches, only pairs from
+    different batches count, and the null draws as many controls from each batch as there are
+    replicates in it, so that batch effects help neither.
 
     Parameters
     ----------
@@ -71,9 +72,32 @@ def consistency(
     perturbations
         `(N,)` names; profiles without one are left out.
     controls
-        `(N,)` booleans; controls are the null and are not scored.
+        `(N,)` booleans; controls form the null and are not scored.
     batches
         `(N,)`.
+    null_size, seed
+        Random draws of controls, and their seed.
+
+    Returns
+    -------
+    Consistency
+        With the expected value of controls, and p-values.
+
+    Raises
+    ------
+    ValueError
+        For shapes that do not fit, values that are not finite, no controls, and missing batches.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from zoo.metrics import consistency
+    >>> names = np.array(["dmso"] * 20 + ["drug"] * 4)
+    >>> embedding = np.random.default_rng(0).normal(size=(24, 5))
+    >>> embedding[20:] += 3
+    >>> found = consistency(embedding, names, names == "dmso", null_size=200).perturbations
+    >>> float(found.loc["drug", "consistency"].round(1)), bool(found.loc["drug", "p_value"] < 0.05)
+    (0.9, True)
     """
     rows, code, names, control, batch, notes = checked_design(
         embedding, perturbations, controls, batches, null_size

@@ -30,16 +30,17 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class Magnitude:
-    """Distance of replicates from controls.
+    """Distance of the replicates of each perturbation from controls.
 
     Parameters
     ----------
     perturbations
-        Index `perturbation`: `replicates`, `controls` (those compared with), `magnitude` (energy
-        distance), `expected` (its mean over permutations), `p_value`, `corrected_p_value`
-        (Benjamini–Hochberg over those with one). NaN where there is nothing to compare.
+        One row a perturbation, which is the index: `replicates`, `controls` (those it is compared
+        with), `magnitude` (energy distance), `expected` (its mean over permutations), `p_value`,
+        `corrected_p_value` (Benjamini–Hochberg over the perturbations that have a p-value). NaN
+        where there is nothing to compare.
     null_size, seed
-        Of the permutations; no p-value is below 1/(1 + null size).
+        Of the permutations; no p-value is below 1/(1 + `null_size`).
     notes
         What could not be compared, one sentence each.
     """
@@ -59,12 +60,12 @@ def magnitude(
     null_size: int = NULL_SIZE,
     seed: int = 0,
 ) -> Magnitude:
-    """Energy distance 2E|X − Y| − E|X − X'| − E|Y − Y'| of replicates X to controls Y.
+    """Energy distance of the replicates of each perturbation to controls, with a permutation null.
 
-    Means are over all ordered pairs, an item with itself included, and distances are Euclidean
-    (Székely and Rizzo 2013; SciPy takes the root). Few replicates are far by chance, so the null
-    permutes replicates and controls. With batches, a perturbation is compared with controls of its
-    batches, and permuted within them. Profiles should have been aligned on controls.
+    A few replicates are far away by chance, so the null permutes replicates and controls, and
+    `expected` is the chance level. With batches, a perturbation is compared with the controls of
+    its batches, and permuted within batches. Profiles are not aligned here: align them on controls
+    first.
 
     Parameters
     ----------
@@ -76,6 +77,29 @@ def magnitude(
         `(N,)` booleans; controls are not scored.
     batches
         `(N,)`.
+    null_size, seed
+        Permutations, and their seed.
+
+    Returns
+    -------
+    Magnitude
+        Energy distances, at least 0, with their expected values and p-values.
+
+    Raises
+    ------
+    ValueError
+        For shapes that do not fit, values that are not finite, no controls, and missing batches.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from zoo.metrics import magnitude
+    >>> names = np.array(["dmso"] * 20 + ["drug"] * 4)
+    >>> embedding = np.random.default_rng(0).normal(size=(24, 5))
+    >>> embedding[20:] += 3
+    >>> found = magnitude(embedding, names, names == "dmso", null_size=200).perturbations
+    >>> bool(found.loc["drug", "magnitude"] > 5 * found.loc["drug", "expected"])
+    True
     """
     rows, code, names, control, batch, notes = checked_design(
         embedding, perturbations, controls, batches, null_size
@@ -117,7 +141,33 @@ def magnitude(
 
 
 def energy_distance(x: Array, y: Array) -> float:
-    """2E|X − Y| − E|X − X'| − E|Y − Y'| of two samples, `(n, D)` and `(m, D)`; at least 0."""
+    """Energy distance 2E|X − Y| − E|X − X'| − E|Y − Y'| of two samples, at least 0.
+
+    Distances are Euclidean, and the means are over all ordered pairs, each item with itself
+    included (Székely and Rizzo, 2013). SciPy's, of single numbers, is the square root. By chance it
+    is above 0: `magnitude` gives a null.
+
+    Parameters
+    ----------
+    x, y
+        `(n, D)` and `(m, D)`, finite.
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    ValueError
+        For anything but two finite matrices with the same number of features.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from zoo.metrics import energy_distance
+    >>> energy_distance(np.array([[0.0], [1.0]]), np.array([[3.0], [4.0]]))
+    5.0
+    """
     x, y = check_matrix(x, "x"), check_matrix(y, "y")
     if x.shape[1] != y.shape[1]:
         raise ValueError(f"samples have {x.shape[1]} and {y.shape[1]} features")

@@ -27,8 +27,8 @@ class Geometry:
     first_share
         Share of the variance along the first principal axis, 1/D to 1; NaN if nothing varies.
     mean_cosine
-        Mean cosine of all pairs of different rows, 1 if all point the same way and 0 for
-        directions drawn evenly; a row of zeros counts as a right angle to every other.
+        Mean cosine of all pairs of different rows: 1 if all point the same way, 0 for directions
+        drawn uniformly. A row of zeros counts as orthogonal to every other.
     dead
         Dimensions that do not vary beyond the rounding of float32.
     dimensions
@@ -57,12 +57,30 @@ class Geometry:
 
 
 def geometry(embedding: Array) -> Geometry:
-    """Describe how an embedding, `(N, D)`, fills its space.
+    """How an embedding uses its dimensions, and whether it has collapsed.
+
+    Parameters
+    ----------
+    embedding
+        `(N, D)`, finite, two rows or more.
+
+    Returns
+    -------
+    Geometry
+        `Geometry.collapse` says why it counts as collapsed, or is None.
 
     Raises
     ------
     ValueError
-        For fewer than two rows, and for NaN or infinite numbers.
+        For fewer than two rows, and NaN or infinite numbers.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from zoo.metrics import geometry
+    >>> found = geometry(np.array([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]]))
+    >>> round(found.participation_ratio, 3), round(found.first_share, 3)
+    (2.0, 0.5)
     """
     check_matrix(embedding)
     n, d = embedding.shape

@@ -15,12 +15,13 @@ MIN_TESTED = 0.75
 
 @dataclass(frozen=True)
 class KbetAcceptance:
-    """kBET acceptance rate.
+    """Acceptance rate of kBET.
 
     Parameters
     ----------
     score
-        Mean over the tested labels of the share of accepted items, in [0, 1]; NaN for no label.
+        Mean over the tested labels of the share of accepted items, in [0, 1]; NaN if no label could
+        be tested.
     labels, items
         How many labels and items were tested.
     """
@@ -31,13 +32,14 @@ class KbetAcceptance:
 
 
 def kbet(indices: Array, labels: Array, batches: Array, *, alpha: float = 0.05) -> KbetAcceptance:
-    """Share of items whose neighbours have the batches of their label, by a χ² test at `alpha`.
+    """Share of items whose neighbourhood has the batch composition of their label (kBET).
 
-    Per label as in scIB: an item's neighbours of its own label, up to the k0 = min(70, max(10,
-    quarter of the mean batch)) nearest, against the batches of the label. The neighbours come from
-    the given ones and not from a diffusion map. Mixed batches score about 1 − alpha. Left out are
-    items with fewer than 10 neighbours of their label, and labels of fewer than 10 items, of one
-    batch, or with less than three quarters of their items left, which scIB counts as rejected.
+    A χ² test at level `alpha` compares the batches among an item's neighbours of its own label, up
+    to the k0 = min(70, max(10, quarter of the mean batch size)) nearest, with those of the label
+    (Büttner et al., 2019), per label as in scIB (Luecken et al., 2022) but with the given
+    neighbours and not those of a diffusion map. Left out are items with fewer than 10 neighbours of
+    their label, and labels with fewer than 10 items, one batch, or less than three quarters of
+    their items left; scIB counts these as rejected.
 
     Parameters
     ----------
@@ -45,6 +47,28 @@ def kbet(indices: Array, labels: Array, batches: Array, *, alpha: float = 0.05) 
         `(N, k)` nearest other items of each item, nearest first; k well above k0.
     labels, batches
         `(N,)`.
+    alpha
+        Level of the test.
+
+    Returns
+    -------
+    KbetAcceptance
+        Its score is about 1 − `alpha` where batches are mixed.
+
+    Raises
+    ------
+    ValueError
+        For indices that are no neighbours, shapes that do not fit, and an `alpha` out of (0, 1).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from zoo.metrics import kbet, nearest_neighbours
+    >>> embedding = np.random.default_rng(0).normal(size=(300, 8))
+    >>> indices, _ = nearest_neighbours(embedding, 90)
+    >>> found = kbet(indices, np.zeros(300), np.arange(300) % 2)
+    >>> round(found.score, 1), found.items
+    (1.0, 300)
     """
     from scipy.special import chdtrc
 

@@ -20,16 +20,16 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class Mixing:
-    """Scores of batch mixing and of conservation, with no total and no half without the other.
+    """Scores of batch mixing and of bio-conservation, always reported together, never aggregated.
 
     Parameters
     ----------
     batch
-        Scores of mixing, higher is more mixed; NaN where undefined.
+        Batch mixing by the name of the score, higher is more mixed; NaN where undefined.
     biology
-        Scores of conservation, higher is better kept; NaN where undefined.
+        Bio-conservation by the name of the score, higher is better conserved; NaN where undefined.
     refused
-        Why nothing may be said of batch correction, or None.
+        Why this design allows no claim about batch correction, or None.
     """
 
     batch: Mapping[str, float]
@@ -56,18 +56,47 @@ def mixing(
     metric: Metric = "cosine",
     rows: int = ROWS,
 ) -> Mixing:
-    """Score how well batches mix together with how well labels are kept.
+    """Scores of how well batches mix, beside how well the labels are conserved.
+
+    The batch scores of scIB (Luecken et al., 2022) with BRAS in front, and its label scores. A
+    constant or noise embedding mixes best by construction, so batch mixing alone says nothing.
 
     Parameters
     ----------
     embedding
-        `(N, D)`, finite.
+        `(N, D)`, finite; no rows of zeros.
     labels, batches
         `(N,)`.
     indices, distances
-        `(N, k)` nearest other items of each item, nearest first.
+        `(N, k)` nearest other items of each item, nearest first, and their distances.
     metric
-        For the silhouettes, except that BRAS is always by cosine.
+        Of the silhouettes, except that BRAS always uses cosine.
+    rows
+        Items in a block, which bounds the memory and does not change the result.
+
+    Returns
+    -------
+    Mixing
+        All scores in [0, 1].
+
+    Raises
+    ------
+    ValueError
+        For shapes that do not fit, indices that are no neighbours, values that are not finite, and
+        rows of zeros.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from zoo.metrics import mixing, nearest_neighbours
+    >>> embedding = np.random.default_rng(0).normal(size=(300, 8))
+    >>> batches = np.arange(300) % 2
+    >>> indices, distances = nearest_neighbours(embedding, 90)
+    >>> found = mixing(embedding, np.arange(300) // 150, batches, indices, distances)
+    >>> sorted(found.biology)
+    ['cLISI', 'label ASW']
+    >>> found.batch["iLISI"] > 0.9
+    True
     """
     batch = {
         "BRAS": bras(embedding, labels, batches, rows=rows),
@@ -85,10 +114,15 @@ def mixing(
 
 
 def design_refusal(labels: Array, batches: Array) -> str | None:
-    """Say why this design cannot tell batch from biology, or None if it can.
+    """Why a design cannot tell batch from biology, or None if it can.
 
-    It can where some label occurs in several batches and some batch holds several labels. What is
-    refused is refused for every embedding.
+    It can where some label occurs in several batches and some batch holds several labels. If not,
+    the refusal holds for every embedding.
+
+    Parameters
+    ----------
+    labels, batches
+        `(N,)`.
     """
     label, batch = (
         codes_of(labels, len(labels), "labels"),

@@ -30,28 +30,28 @@ def nearest_neighbours(
     threads: int | None = None,
     device: str | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Find the k nearest other rows of every row.
+    """Exact k nearest neighbours of every row among the other rows.
 
-    Distances that agree to 40 bits are ties, and of these the lower index comes first. Scores of a
-    block in float32 only choose candidates, with a bound on their rounding, so that the result is
-    that of float64 throughout. Very many items at nearly one distance make for many candidates.
+    Distances that agree to 40 bits are ties, which go to the lower index. Similarities in float32
+    select candidates, with a bound on their rounding error, so that the result is that of float64
+    throughout. Very many items at nearly the same distance make for many candidates.
 
     Parameters
     ----------
     embedding
         `(N, D)`, finite.
     k
-        From 1 to the number of items that the row with the fewest may have as neighbours.
+        Neighbours of each item, at most as many as every item can have.
     metric
-        Cosine distance is 1 − cosine, in [0, 2].
+        ``"cosine"`` is the distance 1 − cosine, in [0, 2].
     exclude
-        `(N,)` labels, such as plates: no neighbour shares that of the query.
+        `(N,)` labels, such as plates: no neighbour shares the label of its query.
     entries
-        Scores that a thread holds at once, of 4 bytes each.
+        Similarities that a thread holds at once, of 4 bytes each.
     threads
-        As many as the linear algebra of NumPy may use by default.
+        By default as many as NumPy's linear algebra may use.
     device
-        ``"cuda"`` screens on a GPU, with the same result; by default the processor does.
+        ``"cuda"`` selects candidates on a GPU, with the same result; by default the CPU does.
 
     Returns
     -------
@@ -62,7 +62,18 @@ def nearest_neighbours(
     ------
     ValueError
         For shapes that do not fit, values that are not finite, rows of zeros under cosine, and a
-        k that some row cannot have.
+        `k` that some item cannot have.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from zoo.metrics import nearest_neighbours
+    >>> embedding = np.array([[0.0], [1.0], [3.0], [7.0]])
+    >>> indices, distances = nearest_neighbours(embedding, 2, metric="euclidean")
+    >>> indices.tolist()
+    [[1, 2], [0, 2], [1, 0], [2, 1]]
+    >>> distances[0].tolist()
+    [1.0, 3.0]
     """
     points, unit = _points(check_matrix(embedding), metric)
     groups = _groups(exclude, len(points))
@@ -100,9 +111,9 @@ def nearest_neighbours(
 
 
 def majority_vote(indices: Array, labels: Array, *, k: int | None = None) -> Array:
-    """Predict the label of every item as the most frequent among its neighbours.
+    """Most frequent label among the neighbours of every item.
 
-    Of labels with as many votes, that of the nearest neighbour wins.
+    Of labels with equally many votes, that of the nearest neighbour wins.
 
     Parameters
     ----------
@@ -111,7 +122,25 @@ def majority_vote(indices: Array, labels: Array, *, k: int | None = None) -> Arr
     labels
         `(N,)`, none missing.
     k
-        All given neighbours by default.
+        Neighbours that vote; by default all that are given.
+
+    Returns
+    -------
+    ndarray
+        `(N,)` labels.
+
+    Raises
+    ------
+    ValueError
+        For indices that are no neighbours, a `k` out of range, and missing labels.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from zoo.metrics import majority_vote
+    >>> indices = np.array([[1, 2], [0, 2], [3, 1], [2, 1]])
+    >>> majority_vote(indices, np.array(["a", "a", "b", "b"]), k=1).tolist()
+    ['a', 'a', 'b', 'b']
     """
     import pandas as pd
 

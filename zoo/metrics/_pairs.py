@@ -5,23 +5,29 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Pairs:
-    """Whom a profile should find and among whom, as names of columns of a table.
+    """Which profiles are the positives and negatives of a query, by the columns of a table.
 
     Positives have the label of the query, negatives have another. A profile that is neither is left
-    out of the ranking.
+    out of the ranking. The fields that copairs has too carry its names.
 
     Parameters
     ----------
     label
-        What replicates share.
+        Column that replicates share.
     pos_diffby
-        A positive differs from the query in each of these.
+        Columns in each of which a positive differs from the query.
     neg_diffby, neg_sameby
-        A negative differs from the query in each of the first, and shares each of the second.
+        Columns in each of which a negative differs from the query, and has the same value.
     controls
         Boolean column; only where it is true can a profile be a negative.
     beside_positives
-        Negatives have a value of this column that some positive of the query has.
+        Column of which a negative has the same value as some positive of the query.
+
+    Examples
+    --------
+    >>> from zoo.metrics import Pairs
+    >>> Pairs("compound", pos_diffby=("well",), neg_sameby=("plate",)).pos_diffby
+    ('well',)
     """
 
     label: str
@@ -33,10 +39,25 @@ class Pairs:
 
 
 def any_negatives(label: str, *, apart: tuple[str, ...] = ()) -> Pairs:
-    """Seek replicates among all profiles of other labels.
+    """Rank replicates among all profiles of other labels.
 
-    A positive differs in each column of `apart`, such as the position on a plate; without them,
-    what replicates share beside biology helps to find them.
+    Parameters
+    ----------
+    label
+        Column that replicates share.
+    apart
+        Columns in which positives differ from the query, such as the well position. Without them,
+        anything else that replicates share helps to retrieve them.
+
+    Returns
+    -------
+    Pairs
+
+    Examples
+    --------
+    >>> from zoo.metrics import any_negatives
+    >>> any_negatives("compound", apart=("well",)).pos_diffby
+    ('well',)
     """
     return Pairs(label, pos_diffby=apart)
 
@@ -44,19 +65,55 @@ def any_negatives(label: str, *, apart: tuple[str, ...] = ()) -> Pairs:
 def control_negatives(
     label: str, batch: str, controls: str, *, apart: tuple[str, ...] = ()
 ) -> Pairs:
-    """Seek replicates among the controls of the query's own batch: whether it is active at all.
+    """Rank replicates among the controls of the query's own batch, a test of activity.
 
-    Controls have no negatives unless their batch has controls of another label.
+    Controls themselves have no negatives, unless their batch has controls of another label.
+
+    Parameters
+    ----------
+    label, batch
+        Columns of what replicates share, and of the batch.
+    controls
+        Boolean column, true for controls.
+    apart
+        Columns in which positives differ from the query.
+
+    Returns
+    -------
+    Pairs
+
+    Examples
+    --------
+    >>> from zoo.metrics import control_negatives
+    >>> control_negatives("compound", "plate", "is_dmso").neg_sameby
+    ('plate',)
     """
     return Pairs(label, pos_diffby=apart, neg_sameby=(batch,), controls=controls)
 
 
 def across_batches(label: str, batch: str, *, apart: tuple[str, ...] = ()) -> Pairs:
-    """Seek replicates in other batches, among profiles of other labels in those same batches.
+    """Rank replicates from other batches among profiles of other labels in those same batches.
 
-    Nothing of the query's own batch is ranked and no batch without a positive, so that likeness of
-    batches ranks positives and negatives alike. Labels should have a like share of the batches that
-    they are in: where a batch with more replicates is more alike, that still helps.
+    Nothing of the query's own batch is ranked, and no batch without a positive, so that a batch
+    effect moves positives and negatives alike. Labels should have similar shares of the batches
+    that they occur in: a batch with more replicates that is also more similar still helps.
+
+    Parameters
+    ----------
+    label, batch
+        Columns of what replicates share, and of the batch.
+    apart
+        Further columns in which positives differ from the query.
+
+    Returns
+    -------
+    Pairs
+
+    Examples
+    --------
+    >>> from zoo.metrics import across_batches
+    >>> across_batches("compound", "plate").neg_diffby
+    ('plate',)
     """
     return Pairs(
         label,

@@ -41,17 +41,26 @@ def rank_other_groups(
 
 
 def average_precision(relevant: Array) -> Array:
-    """Average precision of rankings: the mean, over the positives, of the precision at their place.
+    """Average precision of rankings: the mean of the precision at the place of each positive.
 
     Parameters
     ----------
     relevant
-        `(L, m)` booleans, best place first, one ranking a column.
+        `(L, m)` booleans: whether the item at each place is a positive, best place first, with one
+        ranking in each column.
 
     Returns
     -------
     ndarray
-        `(m,)`, in (0, 1]; NaN for rankings without a positive or without a negative.
+        `(m,)`, in (0, 1]; the chance level is `expected_average_precision`. NaN for rankings
+        without a positive or without a negative.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from zoo.metrics import average_precision
+    >>> average_precision(np.array([[True, False], [False, False], [True, True]])).round(3).tolist()
+    [0.833, 0.333]
     """
     hits = relevant.cumsum(0)
     places = np.arange(1, len(relevant) + 1)[:, None]
@@ -62,9 +71,31 @@ def average_precision(relevant: Array) -> Array:
 
 
 def expected_average_precision(positives: int, total: int) -> float:
-    """Average precision of a random ranking of `total` items, `positives` of them sought.
+    """Mean average precision of random rankings of `total` items with `positives` among them.
 
-    μ0 = ((M − 1)/(L − 1) · (L − H_L) + H_L)/L, with H_L the harmonic number.
+    μ0 = ((M − 1)/(L − 1) · (L − H_L) + H_L)/L for M positives of L items, where H_L is the harmonic
+    number (Bestgen, 2015). It exceeds the share of positives, most of all in short rankings.
+
+    Parameters
+    ----------
+    positives, total
+        How many positives and how many items are ranked.
+
+    Returns
+    -------
+    float
+        In (0, 1].
+
+    Raises
+    ------
+    ValueError
+        Unless 1 ≤ `positives` ≤ `total`.
+
+    Examples
+    --------
+    >>> from zoo.metrics import expected_average_precision
+    >>> round(expected_average_precision(1, 2), 3)
+    0.75
     """
     if not 1 <= positives <= total:
         raise ValueError(f"{positives} positives among {total} items")
@@ -75,12 +106,24 @@ def expected_average_precision(positives: int, total: int) -> float:
 
 
 def normalised_average_precision(precision: Array, chance: Array) -> Array:
-    """(AP − μ0)/(1 − μ0): 0 at chance and 1 if perfect; NaN where chance is perfect already.
+    """(AP − μ0)/(1 − μ0), at most 1; 0 by chance.
 
     Parameters
     ----------
     precision, chance
-        Of like shape; chance is of `expected_average_precision`.
+        Average precisions, and their `expected_average_precision`, of the same shape.
+
+    Returns
+    -------
+    ndarray
+        Of that shape; NaN where even a random ranking is perfect.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from zoo.metrics import normalised_average_precision
+    >>> normalised_average_precision(np.array([1.0, 0.75, 0.5]), np.array([0.75] * 3)).tolist()
+    [1.0, 0.0, -1.0]
     """
     room = 1.0 - np.asarray(chance, np.float64)
     with np.errstate(invalid="ignore"):

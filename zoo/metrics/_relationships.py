@@ -24,23 +24,24 @@ PARALLEL = 0.9
 
 @dataclass(frozen=True)
 class RelationshipRecall:
-    """Where annotated pairs stand among all pairs of perturbations.
+    """Recall of annotated pairs in the tails of all pairs of perturbations.
 
     Parameters
     ----------
     outer, upper
-        Share of annotated pairs in either tail of all pairs, and in the upper one; NaN for none.
+        Share of annotated pairs in either tail of all pairs, and in the upper one; NaN without
+        pairs.
     chance_outer, chance_upper
-        What pairs drawn at random have: twice the tail, and the tail.
+        Shares of randomly drawn pairs: twice the tail, and the tail.
     pairs
-        The pairs that count: `first`, `second`, `similarity` and `percentile`, its rank among all
-        pairs from 0 to 1, ties in their middle.
+        The pairs that count: `first`, `second`, `similarity` and `percentile`, the rank among all
+        pairs from 0 to 1, where ties share the middle.
     perturbations, compared
-        Perturbations with an aggregate, and all pairs of them.
+        Perturbations with an aggregate, and the number of their pairs.
     variant
         What was computed, for the record: versions of the benchmark differ.
     notes
-        What was left out, or must be known, one sentence each.
+        What was left out or matters for reading the result, one sentence each.
     """
 
     outer: float
@@ -63,11 +64,11 @@ def relationship_recall(
     aggregate: Aggregate = "mean",
     rows: int = ROWS,
 ) -> RelationshipRecall:
-    """Recall annotated pairs in the tails of the cosines of all pairs of aggregated perturbations.
+    """Recall of annotated pairs of perturbations in the tails of the cosines of all pairs.
 
-    Profiles are taken as they are, and should have been aligned on controls; those of a
-    perturbation are aggregated first, and cosines taken then (EFAAR, Celik et al. 2024). Every pair
-    of different perturbations counts once among all pairs, annotated or not, and none is sampled.
+    Profiles of a perturbation are aggregated, then compared by cosine (EFAAR; Celik et al., 2024).
+    Every pair of different perturbations counts once, annotated or not, and none is sampled.
+    Profiles are not aligned here: align them on controls first.
 
     Parameters
     ----------
@@ -76,11 +77,35 @@ def relationship_recall(
     perturbations
         `(N,)` names; profiles without one are left out.
     related
-        Annotated pairs, as two columns or as tuples of names. Order does not matter.
+        Annotated pairs, as two columns or as tuples of names, in any order.
     tail
         Share of all pairs in one tail, below 0.5.
+    aggregate
+        ``"mean"`` or ``"median"`` of the profiles of a perturbation.
     rows
-        Perturbations of a block, which bounds the memory and leaves the result as it is.
+        Perturbations in a block, which bounds the memory and does not change the result.
+
+    Returns
+    -------
+    RelationshipRecall
+        Recalls in [0, 1]; by chance twice the tail, and the tail for the upper one alone.
+
+    Raises
+    ------
+    ValueError
+        For shapes that do not fit, values that are not finite, annotations that are not pairs, and
+        `tail` or `aggregate` out of range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from zoo.metrics import relationship_recall
+    >>> names = np.array(["a", "b", "c", "d", "e", "f", "g"])
+    >>> embedding = np.random.default_rng(0).normal(size=(7, 4))
+    >>> embedding[1] = embedding[0] + 0.01
+    >>> found = relationship_recall(embedding, names, [("a", "b")], tail=0.1)
+    >>> found.upper, found.chance_upper
+    (1.0, 0.1)
     """
     import pandas as pd
 

@@ -15,18 +15,17 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class VarianceShare:
-    """Share of the variance that goes with a factor, in [0, 1].
+    """Share of the variance that a factor explains, in [0, 1].
 
     Parameters
     ----------
     alone
-        With the factor entered first: everything it could account for, sequential (type I).
+        With the factor entered first: all that it could explain, sequential (type I).
     unique
-        With the factor entered last: only what no other factor could account for (type III, for
-        there are no interactions). In a balanced design both are equal.
+        With the factor entered last: only what no other factor could explain (type III, as there
+        are no interactions). Both are equal in a balanced design.
     alone_chance, unique_chance
-        What each would be on average if the rows of the embedding were shuffled: degrees of
-        freedom over N − 1.
+        Their means over permuted rows of the embedding: degrees of freedom over N − 1.
     """
 
     alone: float
@@ -44,7 +43,7 @@ class Decomposition:
     shares
         By name of the factor.
     together
-        Share of all factors at once, which never interact.
+        Share of all factors at once, without interactions.
     notes
         One sentence for each factor that the design cannot tell from others.
     """
@@ -57,25 +56,40 @@ class Decomposition:
 def decompose(
     embedding: Array, factors: Mapping[str, Array], *, components: int | None = None
 ) -> Decomposition:
-    """Share of variance by factor: η² on principal components, weighed by their eigenvalues.
+    """Share of the variance of an embedding that each factor explains, in [0, 1].
 
-    This is Σ λ_i η²_i / Σ λ_i, the principal-component regression of Büttner and others (2019)
-    for every factor. Memory grows with rows times dimensions, and levels squared.
+    η² of the principal components weighted by their eigenvalues, Σ λ_i η²_i/Σ λ_i: the principal
+    component regression of Büttner et al. (2019) for several factors. Memory grows with rows times
+    dimensions, and with the square of the number of levels.
 
     Parameters
     ----------
     embedding
-        `(N, D)`.
+        `(N, D)`, finite.
     factors
-        Categories of the items by name of the factor, each `(N,)`.
+        Categories `(N,)` by name of the factor, such as compound, plate and well position.
     components
-        Principal components that count, largest first; by default all.
+        Leading principal components that count; by default all.
+
+    Returns
+    -------
+    Decomposition
+        With the chance level of every share.
 
     Raises
     ------
     ValueError
-        For NaN or infinite numbers, an embedding that is constant, factors that lack items or have
-        one level only, and `components` out of range.
+        For NaN or infinite numbers, a constant embedding, factors that lack items or have only one
+        level, and `components` out of range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from zoo.metrics import decompose
+    >>> embedding = np.array([[0.0, 1.0], [0.0, -1.0], [2.0, 1.0], [2.0, -1.0]])
+    >>> found = decompose(embedding, {"plate": [1, 1, 2, 2], "dose": [1, 2, 1, 2]})
+    >>> round(found.shares["plate"].unique, 3), round(found.together, 3)
+    (0.5, 1.0)
     """
     check_matrix(embedding)
     n, d = embedding.shape
