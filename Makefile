@@ -1,55 +1,86 @@
 PYTHON ?= python3
-VENV := .venv
+VENV ?= .venv
+LOCK ?= requirements/lock.txt
 BIN := $(VENV)/bin
+WHEEL := $(VENV)/wheel
 SITE := 'import sysconfig; print(sysconfig.get_path("purelib"))'
 SOURCES := $(shell find zoo kernels plugins registry -name '*.py' -o -name '*.j2' -o -name '*.js' -o -name '*.css')
+# PyTorch takes gigabytes, so its release is chosen here; all else is the newest that goes with it.
+TORCH := torch==2.14.1 torchvision==0.29.1
 
-.PHONY: help setup test lint types wheel demo bench readme clean
+.PHONY: help setup lock test test-oldest test-newest tests lint types wheel demo bench readme clean
 
 help:
-	@echo "make setup   create .venv with everything that development needs"
-	@echo "make demo    evaluate on a synthetic plate and write report/index.html"
-	@echo "make test    lint, types, tests, and a smoke test of the built wheel"
-	@echo "make bench   run the benchmarks that this machine can run"
-	@echo "make readme  remake the tables and the picture of README.md"
-	@echo "make clean   remove everything that make made"
+	@echo "make setup        create .venv with everything that development needs, as locked"
+	@echo "make demo         evaluate on a synthetic plate and write report/index.html"
+	@echo "make test         lint, types, tests, and a smoke test of the built wheel"
+	@echo "make test-oldest  tests with the oldest versions that pyproject.toml promises"
+	@echo "make test-newest  tests with the newest versions that there are"
+	@echo "make lock         remake requirements/"
+	@echo "make bench        run the benchmarks that this machine can run"
+	@echo "make readme       remake the tables and the picture of README.md"
+	@echo "make clean        remove everything that make made"
+	@echo "Python 3.11 to 3.13 is needed; name one with make PYTHON=python3.12 ..."
 
 setup: $(VENV)/.done
 
-$(VENV)/.done: pyproject.toml setup.py
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-		{ echo "Python 3.11 or newer is needed; name one with make PYTHON=..."; exit 1; }
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+$(VENV)/.done: pyproject.toml setup.py $(LOCK)
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
+		{ echo "Python 3.11, 3.12 or 3.13 is needed; name one with make PYTHON=..."; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(if $(LOCK),-r $(LOCK),'.[dev]')
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		--no-deps --no-build-isolation --editable .
 	@touch $@
+
+lock:
+	$(PYTHON) -m venv --clear .venv-lock
+	.venv-lock/bin/python -m pip install --quiet --disable-pip-version-check uv
+	for one in $(TORCH); do echo $$one; done > .venv-lock/torch.txt
+	$(COMPILE) requirements/lock.txt --universal --constraints .venv-lock/torch.txt
+	$(COMPILE) requirements/oldest.txt --resolution lowest-direct --python-platform linux
+	rm -rf .venv-lock
+
+COMPILE = .venv-lock/bin/uv pip compile --quiet --no-config --upgrade --python-version 3.11 \
+	--custom-compile-command "make lock" --extra dev pyproject.toml --output-file
 
 demo: setup
 	$(BIN)/zoo demo --out report
 
-test: lint types wheel
+test: lint types wheel tests
+
+tests: setup
 	$(BIN)/pytest
+
+test-oldest:
+	$(MAKE) VENV=.venv-oldest LOCK=requirements/oldest.txt PYTHON=python3.11 tests
+
+# Made anew, for what was the newest a month ago is not.
+test-newest:
+	rm -rf .venv-newest
+	$(MAKE) VENV=.venv-newest LOCK= tests
 
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/deptry zoo kernels plugins registry
 
-# Types are checked on the installed wheel: checkers cannot see the folders behind the mapping.
-types: .wheel-venv/.done
-	cd .wheel-venv && ../$(BIN)/mypy --config-file ../pyproject.toml \
+# Types are checked on the installed wheel, for checkers cannot see the folders behind the mapping;
+# and only with what is locked, for stubs of torch and numpy differ from version to version.
+types: $(WHEEL)/.done
+	cd $(WHEEL) && ../bin/mypy --config-file $(CURDIR)/pyproject.toml \
 		--python-executable bin/python -p zoo
 
-wheel: .wheel-venv/.done
-	cd .wheel-venv && bin/python -P ../tests/smoke.py
+wheel: $(WHEEL)/.done
+	cd $(WHEEL) && bin/python -P $(CURDIR)/tests/smoke.py
 
-# The wheel's environment borrows what it needs from .venv, for a second PyTorch takes gigabytes;
-# that all of it is declared is what deptry checks.
-.wheel-venv/.done: $(SOURCES) setup.py pyproject.toml | setup
-	$(PYTHON) -m venv --clear --without-pip .wheel-venv
-	rm -rf build dist && $(BIN)/python -m build --wheel --outdir dist . > /dev/null
-	$(BIN)/python -m pip --python .wheel-venv/bin/python install --quiet --no-deps dist/*.whl
-	$(BIN)/python -c $(SITE) > "$$(.wheel-venv/bin/python -c $(SITE))/borrowed.pth"
+# The wheel's environment borrows what it needs from the other, for a second PyTorch takes
+# gigabytes; that all of it is declared is what deptry checks.
+$(WHEEL)/.done: $(SOURCES) $(VENV)/.done
+	$(BIN)/python -m venv --clear --without-pip $(WHEEL)
+	rm -rf build dist && $(BIN)/python -m build --no-isolation --wheel --outdir dist . > /dev/null
+	$(BIN)/python -m pip --python $(WHEEL)/bin/python install --quiet --no-deps dist/*.whl
+	$(BIN)/python -c $(SITE) > "$$($(WHEEL)/bin/python -c $(SITE))/borrowed.pth"
 	@touch $@
 
 # BASE=COMMIT or a table of rows compares with earlier times.
@@ -68,4 +99,4 @@ readme: setup
 	$(BIN)/python -P docs/make_readme.py
 
 clean:
-	rm -rf $(VENV) .wheel-venv build dist report *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv .venv-* build dist report *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -16,5 +16,5 @@ setup(
         for package in (name, *(f"{name}.{inner}" for inner in find_packages(folder)))
     ],
     package_dir=FOLDERS,
-    package_data={"zoo": ["py.typed", "_report/assets/*"]},
+    package_data={"zoo": ["py.typed", "*.pyi", "_report/assets/*"]},
 )

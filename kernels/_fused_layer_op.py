@@ -65,7 +65,8 @@ def tiles_for(kernel: str, device: torch.device) -> Tiles:
     large, small = TILES[kernel]
     if INTERPRETED:
         return small
-    offered = torch.cuda.get_device_properties(device).shared_memory_per_block_optin
+    properties: Any = torch.cuda.get_device_properties(device)  # stubs of torch differ
+    offered = properties.shared_memory_per_block_optin
     return large if offered >= ROOMY else small
 
 

@@ -146,7 +146,8 @@ def why_no_gpu(device: torch.device) -> str | None:
     major, minor = torch.cuda.get_device_capability(device)
     if major < 8:
         return f"it needs compute capability 8.0, but {device} has {major}.{minor}"
-    offered = torch.cuda.get_device_properties(device).shared_memory_per_block_optin
+    properties: Any = torch.cuda.get_device_properties(device)  # stubs of torch differ
+    offered = properties.shared_memory_per_block_optin
     if offered < SHARED_MEMORY:
         return (
             f"it needs {SHARED_MEMORY} bytes of shared memory for a program, but {device} "

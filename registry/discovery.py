@@ -18,17 +18,15 @@ from typing import Any
 import pluggy
 
 from . import hookspecs
-from .errors import PluginError, UnknownNameError, near
+from .errors import PluginError, UnknownNameError, suggest
 from .specs import DatasetSpec, EncoderFamily, EncoderSpec
 
 GROUP = "zoo"
 BUILTINS = (
-    "zoo.plugins.chadavit",
+    "zoo.plugins.encoders",
     "zoo.plugins.controls",
-    "zoo.plugins.timm_models",
     "zoo.plugins.datasets",
-    "zoo.plugins.datasets_images",
-    "zoo.plugins.datasets_profiles",
+    "zoo.plugins.phantom",
 )
 STRICT_VARIABLE = "ZOO_PLUGINS_STRICT"
 SELECT_VARIABLE = "ZOO_PLUGINS"
@@ -155,7 +153,7 @@ class Registry:
                     f"{kind.capitalize()} {name!r} comes from the plugin {plugin}, "
                     f"which was set aside: {plugin.cause}"
                 )
-        hint = near(name, known)
+        hint = suggest(name, known)
         if self.broken:
             hint += f" {len(self.broken)} plugin(s) were set aside: see 'zoo plugins'."
         listing = "'zoo list' shows the known ones" if kind == "encoder" else ", ".join(known)

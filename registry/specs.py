@@ -251,8 +251,63 @@ class Task:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Design:
+    """Which columns of a table are biology, nuisance and independent units, and what is asked.
+
+    Parameters
+    ----------
+    label
+        Column of biology.
+    group
+        Column of the independent unit, such as plate, well or patient, that folds and bootstrap
+        never split.
+    tasks
+        What is asked of embeddings; empty for what the values of `label` suggest.
+    batch
+        Column of a nuisance.
+    perturbation
+        Column whose equal values are replicates, where that is finer than `label`.
+    negative
+        Which items are negative controls: column → accepted values. Alignment is fitted on them.
+    position
+        Column of the place on the plate, which replicates may have in common for no good reason.
+    domains
+        Columns whose values are left out one at a time, to see how well scores generalise.
+    confounders
+        Columns that should not be what an encoder sees: numbers or names.
+    factors
+        Columns of planted factors, numbers in [0, 1], where the truth is known.
+
+    Examples
+    --------
+    >>> zoo.Design(label="compound", group="plate", batch="site").columns
+    ('compound', 'plate', 'site')
+    """
+
+    label: str
+    group: str
+    tasks: tuple[Task, ...] = ()
+    batch: str | None = None
+    perturbation: str | None = None
+    negative: Mapping[str, tuple[str | int | float, ...]] = field(default_factory=dict)
+    position: str | None = None
+    domains: tuple[str, ...] = ()
+    confounders: tuple[str, ...] = ()
+    factors: tuple[str, ...] = ()
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Every column that it names, once."""
+        named = [self.label, self.group, self.batch, self.perturbation, self.position]
+        named += [*self.negative, *self.domains, *self.confounders, *self.factors]
+        for task in self.tasks:
+            named += [task.target, *task.where]
+        return tuple(dict.fromkeys(name for name in named if name is not None))
+
+
+@dataclass(frozen=True, kw_only=True)
 class DatasetSpec:
-    """The record of a dataset: what is biology, what is nuisance, what is an independent unit.
+    """The record of a dataset.
 
     Parameters
     ----------
@@ -263,27 +318,12 @@ class DatasetSpec:
         `zoo.Dataset`.
     summary
         One line.
-    label, batch, group
-        Metadata columns: biology, nuisance, and the independent unit that folds and bootstrap
-        never split. `batch` may be None.
-    tasks
-        What is asked of embeddings.
+    design
+        What is biology, what is nuisance, what is an independent unit, and what is asked.
     channels
         Smallest and largest number of channels.
-    perturbation
-        Column whose equal values are replicates, where that is finer than `label`.
-    negative
-        Which items are negative controls: column → accepted values. Alignment is fitted on them.
-    position
-        Column of the place on the plate, which replicates may have in common for no good reason.
-    domains
-        Columns whose values are left out one at a time, to see how far scores carry.
-    confounders
-        Columns that should not be what an encoder sees: numbers or names.
-    factors
-        Columns of planted factors, numbers in [0, 1], where the truth is known.
     notes
-        What a reader of the scores must know, such as built-in confounds.
+        What a reader of the scores must know, such as built-in confounders.
     licence, citation
         Terms and what to cite.
     """
@@ -291,17 +331,8 @@ class DatasetSpec:
     name: str
     builder: str
     summary: str
-    label: str
-    group: str
-    tasks: tuple[Task, ...]
-    batch: str | None = None
+    design: Design
     channels: tuple[int, int] = (1, 1)
-    perturbation: str | None = None
-    negative: Mapping[str, tuple[str | int | float, ...]] = field(default_factory=dict)
-    position: str | None = None
-    domains: tuple[str, ...] = ()
-    confounders: tuple[str, ...] = ()
-    factors: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     licence: str = "not stated"
     citation: str = ""
@@ -310,5 +341,5 @@ class DatasetSpec:
         if not _NAME.fullmatch(self.name):
             raise ValueError(f"{self.name!r} is no dataset name: letters, digits and . _ - only")
         _check_target(f"builder of {self.name}", self.builder)
-        if not self.tasks:
+        if not self.design.tasks:
             raise ValueError(f"dataset {self.name} asks nothing: it needs at least one task")

@@ -1,18 +1,20 @@
 """Two encoders on the same items: the paired gap between them, beside the controls of each."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from zoo.registry import EvaluationError
+from zoo.registry import Design, EvaluationError
 
-from ._data.dataset import Dataset
-from ._evaluate import evaluate
+from ._encoders.contract import Progress
+from ._evaluate import Source, Suite, evaluate
 from ._evaluation.bootstrap import interval
 from ._evaluation.comparison import Gap, Winner
-from ._evaluation.contenders import Subject
+from ._evaluation.contenders import CONTROL_SEEDS, Subject
+from ._evaluation.custom_metrics import Metric
 from ._evaluation.verdict import MIN_GROUPS
 from ._result import Result
 
@@ -65,8 +67,8 @@ class Comparison:
                     "gap_low": gap.low,
                     "gap_high": gap.high,
                     "ahead": names.get(gap.winner, gap.winner),
-                    "verdict_first": a.verdict.words,
-                    "verdict_second": b.verdict.words,
+                    "verdict_first": a.verdict.summary,
+                    "verdict_second": b.verdict.summary,
                     "chance": a.chance,
                     "n_items": a.n_items,
                     "n_groups": a.n_groups,
@@ -94,27 +96,64 @@ class Comparison:
 
 
 def compare(
-    first: Subject, second: Subject, dataset: str | Path | Dataset, **options: Any
+    first: Subject,
+    second: Subject,
+    dataset: Source,
+    *,
+    data: str | Path | None = None,
+    label: str | None = None,
+    group: str | None = None,
+    batch: str | None = None,
+    design: Design | None = None,
+    suite: Suite = "scores",
+    metrics: Sequence[Metric] = (),
+    pairs: pd.DataFrame | None = None,
+    controls: Sequence[str] | None = None,
+    control_seeds: int = CONTROL_SEEDS,
+    seed: int = 0,
+    cache: bool = True,
+    progress: Progress | None = None,
 ) -> Comparison:
     """Evaluate two encoders on the same items and compare them, paired over groups.
 
-    Being ahead of each other says nothing of either: each stands beside its own controls, which
+    One being ahead of the other says nothing of either: each stands beside its own controls, which
     see the images as it does.
 
     Parameters
     ----------
     first, second
         As `evaluate` takes them.
-    dataset
-        As `evaluate` takes it.
-    options
-        Those of `evaluate`, for both.
+    dataset, data, label, group, batch, design, suite, metrics, pairs, controls, control_seeds
+        As `evaluate` takes them, the same for both.
+    seed, cache, progress
+        As `evaluate` takes them.
 
     Raises
     ------
     EvaluationError
         When both have one name, or a task cannot be asked.
+
+    Examples
+    --------
+    >>> found = zoo.compare("gaussian", "object-density", "phantom", controls=["constant"])
+    >>> found.gaps[0].metric
+    'Spearman ρ'
     """
+    options: dict[str, Any] = {
+        "data": data,
+        "label": label,
+        "group": group,
+        "batch": batch,
+        "design": design,
+        "suite": suite,
+        "metrics": metrics,
+        "pairs": pairs,
+        "controls": controls,
+        "control_seeds": control_seeds,
+        "seed": seed,
+        "cache": cache,
+        "progress": progress,
+    }
     results = [evaluate(subject, dataset, **options) for subject in (first, second)]
     a, b = results
     if a.encoder == b.encoder:

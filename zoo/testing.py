@@ -51,7 +51,7 @@ def check_encoder(
     if channels is None:
         low, high = subject.spec.channels
         channels = tuple(c for c in (low, low + 1, low + 2) if high is None or c <= high)
-        if subject.equal_channels:
+        if subject.requires_equal_channels:
             channels = channels[:1]
     images = _images(channels, subject.spec.preprocessing)
     together = _encode(subject, images)
@@ -82,7 +82,7 @@ def _images(counts: tuple[int, ...], preprocessing: Preprocessing) -> list[NDArr
 
 def _encode(encoder: Encoder, images: list[NDArray[np.uint8]], **asked: Any) -> Features:
     """Encode, with objects of two types where an encoder refuses images without."""
-    if encoder.needs_types:
+    if encoder.requires_object_types:
         masks = [_objects(image) for image in images]
         asked |= {"masks": masks, "types": [np.arange(16) % 2] * len(images)}
     return encoder.encode(images, **asked)
@@ -129,7 +129,10 @@ def _repeatable(encoder: Encoder, images: list[NDArray[np.uint8]], before: Featu
 
 def _alone(encoder: Encoder, images: list[NDArray[np.uint8]], together: Features) -> Check:
     alone = torch.cat([_encode(encoder, [image]).embedding for image in images])
-    return Check("an image alone is as in company", _difference(alone, together.embedding))
+    return Check(
+        "an image gives the same embedding alone and in a batch",
+        _difference(alone, together.embedding),
+    )
 
 
 def _any_order(encoder: Encoder, images: list[NDArray[np.uint8]], before: Features) -> Check:
@@ -146,12 +149,12 @@ def _dark(encoder: Encoder, count: int) -> Check:
 
 def _request(encoder: Encoder, images: list[NDArray[np.uint8]], what: str) -> Check:
     name = f"{what} can be asked for"
-    if what not in encoder.can_give:
+    if what not in encoder.outputs:
         try:
             _encode(encoder, images[:1], **{what: 1 if what == "layer" else True})
         except ValueError:
             return Check(name, skipped=f"{encoder.name} gives none, and says so")
-        return Check(name, "it is not in can_give, but asking for it is no error")
+        return Check(name, "it is not in outputs, but asking for it is no error")
     found = _encode(encoder, images, **{what: 1 if what == "layer" else True})
     if what == "channels":
         rows = sum(len(image) for image in images)
@@ -162,17 +165,19 @@ def _request(encoder: Encoder, images: list[NDArray[np.uint8]], what: str) -> Ch
         sound = offsets is not None and tokens is not None and int(offsets[-1]) == len(tokens)
         sound = sound and offsets is not None and len(offsets) == len(images) + 1
         return Check(name, None if sound else "tokens and token_offsets do not fit")
+    if what == "layer" and not encoder.depth:
+        return Check(name, f"its depth is {encoder.depth!r}, so that nobody knows which layers")
     return Check(name)
 
 
 def _attention(encoder: Encoder, images: list[NDArray[np.uint8]]) -> Check:
     name = "attention can be asked for"
-    if "attention" not in encoder.can_give:
+    if "attention" not in encoder.outputs:
         try:
             encoder.attention(images[:1])
         except ValueError:
             return Check(name, skipped=f"{encoder.name} gives none, and says so")
-        return Check(name, "it is not in can_give, but asking for it is no error")
+        return Check(name, "it is not in outputs, but asking for it is no error")
     for image, found in zip(images, encoder.attention(images), strict=True):
         groups = len(image) + 1
         if found.channels.shape[2:] != (groups, groups) or found.cls.shape[2] != len(image):

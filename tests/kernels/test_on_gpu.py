@@ -297,7 +297,7 @@ def test_a_training_step_through_the_kernels_has_the_gradients_of_plain_operator
         model = zoo.load("chadavit-untrained", device="cuda").model.train()
         for function in (norm_qkv, pack_tokens, residual_mlp):
             monkeypatch.setattr(
-                f"zoo.plugins.chadavit_model.{function.__name__}",
+                f"zoo.plugins.encoders.chadavit_model.{function.__name__}",
                 partial(function, backend=backend),
             )
         with torch.autocast("cuda", dtype, enabled=dtype != torch.float32):

@@ -1,7 +1,7 @@
 """Fetching, against the real client and a hub on the loopback address, faults included.
 
-Reference hashes are taken from the bytes that the tests themselves made. Times are upper bounds:
-what a user waits before being told, with a second or more to spare on a slow machine.
+Reference hashes are taken from the bytes that the tests themselves made. No time is measured: what
+would wait for ever runs into the time limit of a test.
 """
 
 import errno
@@ -9,12 +9,14 @@ import hashlib
 import json
 import os
 import pickle
+import resource
 import signal
 import socket
 import struct
 import subprocess
 import sys
-import time
+import threading
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -112,13 +114,17 @@ def flip(content):
     return content[:-1] + bytes([content[-1] ^ 1])
 
 
-class Stopwatch:
-    def __enter__(self):
-        self.start = time.monotonic()
-        return self
+class Clock:
+    """A clock that only sleeping moves."""
 
-    def __exit__(self, *_):
-        self.seconds = time.monotonic() - self.start
+    def __init__(self):
+        self.now = 0.0
+
+    def monotonic(self):
+        return self.now
+
+    def sleep(self, seconds):
+        self.now += seconds
 
 
 # What goes well
@@ -218,27 +224,27 @@ def test_no_download_means_no_request(server, cache):
     assert server.requests == []
 
 
-def test_closed_port_fails_fast(server, cache, closed_port):
-    with (
-        Stopwatch() as watch,
-        pytest.raises(WeightsNotFoundError, match=r"cannot be reached.*zoo pull.*weights=PATH"),
-    ):
+def test_closed_port_fails_fast(server, cache, closed_port, monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(hub, "time", clock)
+    with pytest.raises(WeightsNotFoundError, match=r"cannot be reached.*zoo pull.*weights=PATH"):
         fetch(weights(server), endpoint=closed_port, cache_dir=cache)
-    assert watch.seconds < 6
+    assert clock.now == 0  # tried once
 
 
-def test_silent_hub_fails_fast(server, cache):
+def test_silent_hub_fails_fast(server, cache, monkeypatch):
+    monkeypatch.setattr(hub, "is_reachable", partial(is_reachable, timeout=0.5))
     server.fault = "silent"
-    with Stopwatch() as watch, pytest.raises(WeightsNotFoundError, match="cannot be reached"):
+    with pytest.raises(WeightsNotFoundError, match="cannot be reached"):
         get(server, cache)
-    assert watch.seconds < 7
+    assert len(server.requests) <= 1  # not asked again
 
 
 def test_slow_name_service_is_bounded(server, monkeypatch):
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: time.sleep(3))
-    with Stopwatch() as watch:
-        assert not is_reachable(endpoint="http://hub.invalid", timeout=0.5)
-    assert watch.seconds < 2
+    answered = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: answered.wait())
+    assert not is_reachable(endpoint="http://hub.invalid", timeout=0.5)  # though none has answered
+    answered.set()
 
 
 def test_any_answer_is_reachable(server, closed_port):
@@ -318,11 +324,13 @@ def test_server_error_passes(server, cache):
     assert get(server, cache).sha256 == SHA256
 
 
-def test_server_error_stays(server, cache):
+def test_server_error_stays(server, cache, monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(hub, "time", clock)
     server.fault = "500"
-    with Stopwatch() as watch, pytest.raises(WeightsNotFoundError, match=r"HTTP 500.*try again"):
+    with pytest.raises(WeightsNotFoundError, match=r"HTTP 500.*try again"):
         get(server, cache)
-    assert watch.seconds < 15
+    assert 5 < clock.now < 7  # a second between any two
     assert sum("resolve" in line for line in server.requests) > 2
 
 
@@ -345,12 +353,8 @@ def test_server_error_in_the_body(server, cache, monkeypatch):
 )
 def test_broken_transfer(server, cache, impatient, fault, sentence):
     server.fault = fault
-    with (
-        Stopwatch() as watch,
-        pytest.raises(WeightsNotFoundError, match=f"{sentence}.*try again later.*weights=PATH"),
-    ):
+    with pytest.raises(WeightsNotFoundError, match=f"{sentence}.*try again later.*weights=PATH"):
         get(server, cache)
-    assert watch.seconds < 6
     assert not traces(cache)
     server.fault = None
     assert get(server, cache).sha256 == SHA256
@@ -365,9 +369,8 @@ def test_truncated_body_is_resumed(server, cache, impatient):
 def test_stalled_body_is_given_up(server, cache, impatient, monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 0.2)
     server.fault = "stalled"
-    with Stopwatch() as watch, pytest.raises(WeightsNotFoundError, match="failed"):
+    with pytest.raises(WeightsNotFoundError, match="failed"):
         get(server, cache)
-    assert watch.seconds < 6
     assert not traces(cache)
 
 
@@ -700,9 +703,10 @@ def test_header_is_all_that_is_read(file):
     size = 4 << 30
     file.write_bytes(safetensors({"w": tensor("F32", (size // 4,), (0, size))}))
     os.truncate(file, file.stat().st_size + size)
-    with Stopwatch() as watch:
-        check_header(file, {"w": (size // 4,)})
-    assert watch.seconds < 1
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    check_header(file, {"w": (size // 4,)})
+    faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+    assert faults < 10_000  # to touch all of it takes 65,000, sixteen pages for each
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from zoo.plugins.phantom import Dials, make
 from zoo.registry import DatasetSpec, EncoderSpec, Task, registry
 
 import zoo
+from zoo import errors
 from zoo._data.dataset import Dataset
 from zoo._evaluation.bootstrap import estimate, resamples
 from zoo._evaluation.contenders import CONTROLS, default_controls
@@ -21,16 +22,11 @@ from zoo.metrics._scores import balanced_accuracy
 SMALL = Dials(rises={"translocation": 1}, plates_count=4, doses=3, replicates=2, cells=8)
 
 
-def spec(*tasks, **changes):
-    fields = {
-        "name": "plate",
-        "builder": "m:f",
-        "summary": "s",
-        "label": "dose",
-        "group": "row",
-        "tasks": tasks or (Task(kind="probe", target="dose", title="dose"),),
-    }
-    return DatasetSpec(**{**fields, **changes})
+def spec(*tasks, channels=(1, 1), **changes):
+    asked = tasks or (Task(kind="probe", target="dose", title="dose"),)
+    fields = {"label": "dose", "group": "row", "tasks": asked}
+    design = zoo.Design(**{**fields, **changes})
+    return DatasetSpec(name="plate", builder="m:f", summary="s", design=design, channels=channels)
 
 
 def table(rows=6, doses=4):
@@ -53,7 +49,7 @@ def test_an_embedding_of_the_answer_is_perfect(kind):
     matrix = np.c_[matrix, 100 * metadata["dose"]]
     for score in answer(question, matrix[question.items]):
         # Ties in the truth keep a rank correlation of four doses at 0.968 even when perfect.
-        assert score.of(np.arange(len(question.items))) > 0.96
+        assert score.at(np.arange(len(question.items))) > 0.96
 
 
 def test_uneven_designs_have_a_chance_of_their_own():
@@ -64,7 +60,7 @@ def test_uneven_designs_have_a_chance_of_their_own():
     for seed in range(20):
         matrix = np.random.default_rng(seed).normal(size=(48, 5))
         rank, share = answer(question, matrix, permutations=39, seed=seed)
-        found.append([rank.of(np.arange(48)), share.of(np.arange(48)), share.null.mean()])
+        found.append([rank.at(np.arange(48)), share.at(np.arange(48)), share.null.mean()])
     rank, share, null = np.mean(found, axis=0)
     assert abs(rank) < 0.2  # pooled answers with their means would give −0.8
     assert share < -0.1
@@ -124,7 +120,7 @@ def test_a_probe_of_a_constant_embedding_is_at_chance_whatever_the_folds_hold(it
 )
 def test_questions_that_have_no_answer_are_refused(change, message):
     metadata = change(table())
-    with pytest.raises(zoo.EvaluationError, match=message):
+    with pytest.raises(errors.EvaluationError, match=message):
         ask(TASKS["retrieval"], metadata, "row")
 
 
@@ -137,7 +133,7 @@ def test_a_group_with_one_member_is_fine_and_missing_labels_are_counted():
     assert len(question.items) == 23
     assert question.left_out == ("1 item(s) without dose or row",)
     matrix = np.random.default_rng(0).normal(size=(23, 3))
-    assert np.isfinite(answer(question, matrix)[0].of(np.arange(23)))
+    assert np.isfinite(answer(question, matrix)[0].at(np.arange(23)))
 
 
 @pytest.mark.parametrize("kind", ["retrieval", "knn", "probe"])
@@ -147,7 +143,7 @@ def test_classes_of_one_group_are_left_out_and_counted(kind):
     question = ask(TASKS[kind], metadata, "row")
     assert question.left_out == ("2 item(s) whose dose occurs in one row only",)
     assert len(question.items) == 22
-    with pytest.raises(zoo.EvaluationError, match="two values"):
+    with pytest.raises(errors.EvaluationError, match="two values"):
         ask(TASKS[kind], pd.DataFrame({"row": ["A", "A", "B"], "dose": [0, 0, 1]}), "row")
 
 
@@ -159,7 +155,7 @@ def test_wide_embeddings_give_the_same_answers_when_turned():
     narrow = rng.normal(size=(16, 3)) + metadata["dose"].to_numpy()[:, None]
     wide = np.c_[narrow, np.zeros((16, 60))]
     for a, b in zip(answer(question, narrow), answer(question, wide), strict=True):
-        assert a.of(np.arange(16)) == pytest.approx(b.of(np.arange(16)), abs=1e-6)
+        assert a.at(np.arange(16)) == pytest.approx(b.at(np.arange(16)), abs=1e-6)
 
 
 def test_permuted_labels_rarely_beat_all_controls():
@@ -264,7 +260,7 @@ def test_the_report_is_one_page_without_a_network(phantom_spec, tmp_path):
     for word in (result.headline, "constant", "gaussian", "chance", "data:image/png", "<svg"):
         assert word in page
     for row in result.rows:
-        assert row.verdict.words in page
+        assert row.verdict.summary in page
     for outside in ('src="http', 'href="http', "@import", "<script src"):
         assert outside not in page
 
@@ -272,14 +268,14 @@ def test_the_report_is_one_page_without_a_network(phantom_spec, tmp_path):
 def test_the_twin_of_a_trained_encoder_is_always_a_control(golden, phantom_spec):
     plate = make(phantom_spec, SMALL)
     result = zoo.evaluate(
-        zoo.load(f"chadavit:{golden}"), plate, controls=["constant"], twin_seeds=2
+        zoo.load(f"chadavit:{golden}"), plate, controls=["constant"], control_seeds=2
     )
     twin = f"chadavit-untrained:{golden}"
     assert set(result.contenders) == {f"chadavit:{golden}", "constant", twin}
     assert [p["seed"] for p in result.contenders[twin][1]] == [0, 1]
     assert "(2 seeds)" in result.label(twin)
-    with pytest.raises(zoo.EvaluationError, match="never stands alone"):
-        zoo.evaluate(zoo.load(f"chadavit:{golden}"), plate, controls=[], twin_seeds=0)
+    with pytest.raises(errors.EvaluationError, match="never stands alone"):
+        zoo.evaluate(zoo.load(f"chadavit:{golden}"), plate, controls=[], control_seeds=0)
 
 
 def test_controls_see_what_the_encoder_sees(golden, phantom_spec):
@@ -287,7 +283,9 @@ def test_controls_see_what_the_encoder_sees(golden, phantom_spec):
         f"chadavit:{golden}",
         preprocessing=zoo.Preprocessing(scaling="instance", resize=64, crop=64),
     )
-    result = zoo.evaluate(encoder, make(phantom_spec, SMALL), controls=["constant"], twin_seeds=1)
+    result = zoo.evaluate(
+        encoder, make(phantom_spec, SMALL), controls=["constant"], control_seeds=1
+    )
     seen = {p["preprocessing"] for _, records in result.contenders.values() for p in records}
     assert seen == {"scaling instance, shorter side 64, centre crop 64"}
 
@@ -325,18 +323,18 @@ def test_ragged_datasets_get_controls_that_take_them():
 
 def test_a_dataset_without_a_spec_or_with_a_bad_image_is_refused():
     plate = Dataset("plate", table(), lambda i: Image(np.zeros((2, 40, 40), np.uint8)))
-    with pytest.raises(zoo.EvaluationError, match="no spec"):
+    with pytest.raises(errors.EvaluationError, match="no spec"):
         zoo.evaluate(oracle(), plate)
-    with pytest.raises(zoo.DataError, match="lacks the metadata column"):
+    with pytest.raises(errors.DataError, match="lacks the metadata column"):
         Dataset("plate", table(), plate.read, spec(label="colour"))
 
     def read(i):
         if i == 3:
-            raise zoo.ImageError("well 3 is torn")
+            raise errors.ImageError("well 3 is torn")
         return plate.read(i)
 
     broken = Dataset("plate", table(), read, spec(channels=(2, 2)))
-    with pytest.raises(zoo.ImageError, match="well 3 is torn"):
+    with pytest.raises(errors.ImageError, match="well 3 is torn"):
         zoo.evaluate(oracle(), broken, controls=["constant"], cache=False)
 
 
@@ -387,7 +385,7 @@ def test_a_metric_that_fails_is_named():
         return np.nan
 
     for metric, message in ((broken, "broken failed"), (undefined, "undefined gave nan")):
-        with pytest.raises(zoo.EvaluationError, match=message):
+        with pytest.raises(errors.EvaluationError, match=message):
             zoo.evaluate(profiles, label="dose", group="row", metrics=[metric])
 
 
@@ -398,13 +396,13 @@ def test_embeddings_made_elsewhere_must_be_of_the_same_items(phantom_spec):
     controls = {"controls": ["gaussian"], "cache": False}
     assert zoo.evaluate(good, plate, **controls).encoder == "mine"
     swapped = zoo.Embeddings(matrix, plate.metadata.iloc[::-1], {"encoder": "mine"})
-    with pytest.raises(zoo.EvaluationError, match="differ in the column 'image'"):
+    with pytest.raises(errors.EvaluationError, match="differ in the column 'image'"):
         zoo.evaluate(swapped, plate, **controls)
     short = zoo.Embeddings(matrix[1:], plate.metadata.iloc[1:], {"encoder": "mine"})
-    with pytest.raises(zoo.EvaluationError, match=r"has 23 rows, but phantom 24"):
+    with pytest.raises(errors.EvaluationError, match=r"has 23 rows, but phantom 24"):
         zoo.evaluate(short, plate, **controls)
     matrix[3, 1] = np.nan
-    with pytest.raises(zoo.EvaluationError, match="NaN or infinite numbers in 1 of 24 rows"):
+    with pytest.raises(errors.EvaluationError, match="NaN or infinite numbers in 1 of 24 rows"):
         zoo.evaluate(good, plate, **controls)
 
 
@@ -413,8 +411,8 @@ def test_embeddings_that_come_with_a_dataset_stand_beside_their_own_controls():
     rng = np.random.default_rng(0)
     count = (metadata["dose"].to_numpy()[:, None] + rng.normal(size=(32, 1))).astype("f4")
     profiles = {
-        "deep": zoo.Precomputed("deep", lambda: rng.normal(size=(32, 6)).astype("f4")),
-        "count": zoo.Precomputed("cells", lambda: count, "control", "structural"),
+        "deep": zoo.plugin.Precomputed("deep", lambda: rng.normal(size=(32, 6)).astype("f4")),
+        "count": zoo.plugin.Precomputed("cells", lambda: count, "control", "structural"),
     }
     plates = Dataset("plates", metadata, None, spec(), profiles)
     result = zoo.evaluate("precomputed:deep", plates)
@@ -425,11 +423,11 @@ def test_embeddings_that_come_with_a_dataset_stand_beside_their_own_controls():
         "precomputed:count",
     ]
     assert result.rows[0].verdict.outcome != "beats all controls"
-    with pytest.raises(zoo.UnknownNameError, match="it has deep, count"):
+    with pytest.raises(errors.UnknownNameError, match="it has deep, count"):
         zoo.evaluate("precomputed:depe", plates)
-    with pytest.raises(zoo.EvaluationError, match="has no images for"):
+    with pytest.raises(errors.EvaluationError, match="has no images for"):
         zoo.evaluate(oracle(), plates)
-    with pytest.raises(zoo.EvaluationError, match="pixel-statistics cannot be a control"):
+    with pytest.raises(errors.EvaluationError, match="pixel-statistics cannot be a control"):
         zoo.evaluate("precomputed:deep", plates, controls=["pixel-statistics"])
 
 
@@ -437,7 +435,7 @@ def test_a_split_that_separates_a_group_is_refused():
     question = ask(TASKS["dose"], table(), "row")
     matrix = np.random.default_rng(0).normal(size=(24, 3))
     torn = [(np.arange(2, 24), np.arange(2))]  # row A has items on both sides
-    with pytest.raises(zoo.EvaluationError, match=r"separates members of 1 group\(s\).* A$"):
+    with pytest.raises(errors.EvaluationError, match=r"separates members of 1 group\(s\).* A$"):
         answer(question, matrix, splits=torn)
 
 
@@ -445,15 +443,15 @@ def test_copies_across_groups_are_said():
     metadata = table(rows=8)
     matrix = np.random.default_rng(0).normal(size=(32, 4)).astype("f4")
     clean = zoo.Embeddings(matrix, metadata, {"encoder": "mine"})
-    assert zoo.evaluate(clean, label="dose", group="row").doubts == ()
+    assert zoo.evaluate(clean, label="dose", group="row").warnings == ()
     matrix = matrix.copy()
     matrix[4] = matrix[0]  # rows A and B
     matrix[2] = matrix[1]  # both in row A
     copied = zoo.Embeddings(matrix, metadata, {"encoder": "mine"})
     result = zoo.evaluate(copied, label="dose", group="row")
-    assert result.doubts[0].startswith("4 of 32 items have the very embedding of another")
-    assert result.doubts[1].startswith("1 time(s) such twins lie in different rows")
-    assert result.doubts[1] in " ".join(str(result).split())
+    assert result.warnings[0].startswith("4 of 32 items have the very embedding of another")
+    assert result.warnings[1].startswith("1 time(s) such twins lie in different rows")
+    assert result.warnings[1] in " ".join(str(result).split())
 
 
 def test_fewer_items_than_neighbours_are_named_by_the_score():

@@ -25,47 +25,47 @@ _DISTRIBUTIONS = {"umap": "umap-learn"}
 
 
 @dataclass(frozen=True)
-class Finding:
-    """One part of the machine: ``"note"`` is a limit to know of, ``"broken"`` needs a mend."""
+class Check:
+    """One part of the machine: ``"note"`` is a limit to know of, ``"broken"`` needs a fix."""
 
     state: Literal["ok", "note", "broken"]
     part: str
     text: str
-    mend: str = ""
+    fix: str = ""
 
 
-def examine() -> list[Finding]:
+def examine() -> list[Check]:
     """Look at everything that the zoo depends on."""
     return [*_interpreter(), *_torch(), *_extras(), *_storage(), *_hub(), *_plugins()]
 
 
-def _interpreter() -> Iterator[Finding]:
+def _interpreter() -> Iterator[Check]:
     version = metadata.version("microscopy-zoo")
-    yield Finding("ok", "zoo", f"{version} on Python {platform.python_version()}, {sys.platform}")
+    yield Check("ok", "zoo", f"{version} on Python {platform.python_version()}, {sys.platform}")
 
 
-def _torch() -> Iterator[Finding]:
+def _torch() -> Iterator[Check]:
     try:
         import torch
     except Exception as error:  # a broken build raises anything
-        yield Finding("broken", "torch", f"cannot be imported: {error}", "pip install torch")
+        yield Check("broken", "torch", f"cannot be imported: {error}", "pip install torch")
         return
-    yield Finding("ok", "torch", f"{torch.__version__}, {torch.get_num_threads()} CPU threads")
+    yield Check("ok", "torch", f"{torch.__version__}, {torch.get_num_threads()} CPU threads")
     if torch.cuda.is_available():
-        yield Finding("ok", "GPU", torch.cuda.get_device_name(0))
+        yield Check("ok", "GPU", torch.cuda.get_device_name(0))
     else:
-        yield Finding("note", "GPU", "torch finds none: encoders run on the CPU")
+        yield Check("note", "GPU", "torch finds none: encoders run on the CPU")
     if find_spec("triton") is None:
-        yield Finding("note", "triton", "not installed: attention goes through PyTorch")
+        yield Check("note", "triton", "not installed: attention goes through PyTorch")
     else:
-        yield Finding("ok", "triton", metadata.version("triton"))
+        yield Check("ok", "triton", metadata.version("triton"))
     yield from _kernels()
     try:
         import timm
 
-        yield Finding("ok", "timm", timm.__version__)
+        yield Check("ok", "timm", timm.__version__)
     except Exception as error:
-        yield Finding(
+        yield Check(
             "broken",
             "timm",
             f"cannot be imported: {error}",
@@ -73,7 +73,7 @@ def _torch() -> Iterator[Finding]:
         )
 
 
-def _kernels() -> Iterator[Finding]:
+def _kernels() -> Iterator[Check]:
     """Run the fused attention once, as an encoder on the GPU would."""
     import torch
 
@@ -87,39 +87,39 @@ def _kernels() -> Iterator[Finding]:
         out = ragged_attention(qkv, plan.cu_seqlens, plan=plan, backend="triton")
         right = bool((out == 1).all())
     except ValueError as error:
-        yield Finding("note", "attention", f"goes through PyTorch: {error}")
+        yield Check("note", "attention", f"goes through PyTorch: {error}")
         return
     except Exception as error:  # a compiler or a driver may raise anything
         cause = f"{type(error).__name__}: {error}"
-        yield Finding("broken", "attention", f"the fused kernels fail: {cause}", "update triton")
+        yield Check("broken", "attention", f"the fused kernels fail: {cause}", "update triton")
         return
     text = "the fused kernels run" if right else "the fused kernels give wrong numbers"
-    yield Finding("ok" if right else "broken", "attention", text)
+    yield Check("ok" if right else "broken", "attention", text)
 
 
-def _extras() -> Iterator[Finding]:
+def _extras() -> Iterator[Check]:
     for module, (extra, purpose) in _EXTRAS.items():
         if find_spec(module) is None:
             mend = f'pip install "microscopy-zoo[{extra}]"'
-            yield Finding("note", module, f"not installed: needed for {purpose}", mend)
+            yield Check("note", module, f"not installed: needed for {purpose}", mend)
         else:
-            yield Finding("ok", module, metadata.version(_DISTRIBUTIONS.get(module, module)))
+            yield Check("ok", module, metadata.version(_DISTRIBUTIONS.get(module, module)))
 
 
-def _storage() -> Iterator[Finding]:
+def _storage() -> Iterator[Check]:
     folder = cache_folder()
     existing = next(p for p in (folder, *folder.parents) if p.exists())
     if os.access(existing, os.W_OK):
-        yield Finding("ok", "cache", str(folder))
+        yield Check("ok", "cache", str(folder))
     else:
-        yield Finding("note", "cache", f"{folder} cannot be written", "set ZOO_CACHE to a folder")
+        yield Check("note", "cache", f"{folder} cannot be written", "set ZOO_CACHE to a folder")
 
 
-def _hub() -> Iterator[Finding]:
+def _hub() -> Iterator[Check]:
     if is_reachable():
-        yield Finding("ok", "hub", "reachable")
+        yield Check("ok", "hub", "reachable")
     else:
-        yield Finding(
+        yield Check(
             "note",
             "hub",
             "out of reach: weights that are not on this machine cannot be fetched",
@@ -127,10 +127,10 @@ def _hub() -> Iterator[Finding]:
         )
 
 
-def _plugins() -> Iterator[Finding]:
+def _plugins() -> Iterator[Check]:
     for plugin in registry().plugins:
         if plugin.cause is not None:
             mend = f"update or uninstall {plugin.distribution}"
-            yield Finding("broken", f"plugin {plugin.name}", plugin.cause, mend)
+            yield Check("broken", f"plugin {plugin.name}", plugin.cause, mend)
     sound = len(registry().plugins) - len(registry().broken)
-    yield Finding("ok", "plugins", f"{sound} in order")
+    yield Check("ok", "plugins", f"{sound} in order")

@@ -1,13 +1,13 @@
 """Images with their metadata, read one at a time."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from zoo.registry import ControlKind, DataError, DatasetSpec, Role
+from zoo.registry import ControlKind, DataError, DatasetSpec, Design, Role, suggest
 
 from .._images.image import Image
 
@@ -46,9 +46,12 @@ class Dataset:
         Reads the item of a number; called anew each time, so nothing is kept in memory. None for
         datasets without images.
     spec
-        What is asked of it, for datasets that can be evaluated.
+        Its record, for datasets of the registry.
     profiles
         Embeddings that come with it, by name; evaluated as ``precomputed:NAME``.
+    design
+        What is biology, what is an independent unit, and what is asked; by default the record's.
+        `zoo.evaluate` takes another.
     """
 
     name: str
@@ -56,23 +59,22 @@ class Dataset:
     read: Callable[[int], Image] | None
     spec: DatasetSpec | None = None
     profiles: Mapping[str, Precomputed] = field(default_factory=dict)
+    design: Design | None = None
 
     def __post_init__(self) -> None:
         if self.metadata.empty:
             raise DataError(f"{self.name} has no items")
         if self.read is None and not self.profiles:
             raise DataError(f"{self.name} has neither images nor embeddings")
-        if self.spec is not None:
-            wanted = {self.spec.label, self.spec.group, *(t.target for t in self.spec.tasks)}
-            wanted |= {*self.spec.negative, *self.spec.domains, *self.spec.confounders}
-            wanted |= {*self.spec.factors, *filter(None, (self.spec.perturbation,))}
-            wanted |= {*filter(None, (self.spec.position,))}
-            wanted |= {column for t in self.spec.tasks for column in t.where}
-            if self.spec.batch:
-                wanted.add(self.spec.batch)
-            missing = sorted(wanted - set(self.metadata.columns))
-            if missing:
-                raise DataError(f"{self.name} lacks the metadata column(s) {', '.join(missing)}")
+        if self.design is None and self.spec is not None:
+            object.__setattr__(self, "design", self.spec.design)
+        if self.design is not None:
+            check_columns(self.design.columns, self.metadata, self.name)
+
+    @property
+    def channels(self) -> tuple[int, int] | None:
+        """Smallest and largest number of channels, where its record says so."""
+        return None if self.spec is None else self.spec.channels
 
     def __len__(self) -> int:
         return len(self.metadata)
@@ -87,3 +89,24 @@ class Dataset:
 
     def __iter__(self) -> Iterator[Image]:
         return (self[i] for i in range(len(self)))
+
+    def __repr__(self) -> str:
+        what = "images" if self.read is not None else "embeddings"
+        return f"<zoo.Dataset {self.name}: {len(self)} {what}>"
+
+
+def check_columns(wanted: Iterable[str], table: pd.DataFrame, name: str) -> None:
+    """Refuse a design that names columns which a table does not have.
+
+    Raises
+    ------
+    DataError
+        Naming the columns, with near names.
+    """
+    known = [str(c) for c in table.columns]
+    missing = sorted(set(wanted) - set(known))
+    if missing:
+        raise DataError(
+            f"{name} lacks the metadata column(s) {', '.join(missing)}; it has "
+            f"{', '.join(known)}.{suggest(missing[0], known)}"
+        )

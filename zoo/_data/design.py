@@ -1,62 +1,87 @@
-"""Ask the usual questions of a table of one's own."""
+"""What is asked of a dataset: its own design, or columns that the user names."""
 
 from dataclasses import replace
 
 import pandas as pd
 
-from zoo.registry import DataError, DatasetSpec, Task, near
+from zoo.registry import Design, EvaluationError, Task
 
-from .dataset import Dataset
+from .dataset import Dataset, check_columns
 
 # Beyond this, values are amounts rather than classes, and only their order is asked for.
 MAX_CLASSES = 24
 
 
-def label_dataset(dataset: Dataset, *, label: str, group: str, batch: str | None = None) -> Dataset:
-    """Say which column is biology, which is the independent unit, and which is nuisance.
-
-    A column of three or more numbers is asked for as a dose. Values that are few enough to be
-    classes are also asked for by retrieval, neighbours and a linear probe.
+def with_design(
+    dataset: Dataset,
+    design: Design | None = None,
+    *,
+    label: str | None = None,
+    group: str | None = None,
+    batch: str | None = None,
+) -> Dataset:
+    """Return the dataset with the design that an evaluation shall have.
 
     Parameters
     ----------
     dataset
-        As `open_source` gives it. Each image is read once to count its channels.
+        Any; without a design of its own, one must be given.
+    design
+        In place of the dataset's.
     label, group, batch
-        Columns of its table; `group` is what folds and bootstrap never split, such as the plate,
-        the well or the patient.
+        Columns, in place of those of the dataset's design. Another label asks the usual tasks of
+        its values; what the dataset says of groups and batches holds unless it is named anew.
 
     Raises
     ------
+    ValueError
+        For a design beside columns, and where label or group are neither given nor known.
     DataError
-        When a column is missing, or an image cannot be read.
+        When a column is missing.
     """
-    columns = [str(c) for c in dataset.metadata.columns]
-    for option, column in (("label", label), ("group", group), ("batch", batch)):
-        if column is not None and column not in columns:
-            raise DataError(
-                f"{dataset.name} has no column {column!r} for the {option}; "
-                f"it has {', '.join(columns)}.{near(column, columns)}"
-            )
-    counts = [1]
-    if dataset.read is not None:
-        counts = [len(dataset[i].pixels) for i in range(len(dataset))]
-    what = "images" if dataset.read is not None else "embeddings"
-    spec = DatasetSpec(
-        name="table",
-        builder="zoo._data.sources:open_source",
-        summary=f"{len(dataset)} {what} of your own, {label} by {group}",
-        label=label,
-        group=group,
-        batch=batch,
-        tasks=_tasks(dataset.metadata[label], label),
-        channels=(min(counts), max(counts)),
-        licence="your own",
-    )
-    return replace(dataset, spec=spec)
+    if design is not None and (label or group or batch):
+        raise ValueError("give design=, or label=, group= and batch=, not both")
+    own = dataset.design
+    if design is None and not (label or group or batch):
+        if own is None:
+            raise ValueError(_ask_for_columns(dataset))
+        design = own
+    elif design is None:
+        if label is None or group is None:
+            if own is None:
+                raise ValueError(_ask_for_columns(dataset))
+            label, group = label or own.label, group or own.group
+        batch = batch or (own.batch if own is not None else None)
+        if own is not None and label == own.label:
+            design = replace(own, group=group, batch=batch)
+        else:
+            design = Design(label=label, group=group, batch=batch)
+    check_columns(design.columns, dataset.metadata, dataset.name)
+    if not design.tasks:
+        values = dataset.metadata[design.label]
+        design = replace(design, tasks=usual_tasks(values, design.label))
+    return replace(dataset, design=design)
 
 
-def _tasks(values: pd.Series, label: str) -> tuple[Task, ...]:
+def design_of(dataset: Dataset) -> Design:
+    """Return the design of a dataset that is known to have one.
+
+    Raises
+    ------
+    EvaluationError
+        Where it has none.
+    """
+    if dataset.design is None:
+        raise EvaluationError(_ask_for_columns(dataset))
+    return dataset.design
+
+
+def usual_tasks(values: pd.Series, label: str) -> tuple[Task, ...]:
+    """Ask what the values of a label suggest.
+
+    Three or more numbers are asked for as a dose, two values are separated. Values that are few
+    enough to be classes are also asked for by retrieval, neighbours and a linear probe.
+    """
     numeric = pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
     classes = values.nunique()
     kinds: list[Task] = []
@@ -68,3 +93,11 @@ def _tasks(values: pd.Series, label: str) -> tuple[Task, ...]:
         for kind in ("retrieval", "knn", "probe"):
             kinds.append(Task(kind=kind, target=label, title=label))
     return tuple(kinds)
+
+
+def _ask_for_columns(dataset: Dataset) -> str:
+    columns = ", ".join(map(str, dataset.metadata.columns))
+    return (
+        f"{dataset.name} does not say what is asked of it: name with label= and group= (--label, "
+        f"--group) the columns of biology and of the independent unit; it has {columns}"
+    )

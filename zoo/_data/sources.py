@@ -1,6 +1,7 @@
 """Datasets by name, and tables, folders and files of one's own."""
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -15,8 +16,29 @@ _IMAGE_COLUMNS = ("image", "image_path")
 _STAIN_COLUMNS = ("stains", "channels")
 
 
-def open_dataset(name: str, path: str | Path | None = None) -> Dataset:
-    """Open a dataset of the registry, at `path` where it is not where it usually is."""
+def load_dataset(name: str, path: str | Path | None = None) -> Dataset:
+    """Open a dataset by its name in the registry.
+
+    Parameters
+    ----------
+    name
+        As `list_datasets` gives it.
+    path
+        Its folder, where it is not where it usually is.
+
+    Raises
+    ------
+    UnknownNameError
+        With near names.
+    DataError
+        When it is not there or lacks files.
+
+    Examples
+    --------
+    >>> data = zoo.load_dataset("phantom")
+    >>> len(data), data[0].pixels.shape[0]
+    (96, 2)
+    """
     spec = registry().dataset(name)
     dataset = resolve_target(spec.builder)(spec, path=None if path is None else Path(path))
     if not isinstance(dataset, Dataset):
@@ -24,19 +46,37 @@ def open_dataset(name: str, path: str | Path | None = None) -> Dataset:
     return dataset
 
 
-def open_source(source: str | Path) -> Dataset:
-    """Open a table of files, a folder of images (or one with a ``labels.csv``), or one image.
+def open_images(source: Any) -> Dataset:
+    """Open a table of files, a folder of images, image files, or images in memory.
 
     A table (CSV, TSV, Parquet) has a column ``image`` (or ``image_path``) with a path relative to
     the table, several separated by ``|`` where each channel has its file; or columns
     ``image_STAIN``, one for each channel, empty where an image lacks it. A column ``stains`` or
-    ``channels`` names channels, separated by ``|``. Everything else is metadata.
+    ``channels`` names channels, separated by ``|``. Everything else is metadata. A folder with a
+    ``labels.csv`` is that table.
+
+    Parameters
+    ----------
+    source
+        A path; a sequence of paths of image files; an array `(C, H, W)` or `(B, C, H, W)`, an
+        `Image`, or a sequence of these.
 
     Raises
     ------
     DataError
         When there is nothing there, or the table has no image column.
+    TypeError
+        For anything else.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> data = zoo.open_images([zoo.Image(np.zeros((2, 8, 8)), stains=("DNA", "ER"))])
+    >>> len(data), data[0].stains
+    (1, ('DNA', 'ER'))
     """
+    if not isinstance(source, str | Path):
+        return _open_several(source)
     source = Path(source).expanduser()
     if source.is_dir():
         if (source / "labels.csv").is_file():
@@ -49,15 +89,35 @@ def open_source(source: str | Path) -> Dataset:
         if not paths:
             raise DataError(f"{source} has no images: no labels.csv and no {', '.join(SUFFIXES)}")
         names = [str(p.relative_to(source)) for p in paths]
-        name = source.resolve().name
-        return Dataset(name, pd.DataFrame({"image": names}), lambda i: read_image(paths[i]))
+        return _of_files(source.resolve().name, names, paths)
     if not source.exists():
         raise DataError(f"{source} does not exist")
     if source.suffix.lower() in TABLE_SUFFIXES:
         return _open_table(source)
-    return Dataset(
-        source.stem, pd.DataFrame({"image": [source.name]}), lambda _: read_image(source)
-    )
+    return _of_files(source.stem, [source.name], [source])
+
+
+def _open_several(source: Any) -> Dataset:
+    """Make a dataset of images in memory, or of several files."""
+    whole = isinstance(source, Image) or getattr(source, "ndim", None) in (2, 3)
+    members = [source] if whole else list(source) if hasattr(source, "__iter__") else [source]
+    if not members:
+        raise DataError("there are no images")
+    if all(isinstance(m, str | Path) for m in members):
+        return _of_files("images", [str(m) for m in members], [Path(m) for m in members])
+    for i, member in enumerate(members):
+        if not isinstance(member, Image) and not hasattr(member, "ndim"):
+            raise TypeError(
+                f"image {i} is {member!r}: give paths, or arrays (channels, height, width) and "
+                "zoo.Image, not a mixture"
+            )
+    images = [m if isinstance(m, Image) else Image(m) for m in members]
+    names = [f"image {i}" for i in range(len(images))]
+    return Dataset("images", pd.DataFrame({"image": names}), images.__getitem__)
+
+
+def _of_files(name: str, names: list[str], paths: list[Path]) -> Dataset:
+    return Dataset(name, pd.DataFrame({"image": names}), lambda i: read_image(paths[i]))
 
 
 def _open_table(path: Path) -> Dataset:

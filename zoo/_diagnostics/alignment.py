@@ -40,7 +40,7 @@ def alignment(study: Study) -> Diagnostic:
                     scored(
                         question,
                         answer(question, rows[question.items])[:1],
-                        contender=name,
+                        encoder=name,
                         condition=method,
                         seed=study.seed,
                         fitted_on="training folds"
@@ -54,14 +54,18 @@ def alignment(study: Study) -> Diagnostic:
             f"sphering shrinks; more dimensions have {', '.join(wide)}."
         )
     return Diagnostic(
-        "alignment",
-        "Raw and aligned",
-        f"Profiles centred and scaled on the negative controls of each {study.batch}, after a PCA "
-        "of the controls, by typical variation normalisation (TVN), and sphered. Read each beside "
-        "the raw score, for controls too: alignment helps a control as it helps an encoder.",
-        tuple(findings),
-        tuple(said),
-        tuple(dict.fromkeys(refused)),
+        name="alignment",
+        title="Raw and aligned",
+        how_to_read=(
+            f"Profiles centred and scaled on the negative controls of each {study.batch}, after a "
+            "PCA of the controls, by typical variation normalisation (TVN), and sphered. Read "
+            "each beside the raw score, for controls too: alignment helps a control as it helps "
+            "an encoder."
+        ),
+        findings=tuple(findings),
+        conclusions=tuple(said),
+        not_computed=tuple(dict.fromkeys(refused)),
+        scores_again=True,
     )
 
 

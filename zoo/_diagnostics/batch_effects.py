@@ -25,7 +25,7 @@ def robustness(study: Study) -> Diagnostic:
         index = robustness_index(indices, labels, batches)
         margins = croma(rows, labels, batches, m=min(5, _smallest_class(labels)))
         more: dict[str, Any] = {
-            "contender": name,
+            "encoder": name,
             "n_items": len(rows),
             "n_groups": len(np.unique(batches)),
         }
@@ -34,7 +34,7 @@ def robustness(study: Study) -> Diagnostic:
                 quantity="robustness index",
                 value=index.value,
                 reference=index.expected_by_design,
-                beside="expected of random neighbours",
+                reference_name="expected of random neighbours",
                 note=f"{k} neighbours, support {index.support} of {index.neighbours}",
                 **more,
             ),
@@ -42,7 +42,7 @@ def robustness(study: Study) -> Diagnostic:
                 quantity="CRoMa, median",
                 value=margins.median,
                 reference=0.0,
-                beside="neither nearer",
+                reference_name="neither nearer",
                 note=f"{margins.items} items with a margin",
                 **more,
             ),
@@ -50,14 +50,15 @@ def robustness(study: Study) -> Diagnostic:
             Finding(quantity="CRoMa, share at most 0", value=margins.share_not_positive, **more),
         ]
     return Diagnostic(
-        "robustness",
-        "Robustness to batches",
-        "Among near neighbours, those of the same biology in another batch against those of other "
-        "biology in the same batch. The index has no fixed chance level: read it beside what is "
-        "expected. CRoMa is above 0 where biology is nearer than batch.",
-        tuple(findings),
-        (),
-        tuple(refused),
+        name="robustness",
+        title="Robustness to batches",
+        how_to_read=(
+            "Among near neighbours, those of the same biology in another batch against those of "
+            "other biology in the same batch. The index has no fixed chance level: read it "
+            "beside what is expected. CRoMa is above 0 where biology is nearer than batch."
+        ),
+        findings=tuple(findings),
+        not_computed=tuple(refused),
     )
 
 
@@ -75,7 +76,7 @@ def mixed(study: Study) -> Diagnostic:
         ):
             findings += [
                 Finding(
-                    contender=name,
+                    encoder=name,
                     quantity=quantity,
                     condition=condition,
                     value=value,
@@ -88,13 +89,14 @@ def mixed(study: Study) -> Diagnostic:
     if claim is not None:
         refused.append(claim)
     return Diagnostic(
-        "mixing",
-        "Batch mixing and conservation",
-        "From 0 to 1, higher is more mixed or better kept. Noise mixes best by construction, so "
-        "mixing says nothing but beside the biology that is kept.",
-        tuple(findings),
-        (),
-        tuple(refused),
+        name="mixing",
+        title="Batch mixing and conservation",
+        how_to_read=(
+            "From 0 to 1, higher is more mixed or better kept. Noise mixes best by construction, "
+            "so mixing says nothing but beside the biology that is kept."
+        ),
+        findings=tuple(findings),
+        not_computed=tuple(refused),
     )
 
 
@@ -102,7 +104,7 @@ def _design(
     study: Study,
 ) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.bool_], list[str]]:
     """Biology and batch of the items that have both, and why they cannot be compared, if so."""
-    label, batch = study.spec.label, study.batch
+    label, batch = study.design.label, study.batch
     table = study.metadata
     known = (table[label].notna() & table[batch].notna()).to_numpy()
     labels = table[label][known].astype(str).to_numpy()

@@ -11,7 +11,8 @@ from .._evaluation.tasks import answer
 from .._images.image import Image
 from .._images.perturb import blackened
 from ..metrics._probes import folds
-from .study import NO_IMAGES, Study, channels_of_dataset, embedded, few_encoders, scored
+from .changed_images import NO_IMAGES, channels_of_dataset, embedded, few_encoders
+from .study import Study, scored
 
 
 def channels_left_out(study: Study) -> Diagnostic:
@@ -22,10 +23,18 @@ def channels_left_out(study: Study) -> Diagnostic:
         "score hangs on one stain."
     )
     if study.dataset.read is None or study.encoder is None:
-        return Diagnostic("channels", title, reading, refused=(NO_IMAGES,))
+        return Diagnostic(
+            name="channels",
+            title=title,
+            how_to_read=reading,
+            not_computed=(NO_IMAGES,),
+            view="change",
+            order=-1,
+            scores_again=True,
+        )
     findings: list[Finding] = []
     refused: list[str] = []
-    names = channels_of_dataset(study.dataset)
+    names = channels_of_dataset(study)
     if len(names) < 2:
         refused.append(
             "There is one channel only."
@@ -55,16 +64,23 @@ def channels_left_out(study: Study) -> Diagnostic:
                     scored(
                         doubled,
                         answer(doubled, rows, splits=splits)[:1],
-                        contender=name,
+                        encoder=name,
                         condition=f"{label} black",
                         seed=study.seed,
                         items=np.arange(n, 2 * n),
-                        reference=whole.of(np.arange(n)),
-                        beside="as it is",
+                        reference=whole.at(np.arange(n)),
+                        reference_name="as it is",
                     )
                 )
     return Diagnostic(
-        "channels", title, reading, tuple(findings), (), tuple(dict.fromkeys(refused))
+        name="channels",
+        title=title,
+        how_to_read=reading,
+        findings=tuple(findings),
+        not_computed=tuple(dict.fromkeys(refused)),
+        view="change",
+        order=-1,
+        scores_again=True,
     )
 
 

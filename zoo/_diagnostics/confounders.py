@@ -24,12 +24,12 @@ def confounds(study: Study) -> Diagnostic:
         for confounder, value in explained.items():
             findings.append(
                 Finding(
-                    contender=name,
+                    encoder=name,
                     quantity=confounder,
                     condition="read from the embedding, R²",
                     value=value,
                     reference=0.0,
-                    beside="the mean",
+                    reference_name="the mean",
                     n_items=len(matrix),
                     n_groups=len(np.unique(study.groups)),
                     fitted_on="training folds",
@@ -64,7 +64,7 @@ def confounds(study: Study) -> Diagnostic:
             ):
                 findings.append(
                     Finding(
-                        contender=name,
+                        encoder=name,
                         quantity=quantity,
                         condition=condition,
                         value=value,
@@ -79,14 +79,16 @@ def confounds(study: Study) -> Diagnostic:
                     f"{found.confounders:.2f}."
                 )
     return Diagnostic(
-        "confounds",
-        "Confounders",
-        "R² of simple measurements as ridge regression reads them from the embedding, groups held "
-        "out; then scores as they are, of what is left after regressing the confounders out, of "
-        "the confounders alone, and what the embedding adds to them.",
-        tuple(findings),
-        tuple(said),
-        tuple(dict.fromkeys(refused)),
+        name="confounds",
+        title="Confounders",
+        how_to_read=(
+            "R² of simple measurements as ridge regression reads them from the embedding, groups "
+            "held out; then scores as they are, of what is left after regressing the confounders "
+            "out, of the confounders alone, and what the embedding adds to them."
+        ),
+        findings=tuple(findings),
+        conclusions=tuple(said),
+        not_computed=tuple(dict.fromkeys(refused)),
     )
 
 
@@ -94,7 +96,7 @@ def _confounders(study: Study) -> tuple[dict[str, NDArray[np.float64]], list[str
     """Numbers that should not matter, by name: columns of the table, and measured on images."""
     refused: list[str] = []
     table = pd.DataFrame(index=range(len(study.metadata)))
-    for column in study.spec.confounders:
+    for column in study.design.confounders:
         values = study.metadata[column]
         if not pd.api.types.is_numeric_dtype(values):
             # Rows of plates are letters; their order is their place.

@@ -27,7 +27,12 @@ def effects(study: Study) -> Diagnostic:
     sought, batch = study.perturbation, study.batch
     if not study.negative.any():
         refused = ("No negative controls are named, so there is nothing to compare with.",)
-        return Diagnostic("effects", title, reading, refused=refused)
+        return Diagnostic(
+            name="effects",
+            title=title,
+            how_to_read=reading,
+            not_computed=refused,
+        )
     batches = study.metadata[batch].astype(str).to_numpy()
     names = study.metadata[sought].astype(object).to_numpy()
     findings: list[Finding] = []
@@ -49,7 +54,7 @@ def effects(study: Study) -> Diagnostic:
             notes += found.notes
             table = found.perturbations.dropna(subset=[quantity])
             more: dict[str, Any] = {
-                "contender": name,
+                "encoder": name,
                 "n_items": int(table["replicates"].sum()),
                 "n_groups": len(table),
                 "fitted_on": fitted_on,
@@ -61,19 +66,25 @@ def effects(study: Study) -> Diagnostic:
                     quantity=quantity,
                     value=float(table[quantity].mean()),
                     reference=float(table["expected"].mean()),
-                    beside="expected of controls",
+                    reference_name="expected of controls",
                     **more,
                 ),
                 Finding(
                     quantity=f"share of {sought} with {quantity}",
                     value=float((table["corrected_p_value"].dropna() < SIGNIFICANT).mean()),
                     reference=SIGNIFICANT,
-                    beside="chance, at most",
+                    reference_name="chance, at most",
                     note="Benjamini–Hochberg corrected p below 0.05",
                     **more,
                 ),
             ]
-    return Diagnostic("effects", title, reading, tuple(findings), (), tuple(dict.fromkeys(notes)))
+    return Diagnostic(
+        name="effects",
+        title=title,
+        how_to_read=reading,
+        findings=tuple(findings),
+        not_computed=tuple(dict.fromkeys(notes)),
+    )
 
 
 def _centred_by_batch(matrix: NDArray[Any], batches: NDArray[Any]) -> NDArray[np.float64]:

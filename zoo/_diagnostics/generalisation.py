@@ -18,9 +18,10 @@ def domains(study: Study) -> Diagnostic:
     findings: list[Finding] = []
     refused: list[str] = []
     said: list[str] = []
-    columns = dict.fromkeys((*study.spec.domains, *((study.spec.batch,) * bool(study.spec.batch))))
+    design = study.design
+    columns = dict.fromkeys((*design.domains, *((design.batch,) * bool(design.batch))))
     for column in columns:
-        if column == study.spec.group:
+        if column == design.group:
             refused.append(f"Every score already leaves a {column} out at a time.")
             continue
         for question in study.questions:
@@ -40,14 +41,14 @@ def domains(study: Study) -> Diagnostic:
                 kept, left = (
                     answer(question, rows, splits=splits)[:1] for splits in (inside, outside)
                 )
-                more: dict[str, Any] = {"contender": name, "seed": study.seed, "items": tested}
+                more: dict[str, Any] = {"encoder": name, "seed": study.seed, "items": tested}
                 within = scored(question, kept, condition=f"within a {column}", **more)
                 across = scored(
                     question,
                     left,
                     condition=f"{column} left out",
                     reference=within.value,
-                    beside=f"within a {column}",
+                    reference_name=f"within a {column}",
                     **more,
                 )
                 findings += [within, across]
@@ -59,14 +60,16 @@ def domains(study: Study) -> Diagnostic:
     if not columns:
         refused.append("The dataset names no batch, cell line or compound to leave out.")
     return Diagnostic(
-        "domains",
-        "Out of distribution",
-        "Trained on all values of a column but one and tested on that one, beside training on "
-        "other groups with the same value. Classes or doses that occur in one value only stay in "
-        "training.",
-        tuple(findings),
-        tuple(said),
-        tuple(dict.fromkeys(refused)),
+        name="domains",
+        title="Out of distribution",
+        how_to_read=(
+            "Trained on all values of a column but one and tested on that one, beside training "
+            "on other groups with the same value. Classes or doses that occur in one value only "
+            "stay in training."
+        ),
+        findings=tuple(findings),
+        conclusions=tuple(said),
+        not_computed=tuple(dict.fromkeys(refused)),
     )
 
 

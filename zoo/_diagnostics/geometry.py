@@ -24,7 +24,7 @@ def space(study: Study) -> Diagnostic:
         ):
             findings.append(
                 Finding(
-                    contender=name,
+                    encoder=name,
                     quantity=quantity,
                     value=float(value),
                     n_items=len(matrix),
@@ -40,10 +40,12 @@ def space(study: Study) -> Diagnostic:
     if collapsed:
         said.append(f"Controls whose embedding is collapsed: {', '.join(collapsed)}.")
     return Diagnostic(
-        "geometry",
-        "Geometry and collapse",
-        "How many directions an embedding uses. A participation ratio below 3 or a mean cosine "
-        "above 0.9 means that most of its dimensions say the same.",
-        tuple(findings),
-        tuple(said),
+        name="geometry",
+        title="Geometry and collapse",
+        how_to_read=(
+            "How many directions an embedding uses. A participation ratio below 3 or a mean cosine "
+            "above 0.9 means that most of its dimensions say the same."
+        ),
+        findings=tuple(findings),
+        conclusions=tuple(said),
     )

@@ -24,7 +24,8 @@ from .._images.perturb import (
     to_channel,
 )
 from ..metrics._matrix import RESOLUTION, unit_rows
-from .study import NO_IMAGES, Study, few_encoders
+from .changed_images import NO_IMAGES, few_encoders
+from .study import Study
 
 Array = NDArray[Any]
 # 1 − cosine of directions that differ by the rounding of float32.
@@ -133,7 +134,7 @@ def _channel_changes(
     yield "channels permuted", lambda image, _: reordered(image)
     if any(image.stains for image in several):
         yield "channels permuted, names kept", lambda image, _: renamed(image)
-    if encoder.equal_channels:
+    if encoder.requires_equal_channels:
         refused.append(
             "Channels dropped or duplicated: channels are joined, so that embeddings of another "
             "number of them cannot be compared."
@@ -141,7 +142,7 @@ def _channel_changes(
     else:
         yield "first channel duplicated", lambda image, _: duplicated(image)
     for name in dict.fromkeys(name for image in several for name in channel_names(image)):
-        if not encoder.equal_channels:
+        if not encoder.requires_equal_channels:
             yield f"channel {name} dropped", to_channel(name, dropped)
         yield f"channel {name} black", to_channel(name, blackened)
 
@@ -163,14 +164,14 @@ def _finding(encoder: Encoder, condition: str, drift: Array, seed: int) -> Findi
     draws = np.median(drift[pick_groups(len(drift), seed=seed)], axis=1)
     low, high = interval(value, draws, len(drift))
     return Finding(
-        contender=encoder.name,
+        encoder=encoder.name,
         quantity="drift",
         condition=condition,
         value=value,
         low=float(np.maximum(low, 0.0)),  # the interval is stretched, but no drift is negative
         high=high,
         reference=1.0,
-        beside="different images",
+        reference_name="different images",
         n_items=len(drift),
     )
 
@@ -189,7 +190,14 @@ def drift(study: Study) -> Diagnostic:
     )
     title = "Invariance and sensitivity"
     if study.dataset.read is None:
-        return Diagnostic("invariance", title, reading, refused=(NO_IMAGES,))
+        return Diagnostic(
+            name="invariance",
+            title=title,
+            how_to_read=reading,
+            not_computed=(NO_IMAGES,),
+            view="drift",
+            order=-1,
+        )
     places = np.unique(np.linspace(0, len(study.dataset) - 1, IMAGES).astype(int))
     images = [study.dataset[int(i)] for i in places]
     for name, encoder in few_encoders(study, ("pixel-statistics", "untrained:resnet18")):
@@ -198,6 +206,14 @@ def drift(study: Study) -> Diagnostic:
         except (ZooError, ValueError) as error:
             refused.append(f"{name}: {error}")
             continue
-        findings += [replace(f, contender=name) for f in found]
+        findings += [replace(f, encoder=name) for f in found]
         refused += [f"{name}: {why}" for why in cannot]
-    return Diagnostic("invariance", title, reading, tuple(findings), (), tuple(refused))
+    return Diagnostic(
+        name="invariance",
+        title=title,
+        how_to_read=reading,
+        findings=tuple(findings),
+        not_computed=tuple(refused),
+        view="drift",
+        order=-1,
+    )

@@ -9,7 +9,8 @@ from threadpoolctl import threadpool_limits
 from zoo.registry import EncoderSpec, Task, UnknownNameError, ZooError
 
 from .._data.dataset import Dataset
-from .._data.sources import open_dataset
+from .._data.design import design_of
+from .._data.sources import load_dataset
 from .._embedding.cache import EmbeddingCache
 from .._embedding.embed import embed_many
 from .._embedding.embeddings import Embeddings
@@ -17,7 +18,7 @@ from .._evaluation.contenders import CONTROLS, Contender, contend
 from .._evaluation.findings import Diagnostic, Finding
 from .._evaluation.scorecard import Row
 from .._evaluation.scoring import score
-from .._evaluation.tasks import Question, answer, ask
+from .._evaluation.tasks import Question, answer, ask, pose
 from .metric_validation import validate_metrics
 from .study import Study, scored
 
@@ -40,11 +41,18 @@ def factor_profile(study: Study) -> Diagnostic:
     )
     refused: list[str] = []
     dataset = _planted(FACTORS, refused)
-    if dataset is None or dataset.spec is None or study.encoder is None:
+    if dataset is None or study.encoder is None:
         if study.encoder is None:
             refused.append("Embeddings made elsewhere cannot be made of synthetic plates.")
-        return Diagnostic("factors", title, reading, refused=tuple(refused))
-    spec = dataset.spec
+        return Diagnostic(
+            name="factors",
+            title=title,
+            how_to_read=reading,
+            not_computed=tuple(refused),
+            view="shades",
+            order=-2,
+        )
+    design = design_of(dataset)
     kept = EmbeddingCache() if study.cache else None
     findings: list[Finding] = []
     names = [n for n in study.matrices if study.contenders[n].encoders]
@@ -56,23 +64,30 @@ def factor_profile(study: Study) -> Diagnostic:
         except ZooError as error:
             refused.append(f"{name}: {error}")
             continue
-        for factor in spec.factors:
+        for factor in design.factors:
             question = ask(
-                Task(kind="dose", target=factor, title=factor), dataset.metadata, spec.group
+                Task(kind="dose", target=factor, title=factor), dataset.metadata, design.group
             )
             with threadpool_limits(1):
                 found = scored(
                     question,
                     answer(question, matrix[question.items])[1:],
-                    contender=name,
+                    encoder=name,
                     condition="nuisance" if factor in _NUISANCES else "biology",
                     seed=study.seed,
                     reference=0.0,
-                    beside="the mean",
+                    reference_name="the mean",
                 )
             findings.append(replace(found, quantity=factor))
     return Diagnostic(
-        "factors", title, reading, tuple(findings), _seen(study, findings), tuple(refused)
+        name="factors",
+        title=title,
+        how_to_read=reading,
+        findings=tuple(findings),
+        conclusions=_seen(study, findings),
+        not_computed=tuple(refused),
+        view="shades",
+        order=-2,
     )
 
 
@@ -80,9 +95,9 @@ def _seen(study: Study, findings: list[Finding]) -> tuple[str, ...]:
     """Say which factors the encoder under test sees better than every control."""
     best: dict[str, tuple[float, str]] = {}
     for f in findings:
-        if f.contender != study.subject:
-            best[f.quantity] = max(best.get(f.quantity, (-np.inf, "")), (f.value, f.contender))
-    own = {f.quantity: f for f in findings if f.contender == study.subject}
+        if f.encoder != study.subject:
+            best[f.quantity] = max(best.get(f.quantity, (-np.inf, "")), (f.value, f.encoder))
+    own = {f.quantity: f for f in findings if f.encoder == study.subject}
     ahead = [f"{q} (R² {f.value:.2f})" for q, f in own.items() if q in best and f.low > best[q][0]]
     words = ", ".join(ahead) if ahead else "no factor"
     sentence = f"{study.subject} sees {words} better than every control."
@@ -107,16 +122,16 @@ def known_truth(study: Study) -> Diagnostic:
     for place, name in enumerate((SHORTCUT, TISSUE) if encoder is not None else ()):
         study.tell("known truth", place, 2)
         dataset = _planted(name, refused)
-        if dataset is None or dataset.spec is None or encoder is None:
+        if dataset is None or encoder is None:
             continue
         controls = [c for c in CONTROLS if c != encoder.name]
         kept = EmbeddingCache() if study.cache else None
         try:
-            contenders, _ = contend(encoder, dataset, controls=controls, twin_seeds=1, cache=kept)
+            contenders, _ = contend(encoder, dataset, controls=controls, seeds=1, cache=kept)
         except ZooError as error:
             refused.append(f"{name}: {error}")
             continue
-        questions = [ask(task, dataset.metadata, dataset.spec.group) for task in dataset.spec.tasks]
+        questions = pose(dataset)
         with threadpool_limits(1):
             rows = score(questions, contenders, study.seed)
             findings += _findings_of(rows, encoder.name, name)
@@ -124,10 +139,18 @@ def known_truth(study: Study) -> Diagnostic:
             if name == TISSUE:
                 rivals = {n: c for n, c in contenders.items() if n != encoder.name}
                 ideal = score(questions, {ORACLE: _oracle(dataset), **rivals}, study.seed)
-                findings += [f for f in _findings_of(ideal, ORACLE, name) if f.contender == ORACLE]
+                findings += [f for f in _findings_of(ideal, ORACLE, name) if f.encoder == ORACLE]
                 said.append(_won(ideal, ORACLE, name))
                 said += _blind(questions, contenders, study.seed)
-    return Diagnostic("truth", title, reading, tuple(findings), tuple(said), tuple(refused))
+    return Diagnostic(
+        name="truth",
+        title=title,
+        how_to_read=reading,
+        findings=tuple(findings),
+        conclusions=tuple(said),
+        not_computed=tuple(refused),
+        order=1,
+    )
 
 
 def metric_validation(study: Study) -> Diagnostic:
@@ -137,7 +160,7 @@ def metric_validation(study: Study) -> Diagnostic:
 
 def _planted(name: str, refused: list[str]) -> Dataset | None:
     try:
-        return open_dataset(name)
+        return load_dataset(name)
     except UnknownNameError:
         refused.append(f"No plugin here offers the dataset {name}.")
         return None
@@ -145,8 +168,7 @@ def _planted(name: str, refused: list[str]) -> Dataset | None:
 
 def _oracle(dataset: Dataset) -> Contender:
     """Give the planted dose itself, spread over bumps so that cosines can tell doses apart."""
-    assert dataset.spec is not None
-    doses = dataset.metadata[dataset.spec.label].to_numpy(dtype=np.float64)
+    doses = dataset.metadata[design_of(dataset).label].to_numpy(dtype=np.float64)
     levels = np.unique(doses)
     width = np.diff(levels).min()
     bumps = np.exp(-(((doses[:, None] - levels) / width) ** 2))
@@ -160,18 +182,18 @@ def _oracle(dataset: Dataset) -> Contender:
 def _findings_of(rows: list[Row], subject: str, dataset: str) -> list[Finding]:
     return [
         Finding(
-            contender=name,
+            encoder=name,
             quantity=f"{row.task}, {row.metric}",
             condition=dataset,
             value=e.value,
             low=e.low,
             high=e.high,
             reference=row.chance,
-            beside="chance",
+            reference_name="chance",
             n_items=row.n_items,
             n_groups=row.n_groups,
             fitted_on="training folds",
-            note=row.verdict.words if name == subject else "",
+            note=row.verdict.summary if name == subject else "",
         )
         for row in rows
         for name, e in row.estimates.items()

@@ -43,8 +43,9 @@ def learning(study: Study) -> Diagnostic:
                     scored(
                         question,
                         scores,
-                        contender=name,
-                        condition=f"{size} {study.spec.group}{'s' * (size > 1)}",
+                        encoder=name,
+                        condition=f"{size} {study.design.group}{'s' * (size > 1)}",
+                        at=size,
                         seed=study.seed,
                         fitted_on=f"{size} of {units - 1} other groups",
                     )
@@ -52,18 +53,22 @@ def learning(study: Study) -> Diagnostic:
         if too_few:
             refused.append(
                 f"{question.task.title} ({question.task.kind}): of {', '.join(too_few)} "
-                f"{study.spec.group}{'s' * (too_few != ['1'])} to learn from, some choice has one "
-                f"value of {question.task.target} only."
+                f"{study.design.group}{'s' * (too_few != ['1'])} to learn from, some choice has "
+                f"one value of {question.task.target} only."
             )
     return Diagnostic(
-        "learning",
-        "Learning curves",
-        f"Scores when only so many {study.spec.group}s are there to learn from, the mean over "
-        f"{REPEATS} random choices. An encoder that is ahead with few labels is worth more than "
-        "one that catches up with many.",
-        tuple(findings),
-        (),
-        tuple(refused),
+        name="learning",
+        title="Learning curves",
+        how_to_read=(
+            f"Scores when only so many {study.design.group}s are there to learn from, the mean "
+            f"over {REPEATS} random choices. An encoder that is ahead with few labels is worth "
+            "more than one that catches up with many."
+        ),
+        findings=tuple(findings),
+        not_computed=tuple(refused),
+        view="curves",
+        unit=f"{study.design.group}s",
+        scores_again=True,
     )
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest
 from threadpoolctl import threadpool_limits
 
-from zoo.registry import Task, near
+from zoo.registry import Task, suggest
 
 from .._evaluation.findings import Diagnostic, Finding
 from .._evaluation.tasks import Question, answer
@@ -105,7 +105,7 @@ class Run:
         """Score of a task, plates held out one by one."""
         everything = np.arange(ITEMS)
         question = Question(Task(kind=kind, target="dose", title="dose"), everything, _DOSE, _PLATE)
-        return answer(question, self.rows)[0].of(everything)
+        return answer(question, self.rows)[0].at(everything)
 
     def retrieval(self, pairs: Pairs) -> float:
         """Mean average precision over profiles."""
@@ -210,14 +210,15 @@ def validate_metrics(
             low, high = binomtest(detected, runs).proportion_ci(method="wilson")
             findings.append(
                 Finding(
-                    contender=contender,
+                    encoder=contender,
                     quantity=name,
                     condition=f"effect {effect:g}",
+                    at=effect,
                     value=detected / runs,
                     low=float(low),
                     high=float(high),
                     reference=LEVEL,
-                    beside="noise",
+                    reference_name="noise",
                     n_items=runs,
                     note=f"share of runs above {threshold:.3g}, which {NULL_RUNS} encoders of "
                     "noise exceed in 5 %",
@@ -239,7 +240,16 @@ def validate_metrics(
     )
     title = "Which metrics tell biology from a shortcut"
     said = _said(_by_metric(findings))
-    return Diagnostic("validation", title, reading, tuple(findings), said, refused)
+    return Diagnostic(
+        name="validation",
+        title=title,
+        how_to_read=reading,
+        findings=tuple(findings),
+        conclusions=said,
+        not_computed=refused,
+        view="rates",
+        order=1,
+    )
 
 
 def metric_verdicts(diagnostic: Diagnostic) -> dict[str, Verdict]:
@@ -275,7 +285,7 @@ def _checked(
     for name in names:
         if name not in METRICS:
             raise ValueError(
-                f"{name!r} is none of the metrics {', '.join(METRICS)}.{near(name, METRICS)}"
+                f"{name!r} is none of the metrics {', '.join(METRICS)}.{suggest(name, METRICS)}"
             )
     return sizes, names
 
@@ -301,7 +311,7 @@ def _by_metric(findings: Iterable[Finding]) -> dict[str, list[Finding]]:
 def _judge(findings: Sequence[Finding]) -> tuple[Verdict, float]:
     """Return the verdict with the effect from which on it holds; NaN for blind."""
     biology, shortcut = (
-        {_effect(f): f.value for f in findings if f.contender == contender}
+        {f.at: f.value for f in findings if f.encoder == contender}
         for contender in ("biology", "shortcut")
     )
     missed = max((size for size, rate in biology.items() if rate < POWER), default=0.0)
@@ -312,17 +322,13 @@ def _judge(findings: Sequence[Finding]) -> tuple[Verdict, float]:
     return ("insufficient", fooled[0]) if fooled else ("diagnostic", detected[0])
 
 
-def _effect(finding: Finding) -> float:
-    return float(finding.condition.removeprefix("effect "))
-
-
 def _said(metrics: Mapping[str, Sequence[Finding]]) -> tuple[str, ...]:
     classes: dict[Verdict, dict[float, list[str]]] = {}
     lucky: dict[str, float] = {}
     for name, findings in metrics.items():
         verdict, size = _judge(findings)
         classes.setdefault(verdict, {}).setdefault(size, []).append(f"“{name}”")
-        above = [f.value for f in findings if f.contender == "shortcut" and f.low > LEVEL]
+        above = [f.value for f in findings if f.encoder == "shortcut" and f.low > LEVEL]
         if verdict == "diagnostic" and above:
             lucky[name] = max(above)
     beginnings: dict[Verdict, str] = {
@@ -341,9 +347,8 @@ def _said(metrics: Mapping[str, Sequence[Finding]]) -> tuple[str, ...]:
     if lucky:
         rates = ", ".join(f"“{name}” {100 * rate:.0f} %" for name, rate in lucky.items())
         said.append(
-            "Replicates that share a plate are not independent, and diagnostic metrics pass noise "
-            f"by luck more often than the {100 * LEVEL:.0f} % that independent ones would, up to: "
-            f"{rates}."
+            f"False-positive rates above the nominal {100 * LEVEL:.0f} %, because replicates on a "
+            f"plate are not independent, up to: {rates}."
         )
     return tuple(said)
 

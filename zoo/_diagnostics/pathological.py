@@ -13,7 +13,8 @@ from .._evaluation.findings import Diagnostic, Finding
 from .._evaluation.tasks import answer
 from .._images.destroy import INPUTS, READINGS, check_input, destroy
 from .._images.image import Image
-from .study import NO_IMAGES, Study, embedded, few_encoders, one_channel_inputs, scored
+from .changed_images import NO_IMAGES, embedded, few_encoders, one_channel_inputs
+from .study import Study, scored
 
 Array = NDArray[Any]
 
@@ -28,7 +29,15 @@ def pathological(study: Study) -> Diagnostic:
         + "."
     )
     if study.dataset.read is None or study.encoder is None:
-        return Diagnostic("pathological", title, reading, refused=(NO_IMAGES,))
+        return Diagnostic(
+            name="pathological",
+            title=title,
+            how_to_read=reading,
+            not_computed=(NO_IMAGES,),
+            view="change",
+            order=-1,
+            scores_again=True,
+        )
     findings: list[Finding] = []
     refused: list[str] = []
     encoders = dict(few_encoders(study, ()))
@@ -45,15 +54,15 @@ def pathological(study: Study) -> Diagnostic:
                 scored(
                     question,
                     answer(question, matrix[question.items])[:1],
-                    contender=name,
+                    encoder=name,
                     condition=condition,
                     seed=study.seed,
-                    reference=originals[name, k][0].of(whole),
-                    beside="as it is",
+                    reference=originals[name, k][0].at(whole),
+                    reference_name="as it is",
                 )
             )
 
-    inputs = [*INPUTS, *one_channel_inputs(study.dataset)]
+    inputs = [*INPUTS, *one_channel_inputs(study)]
     for place, condition in enumerate(inputs):
         study.tell("pathological inputs", place, len(inputs))
         spoilt = pathological_dataset(study.dataset, condition, study.seed)
@@ -62,7 +71,16 @@ def pathological(study: Study) -> Diagnostic:
     for name, contender in study.contenders.items():
         if name.startswith("mask-only:") and name.removeprefix("mask-only:") in encoders:
             add(name.removeprefix("mask-only:"), "mask only", contender.embeddings[0].matrix)
-    return Diagnostic("pathological", title, reading, tuple(findings), (), tuple(refused))
+    return Diagnostic(
+        name="pathological",
+        title=title,
+        how_to_read=reading,
+        findings=tuple(findings),
+        not_computed=tuple(refused),
+        view="change",
+        order=-1,
+        scores_again=True,
+    )
 
 
 def pathological_dataset(dataset: Dataset, name: str, seed: int) -> Dataset:

@@ -14,8 +14,8 @@ from .._encoders.contract import Encoder
 from .._encoders.loading import load
 from .._evaluation.findings import Diagnostic, Finding
 from .._evaluation.tasks import answer
-from .._images.image import Image
-from .study import NO_IMAGES, Study, embedded, few_encoders, scored
+from .changed_images import NO_IMAGES, embedded, few_encoders
+from .study import Study, scored
 
 Array = NDArray[Any]
 LAYERS = 6  # at most, spread evenly over the depth
@@ -36,7 +36,13 @@ def sweep(study: Study) -> Diagnostic:
         "Preprocessing moves scores as much as models do, so controls are swept with it."
     )
     if study.dataset.read is None or study.encoder is None:
-        return Diagnostic("sweep", title, reading, refused=(NO_IMAGES,))
+        return Diagnostic(
+            name="sweep",
+            title=title,
+            how_to_read=reading,
+            not_computed=(NO_IMAGES,),
+            scores_again=True,
+        )
     refused: list[str] = []
     dataset, questions = study.dataset, study.questions
     if len(dataset) > SWEPT:
@@ -52,7 +58,7 @@ def sweep(study: Study) -> Diagnostic:
                 scored(
                     question,
                     answer(question, matrix[question.items])[:1],
-                    contender=name,
+                    encoder=name,
                     condition=condition,
                     seed=study.seed,
                 )
@@ -69,7 +75,14 @@ def sweep(study: Study) -> Diagnostic:
                 add(name, f"scaling {what}", matrix)
     finally:
         study.encoder.with_preprocessing(before)
-    return Diagnostic("sweep", title, reading, tuple(findings), (), tuple(dict.fromkeys(refused)))
+    return Diagnostic(
+        name="sweep",
+        title=title,
+        how_to_read=reading,
+        findings=tuple(findings),
+        not_computed=tuple(dict.fromkeys(refused)),
+        scores_again=True,
+    )
 
 
 def _rescaled(study: Study, name: str, encoder: Encoder, scaling: Preprocessing) -> Encoder:
@@ -86,29 +99,18 @@ def _by_layer(
     encoder: Encoder, dataset: Dataset, refused: list[str]
 ) -> Iterator[tuple[str, Array]]:
     """Embed by layer, and the last layer by pooling, from tokens and channels where they exist."""
-    last = {"channels", "tokens"} & encoder.can_give
-    if "layer" not in encoder.can_give:
+    last = {"channels", "tokens"} & encoder.outputs
+    if "layer" not in encoder.outputs:
         refused.append(f"{encoder.name} cannot be read at other layers than its last.")
         layers: list[int | None] = [None] * bool(last)
     else:
-        depth = _depth(encoder, dataset[0])
+        depth = encoder.depth or 1
         layers = list(dict.fromkeys(map(round, np.linspace(1, depth, min(LAYERS, depth)))))
     for layer in layers:
         rows = _pooled(encoder, dataset, layer, last)
         where = f"layer {layer}" if layer is not None else "last layer"
         for pooling, matrix in rows.items():
             yield f"{where}, {pooling}", matrix
-
-
-def _depth(encoder: Encoder, image: Image) -> int:
-    """Count the layers by asking for one after the other."""
-    depth = 0
-    while True:
-        try:
-            encoder.encode([image.pixels], stains=[image.stains], layer=depth + 1)
-        except ValueError:
-            return max(depth, 1)
-        depth += 1
 
 
 def _pooled(

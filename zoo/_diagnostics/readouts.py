@@ -40,13 +40,13 @@ def readouts(study: Study) -> Diagnostic:
             rows = matrix[question.items]
             for score in _read_out(question, rows):
                 findings.append(
-                    scored(question, [score], contender=name, condition="", seed=study.seed)
+                    scored(question, [score], encoder=name, condition="", seed=study.seed)
                 )
         if kind == "classes":
             baseline = majority_baseline(question.truth)
             findings += [
                 Finding(
-                    contender="majority class",
+                    encoder="majority class",
                     quantity=f"{question.task.title}, {metric}",
                     value=value,
                     n_items=len(question.items),
@@ -56,13 +56,14 @@ def readouts(study: Study) -> Diagnostic:
                 for metric, value in baseline.items()
             ]
     return Diagnostic(
-        "readouts",
-        "Other ways of reading out",
-        "Nearest neighbours, linear probes and their macro-F1 for the same labels and folds. A "
-        "claim that holds for one of them only is a claim about the readout.",
-        tuple(findings),
-        (),
-        tuple(refused) if findings else ("No task has classes to read out.",),
+        name="readouts",
+        title="Other ways of reading out",
+        how_to_read=(
+            "Nearest neighbours, linear probes and their macro-F1 for the same labels and folds. A "
+            "claim that holds for one of them only is a claim about the readout."
+        ),
+        findings=tuple(findings),
+        not_computed=tuple(refused) if findings else ("No task has classes to read out.",),
     )
 
 

@@ -18,7 +18,12 @@ def relationships(study: Study) -> Diagnostic:
             "No annotated pairs were given: databases of them forbid commercial use, so bring your "
             "own table of two columns with pairs= (--pairs).",
         )
-        return Diagnostic("relationships", title, reading, refused=refused)
+        return Diagnostic(
+            name="relationships",
+            title=title,
+            how_to_read=reading,
+            not_computed=refused,
+        )
     names = study.metadata[study.perturbation].astype(object).to_numpy()
     findings: list[Finding] = []
     notes: list[str] = []
@@ -39,11 +44,11 @@ def relationships(study: Study) -> Diagnostic:
         ):
             findings.append(
                 Finding(
-                    contender=name,
+                    encoder=name,
                     quantity=quantity,
                     value=value,
                     reference=chance,
-                    beside="chance",
+                    reference_name="chance",
                     n_items=len(found.pairs),
                     n_groups=found.perturbations,
                     fitted_on=fitted_on,
@@ -51,5 +56,9 @@ def relationships(study: Study) -> Diagnostic:
                 )
             )
     return Diagnostic(
-        "relationships", title, reading, tuple(findings), (), tuple(dict.fromkeys(notes))
+        name="relationships",
+        title=title,
+        how_to_read=reading,
+        findings=tuple(findings),
+        not_computed=tuple(dict.fromkeys(notes)),
     )

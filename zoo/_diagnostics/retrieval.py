@@ -11,7 +11,7 @@ from .study import Study
 
 def retrieval(study: Study) -> Diagnostic:
     """Whether replicates find each other, by three definitions of who is sought among whom."""
-    spec, refused = study.spec, []
+    design, refused = study.design, []
     sought, batch = study.perturbation, study.batch
     table = study.metadata.assign(_negative_control=study.negative)
     known = (table[sought].notna() & table[batch].notna()).to_numpy()
@@ -28,8 +28,10 @@ def retrieval(study: Study) -> Diagnostic:
         asked[f"positives from another {batch} only"] = across_batches(sought, batch)
     else:
         refused.append(f"There is one {batch} only, so no positive is in another.")
-    if spec.position is not None:
-        asked[f"not at the same {spec.position}"] = any_negatives(sought, apart=(spec.position,))
+    if design.position is not None:
+        asked[f"not at the same {design.position}"] = any_negatives(
+            sought, apart=(design.position,)
+        )
     findings: list[Finding] = []
     for name, matrix in study.matrices.items():
         for condition, pairs in asked.items():
@@ -47,7 +49,7 @@ def retrieval(study: Study) -> Diagnostic:
                 continue
             tested = groups["corrected_p_value"].dropna()
             more: dict[str, Any] = {
-                "contender": name,
+                "encoder": name,
                 "condition": condition,
                 "n_items": int(scored.sum()),
                 "n_groups": int(profiles["label"][scored].nunique()),
@@ -57,32 +59,33 @@ def retrieval(study: Study) -> Diagnostic:
                     quantity="mAP",
                     value=float(profiles["average_precision"].mean()),
                     reference=float(profiles["chance"][scored].mean()),
-                    beside="chance",
+                    reference_name="chance",
                     **more,
                 ),
                 Finding(
                     quantity="normalised mAP",
                     value=float(profiles["normalised"].mean()),
                     reference=0.0,
-                    beside="chance",
+                    reference_name="chance",
                     **more,
                 ),
                 Finding(
                     quantity=f"share of {sought} retrieved",
                     value=float((tested < SIGNIFICANT).mean()),
                     reference=SIGNIFICANT,
-                    beside="chance, at most",
+                    reference_name="chance, at most",
                     note="Benjamini–Hochberg corrected p below 0.05",
                     **more,
                 ),
             ]
     return Diagnostic(
-        "retrieval",
-        "Retrieval of replicates",
-        "Mean average precision, by cosine. Replicates in one batch, or at one place on their "
-        "plates, find each other by what they share beside biology: read the definition in which "
-        f"positives come from another {batch} first.",
-        tuple(findings),
-        (),
-        tuple(dict.fromkeys(refused)),
+        name="retrieval",
+        title="Retrieval of replicates",
+        how_to_read=(
+            "Mean average precision, by cosine. Replicates in one batch, or at one place on "
+            "their plates, find each other by what they share beside biology: read the "
+            f"definition in which positives come from another {batch} first."
+        ),
+        findings=tuple(findings),
+        not_computed=tuple(dict.fromkeys(refused)),
     )

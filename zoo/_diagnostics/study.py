@@ -1,6 +1,6 @@
 """Everything that a diagnostic may look at."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -9,17 +9,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from zoo.registry import DatasetSpec, ZooError
+from zoo.registry import Design
 
 from .._data.dataset import Dataset
-from .._embedding.cache import EmbeddingCache
-from .._embedding.embed import embed_many
 from .._encoders.contract import Encoder
 from .._evaluation.bootstrap import interval, resamples
 from .._evaluation.contenders import Contender
 from .._evaluation.findings import Finding
 from .._evaluation.tasks import Question, Score
-from .._images.image import channel_names
 
 Matrix = NDArray[np.float32]
 
@@ -35,8 +32,8 @@ class Study:
 
     Parameters
     ----------
-    dataset, spec, questions
-        The data, its record, and its tasks as posed to its table.
+    dataset, design, questions
+        The data, what is asked of it, and its tasks as posed to its table.
     contenders
         By name, the encoder under test first.
     seed
@@ -50,7 +47,7 @@ class Study:
     """
 
     dataset: Dataset
-    spec: DatasetSpec
+    design: Design
     questions: tuple[Question, ...]
     contenders: Mapping[str, Contender]
     seed: int = 0
@@ -92,23 +89,23 @@ class Study:
     @property
     def batch(self) -> str:
         """Column of the nuisance, or of the independent unit where no other is known."""
-        return self.spec.batch or self.spec.group
+        return self.design.batch or self.design.group
 
     @property
     def perturbation(self) -> str:
         """Column whose equal values are replicates."""
-        return self.spec.perturbation or self.spec.label
+        return self.design.perturbation or self.design.label
 
     @cached_property
     def groups(self) -> NDArray[Any]:
         """Independent unit of each item, as text."""
-        return self.metadata[self.spec.group].astype(str).to_numpy()
+        return self.metadata[self.design.group].astype(str).to_numpy()
 
     @cached_property
     def negative(self) -> NDArray[np.bool_]:
         """Which items are negative controls; none where the record names none."""
-        chosen = np.full(len(self.metadata), bool(self.spec.negative))
-        for column, values in self.spec.negative.items():
+        chosen = np.full(len(self.metadata), bool(self.design.negative))
+        for column, values in self.design.negative.items():
             chosen &= self.metadata[column].isin(values).to_numpy()
         return chosen
 
@@ -140,12 +137,12 @@ def scored(
     tested = np.arange(len(question.items)) if items is None else items
     groups = question.groups[tested]
     n_groups = len(np.unique(groups))
-    value = float(np.mean([s.of(tested) for s in scores]))
+    value = float(np.mean([s.at(tested) for s in scores]))
     draws = [tested[draw] for draw in resamples(groups, seed=seed)[:QUICK_DRAWS]]
-    drawn = np.mean([[s.of(i) for i in draws] for s in scores], axis=0)
+    drawn = np.mean([[s.at(i) for i in draws] for s in scores], axis=0)
     low, high = interval(value, drawn, n_groups)
     return Finding(
-        contender=contender,
+        encoder=contender,
         quantity=title(question, scores[0]),
         condition=condition,
         value=value,
@@ -155,44 +152,3 @@ def scored(
         n_groups=n_groups,
         **{"seeds": len(scores), "fitted_on": "training folds", **more},
     )
-
-
-Array = NDArray[Any]
-
-NO_IMAGES = "There are no images, only embeddings made elsewhere."
-
-
-def few_encoders(study: Study, more: Sequence[str]) -> Iterator[tuple[str, Encoder]]:
-    """Give the encoder under test, its twin, and the first control with each of some beginnings."""
-    names = [study.subject, *([study.twin] if study.twin else [])]
-    for start in more:
-        names += [n for n in study.contenders if n.startswith(start)][:1]
-    for name in dict.fromkeys(names):
-        encoders = study.contenders[name].encoders
-        if encoders:
-            yield name, encoders[0]
-
-
-def embedded(
-    study: Study, dataset: Dataset, encoders: dict[str, Encoder], refused: list[str]
-) -> Iterator[tuple[str, Array]]:
-    """Embed changed images, one encoder at a time, so that one that refuses them stops no other."""
-    for name, encoder in encoders.items():
-        try:
-            kept = EmbeddingCache() if study.cache else None
-            yield name, embed_many(dataset, [encoder], cache=kept)[0].matrix
-        except ZooError as error:
-            refused.append(f"{name}: {error}")
-
-
-def one_channel_inputs(dataset: Dataset) -> list[str]:
-    names = channels_of_dataset(dataset)
-    return [f"{name} only" for name in names] if len(names) > 1 else []
-
-
-def channels_of_dataset(dataset: Dataset) -> list[str]:
-    """Names of the channels where all images have the same, or none."""
-    spec = dataset.spec
-    if spec is not None and spec.channels[0] != spec.channels[1]:
-        return []
-    return list(channel_names(dataset[0]))

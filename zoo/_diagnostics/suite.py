@@ -46,7 +46,7 @@ OF_THE_TRUTH: tuple[Ask, ...] = (factor_profile, known_truth, metric_validation)
 
 
 def diagnose(study: Study) -> tuple[Diagnostic, ...]:
-    """Ask everything. What cannot be asked of these data is said in `Diagnostic.refused`."""
+    """Ask everything. What cannot be asked of these data is said in `Diagnostic.not_computed`."""
     found: list[Diagnostic] = []
     asked = OF_EMBEDDINGS + OF_IMAGES + OF_THE_TRUTH
     for place, ask in enumerate(asked):

@@ -26,13 +26,13 @@ def agreement(study: Study) -> Diagnostic:
             between = [measure(a, b) for i, a in enumerate(others) for b in others[:i]]
             findings.append(
                 Finding(
-                    contender=name,
+                    encoder=name,
                     quantity=quantity,
                     value=float(np.mean(values)),
                     low=float(np.min(values)) if len(values) > 1 else float("nan"),
                     high=float(np.max(values)) if len(values) > 1 else float("nan"),
                     reference=float(np.mean(between)) if between else float("nan"),
-                    beside="between two of its seeds" if between else "",
+                    reference_name="between two of its seeds" if between else "",
                     n_items=len(mine),
                     seeds=len(values),
                     note="lowest and highest of the seeds" if len(values) > 1 else "",
@@ -40,7 +40,7 @@ def agreement(study: Study) -> Diagnostic:
             )
     said = []
     if twin is not None:
-        alike = {f.quantity: f.value for f in findings if f.contender == twin}
+        alike = {f.quantity: f.value for f in findings if f.encoder == twin}
         words = " and ".join(f"{quantity} {value:.2f}" for quantity, value in alike.items())
         if words:
             said.append(f"Training left {subject} with {words} to its untrained twin {twin}.")
@@ -49,14 +49,16 @@ def agreement(study: Study) -> Diagnostic:
     else:
         refused.append(f"{subject} names no untrained twin: what training changed is not known.")
     return Diagnostic(
-        "agreement",
-        "Trained against untrained",
-        "1: both embeddings order all pairs of items alike (RSA, rank correlation of cosines) or "
-        "are rotated copies (CKA, unbiased); 0: independent. A trained encoder near 1 with its "
-        "untrained twin has learned little that shows on these images.",
-        tuple(findings),
-        tuple(said),
-        tuple(refused),
+        name="agreement",
+        title="Trained against untrained",
+        how_to_read=(
+            "1: both embeddings order all pairs of items alike (RSA, rank correlation of "
+            "cosines) or are rotated copies (CKA, unbiased); 0: independent. A trained encoder "
+            "near 1 with its untrained twin has learned little that shows on these images."
+        ),
+        findings=tuple(findings),
+        conclusions=tuple(said),
+        not_computed=tuple(refused),
     )
 
 

@@ -10,9 +10,11 @@ from .study import Study
 
 def variance(study: Study) -> Diagnostic:
     """Share of each embedding's variance that goes with biology and with nuisances."""
-    spec, table = study.spec, study.metadata
+    design, table = study.design, study.metadata
     columns = dict.fromkeys(
-        c for c in (spec.label, spec.batch, spec.group, *spec.confounders, *spec.domains) if c
+        c
+        for c in (design.label, design.batch, design.group, *design.confounders, *design.domains)
+        if c
     )
     refused: list[str] = []
     factors: dict[str, np.ndarray] = {}  # type: ignore[type-arg]
@@ -46,25 +48,27 @@ def variance(study: Study) -> Diagnostic:
             ):
                 findings.append(
                     Finding(
-                        contender=name,
+                        encoder=name,
                         quantity=factor,
                         condition=condition,
                         value=value,
                         reference=chance,
-                        beside="chance",
+                        reference_name="chance",
                         n_items=int(known.sum()),
                         fitted_on="all items",
                     )
                 )
     return Diagnostic(
-        "variance",
-        "Where the variance goes",
-        "Share of the embedding's variance by factor (η² of principal components, weighed by "
-        "their eigenvalues). Entered first: all that a factor could account for; entered last: "
-        "what no other factor could.",
-        tuple(findings),
-        tuple(said),
-        tuple(refused),
+        name="variance",
+        title="Where the variance goes",
+        how_to_read=(
+            "Share of the embedding's variance by factor (η² of principal components, weighed by "
+            "their eigenvalues). Entered first: all that a factor could account for; entered last: "
+            "what no other factor could."
+        ),
+        findings=tuple(findings),
+        conclusions=tuple(said),
+        not_computed=tuple(refused),
     )
 
 

@@ -39,6 +39,10 @@ def image_hash(image: Image) -> str:
     return digest.hexdigest()
 
 
+# Rooms whose code decides every embedding.
+ROOMS = ("zoo._encoders", "zoo._images", "zoo.kernels")
+
+
 class EmbeddingCache:
     """Rows by encoder, number of channels and image hash, one file for each of the first two.
 
@@ -143,7 +147,7 @@ def _code_fingerprint(module: str) -> str:
     digest = hashlib.sha256()
     for library in ("torch", "timm", "numpy", "scipy", "scikit-image"):
         digest.update(f"{library} {version(library)}".encode())
-    for package in ("zoo._encoders", "zoo._images", "zoo.kernels", _home(module)):
+    for package in (*ROOMS, _home(module)):
         for file in _sources(package):
             digest.update(file.read_bytes())
     return digest.hexdigest()

@@ -1,6 +1,6 @@
 """Embed datasets, each image read once whatever the number of encoders, and cached by content."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from importlib.metadata import version
@@ -15,31 +15,39 @@ from torch import Tensor
 from zoo.registry import DataError, Preprocessing, ZooError
 
 from .._data.dataset import Dataset
-from .._data.sources import open_source
-from .._encoders.contract import Encoder
+from .._data.sources import open_images
+from .._encoders.contract import Encoder, Progress
+from .._encoders.inputs import Images, Inputs
 from .._encoders.loading import load
+from .._images.checks import Objects, as_array, check_image, check_objects, check_stains
 from .._images.image import Image
 from .cache import EmbeddingCache, image_hash
 from .embeddings import Embeddings
 
 Row = NDArray[np.float32]
+OnError = Literal["raise", "skip"]
 _CHUNK = 64
 
 
+class UnequalChannelsError(DataError):
+    """Images differ in their number of channels, and an encoder joins channels."""
+
+
 def embed(
-    source: str | Path | Dataset,
+    source: str | Path | Dataset | Images | Sequence[str | Path],
     encoder: str | Encoder,
     *,
-    on_error: Literal["raise", "skip"] = "raise",
+    on_error: OnError = "raise",
     cache: bool = True,
-    progress: Callable[[int], object] | None = None,
+    progress: Progress | None = None,
 ) -> Embeddings:
-    """Embed a table, a folder, an image or a `Dataset`.
+    """Embed a table, a folder, files, images in memory, or a `Dataset`.
 
     Parameters
     ----------
     source
-        What `zoo embed` takes: CSV, TSV or Parquet table of files, folder, or image file.
+        What `open_images` takes: a table of files, a folder, an image file, several of them; or
+        an array `(C, H, W)` or `(B, C, H, W)`, an `Image`, or a sequence of these.
     encoder
         A name or a loaded encoder.
     on_error
@@ -48,14 +56,21 @@ def embed(
     cache
         Whether embeddings of encoders from `zoo.load` are kept on disk, by content.
     progress
-        Called with the number of items done.
+        Called with what is being done, items done, and items in all.
 
     Raises
     ------
     ZooError
         For the first bad item, or when none is left.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> images = np.random.default_rng(0).integers(0, 255, (4, 2, 64, 64), dtype=np.uint8)
+    >>> zoo.embed(images, "pixel-statistics").matrix.shape[0]
+    4
     """
-    dataset = source if isinstance(source, Dataset) else open_source(source)
+    dataset = source if isinstance(source, Dataset) else open_images(source)
     loaded = load(encoder) if isinstance(encoder, str) else encoder
     kept = EmbeddingCache() if cache else None
     return embed_many(dataset, [loaded], cache=kept, on_error=on_error, progress=progress)[0]
@@ -66,10 +81,10 @@ def embed_many(
     encoders: Sequence[Encoder],
     *,
     cache: EmbeddingCache | None = None,
-    on_error: Literal["raise", "skip"] = "raise",
-    progress: Callable[[int], object] | None = None,
+    on_error: OnError = "raise",
+    progress: Progress | None = None,
 ) -> list[Embeddings]:
-    """Embed a dataset with several encoders; each image is read once and prepared once.
+    """Embed a dataset with several encoders; each image is read, checked and prepared once.
 
     `cache` keeps rows by image content and encoder. Items fail for all encoders or for none, so
     that the results stay paired.
@@ -80,51 +95,37 @@ def embed_many(
     failures: list[tuple[str, str]] = []
     rows: list[list[Row]] = [[] for _ in encoders]
     seen: dict[int, tuple[int, tuple[str, ...] | None]] = {}
+    done = 0
     with cache if cache is not None else nullcontext():  # keeps what is done, whatever happens
         for items in _chunks(dataset):
-            sound: list[tuple[int, Image]] = []
+            sound: dict[int, Image] = {}
             bad: dict[int, ZooError] = {}
             for i, image in items:
                 try:
                     if isinstance(image, Exception):
                         raise image
-                    for encoder in encoders:
-                        encoder.check(
-                            image.pixels,
-                            _item_name(dataset, i),
-                            image.stains,
-                            mask=image.mask,
-                            types=image.types,
-                        )
-                    sound.append((i, image))
+                    sound[i] = _checked(image, _item_name(dataset, i), encoders)
                 except ZooError as error:
                     if on_error == "raise":
                         raise
                     bad[i] = error
-            seen |= {i: (len(image.pixels), image.stains) for i, image in sound}
-            counts = [count for count, _ in seen.values()]
-            for encoder in encoders:
-                if encoder.equal_channels and len(set(counts)) > 1:
-                    raise DataError(
-                        f"{dataset.name} has images of {min(counts)} to {max(counts)} channels, "
-                        f"but {encoder.name} joins channels and needs as many in each image; take "
-                        "an encoder that averages them"
-                    )
-            if sound:
-                images = [image for _, image in sound]
-                names = [_item_name(dataset, i) for i, _ in sound]
-                found, refused = _encode_chunk(images, names, encoders, cache)
-                bad |= {sound[k][0]: error for k, error in refused.items()}
-                if bad and on_error == "raise":
-                    raise bad[min(bad)]
-                for parts, block in zip(rows, found, strict=True):
-                    parts += [
-                        row for k, row in enumerate(block) if k not in refused and row is not None
-                    ]
-                kept += [i for k, (i, _) in enumerate(sound) if k not in refused]
+            seen |= {i: (len(image.pixels), image.stains) for i, image in sound.items()}
+            _check_equal(dataset, encoders, {count for count, _ in seen.values()})
+            places, images = list(sound), list(sound.values())
+            names = [_item_name(dataset, i) for i in places]
+            found, refused = _encode_chunk(images, names, encoders, cache)
+            bad |= {places[k]: error for k, error in refused.items()}
+            if bad and on_error == "raise":
+                raise bad[min(bad)]
+            for parts, block in zip(rows, found, strict=True):
+                parts += [
+                    row for k, row in enumerate(block) if k not in refused and row is not None
+                ]
+            kept += [i for k, i in enumerate(places) if k not in refused]
             failures += [(_item_name(dataset, i), str(bad[i])) for i in sorted(bad)]
+            done += len(items)
             if progress is not None:
-                progress(len(items))
+                progress(f"embedding {dataset.name}", done, len(dataset))
     if not kept:
         first = f": {failures[0][1]}" if failures else ""
         raise DataError(f"none of the {len(dataset)} images of {dataset.name} could be used{first}")
@@ -136,6 +137,26 @@ def embed_many(
     ]
 
 
+def _checked(image: Image, name: str, encoders: Sequence[Encoder]) -> Image:
+    """Check an image once, and that it is within the limits of every encoder."""
+    pixels = check_image(image.pixels, name)
+    stains = check_stains(image.stains, len(pixels), name)
+    objects = check_objects(image.mask, image.types, (pixels.shape[1], pixels.shape[2]), name)
+    for encoder in encoders:
+        encoder.check_fits(pixels, objects, name)
+    return Image(as_array(pixels), stains, image.pixel_size, *objects)
+
+
+def _check_equal(dataset: Dataset, encoders: Sequence[Encoder], counts: set[int]) -> None:
+    joining = [encoder for encoder in encoders if encoder.requires_equal_channels]
+    if joining and len(counts) > 1:
+        raise UnequalChannelsError(
+            f"{dataset.name} has images of {min(counts)} to {max(counts)} channels, but "
+            f"{joining[0].name} joins channels and needs as many in each image; take an encoder "
+            "that averages them"
+        )
+
+
 def _encode_chunk(
     images: list[Image],
     names: list[str],
@@ -144,7 +165,7 @@ def _encode_chunk(
 ) -> tuple[list[list[Row | None]], dict[int, ZooError]]:
     """Return the rows by encoder and, by position, why an image has none from one of them."""
     hashes = [image_hash(image) for image in images] if cache is not None else []
-    prepared: dict[tuple[Preprocessing, int], tuple[Tensor, Tensor | None]] = {}
+    prepared: dict[tuple[Preprocessing, int], tuple[Tensor, Objects]] = {}
     refused: dict[int, ZooError] = {}
     rows: list[list[Row | None]] = []
     for encoder in encoders:
@@ -158,24 +179,20 @@ def _encode_chunk(
             key = (encoder.spec.preprocessing, i)
             try:
                 if key not in prepared:
-                    mask = images[i].mask
-                    prepared[key] = (
-                        encoder.prepare(images[i].pixels, names[i]),
-                        None if mask is None else encoder.prepare_mask(mask, names[i]),
-                    )
+                    prepared[key] = _prepare(encoder, images[i], names[i])
                 missing.append(i)
             except ZooError as error:
                 refused[i] = error
         if missing:
             ready = [prepared[encoder.spec.preprocessing, i] for i in missing]
-            features = encoder.encode(
-                [planes for planes, _ in ready],
+            inputs = Inputs(
+                planes=[planes for planes, _ in ready],
                 stains=[images[i].stains for i in missing],
-                masks=[mask for _, mask in ready],
-                types=[images[i].types for i in missing],
-                preprocess=False,
+                places=[None] * len(missing),
+                objects=[objects for _, objects in ready],
             )
-            for i, row in zip(missing, features.embedding.cpu().numpy(), strict=True):
+            embedded = encoder.encode_prepared(inputs).numpy()
+            for i, row in zip(missing, embedded, strict=True):
                 if np.isfinite(row).all():
                     found[i] = row
                     if cache is not None:
@@ -186,6 +203,12 @@ def _encode_chunk(
                     )
         rows.append(found)
     return rows, refused
+
+
+def _prepare(encoder: Encoder, image: Image, name: str) -> tuple[Tensor, Objects]:
+    planes = encoder.prepare(image.pixels, name)
+    mask = None if image.mask is None else encoder.prepare_mask(image.mask, name).numpy()
+    return planes, (mask, image.types)
 
 
 def _with_channels(

@@ -1,19 +1,23 @@
 """Embeddings: a matrix with its metadata and its provenance."""
 
+import html
 import json
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from zoo.registry import MissingExtraError
+
+if TYPE_CHECKING:
+    from anndata import AnnData
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,26 @@ class Embeddings:
     def __len__(self) -> int:
         return len(self.matrix)
 
+    def __getitem__(self, rows: Any) -> "Embeddings":
+        """Choose items by a slice, a boolean mask or positions."""
+        if isinstance(rows, int | np.integer):
+            rows = [rows]
+        chosen = np.arange(len(self))[rows]
+        table = self.metadata.iloc[chosen].reset_index(drop=True)
+        return replace(self, matrix=self.matrix[chosen], metadata=table)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.array(self.matrix, dtype=dtype, copy=copy)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Items and dimensions."""
+        return self.matrix.shape[0], self.matrix.shape[1]
+
+    def numpy(self) -> NDArray[np.float32]:
+        """Return the matrix."""
+        return self.matrix
+
     def to_frame(self) -> pd.DataFrame:
         """Return one table: ``Metadata_*`` columns first, then ``embedding_0000`` and so on."""
         metadata = self.metadata.reset_index(drop=True)
@@ -48,6 +72,40 @@ class Embeddings:
         metadata.columns = prefixed if prefixed.is_unique else "Metadata_" + given
         names = [f"embedding_{i:04d}" for i in range(self.matrix.shape[1])]
         return pd.concat([metadata, pd.DataFrame(self.matrix, columns=names)], axis=1)
+
+    def to_anndata(self) -> "AnnData":
+        """Return an `anndata.AnnData`: the matrix as ``X``, metadata as ``obs``.
+
+        Provenance lies in ``uns["zoo"]`` as JSON.
+
+        Raises
+        ------
+        MissingExtraError
+            Without anndata.
+        """
+        try:
+            from anndata import AnnData
+        except ImportError as error:
+            raise MissingExtraError(
+                'AnnData needs anndata: pip install "microscopy-zoo[anndata]"'
+            ) from error
+        table = self.to_frame()
+        obs = table[[c for c in table.columns if c.startswith("Metadata_")]]
+        obs = obs.rename(columns=lambda c: c.removeprefix("Metadata_"))
+        names = [str(i) for i in range(len(self))]
+        var = pd.DataFrame(index=[f"embedding_{i:04d}" for i in range(self.shape[1])])
+        provenance = json.dumps(self.provenance, default=str)
+        return AnnData(self.matrix, obs.set_index(pd.Index(names)), var, {"zoo": provenance})
+
+    def __repr__(self) -> str:
+        items, size = self.shape
+        encoder = self.provenance.get("encoder", "an encoder that is not named")
+        left = f", {len(self.failures)} items left out" if self.failures else ""
+        return f"Embeddings({items} items × {size}, by {encoder}{left})"
+
+    def _repr_html_(self) -> str:
+        head = self.metadata.head().to_html(index=False)
+        return f"<p>{html.escape(repr(self))}</p>{head}"
 
     def write(self, path: str | Path) -> None:
         """Write Parquet with the provenance inside, or CSV with it in a ``.json`` beside it.

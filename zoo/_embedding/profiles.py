@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from zoo.registry import DataError, near
+from zoo.registry import DataError, suggest
 
+from .anndata_files import read_anndata
 from .embeddings import Embeddings
 from .tables import Table, duplicated, open_table, sha256, unreadable
 
@@ -36,7 +37,7 @@ def read_profiles(
     prefix: str | tuple[str, ...] | None = None,
     missing: Literal["raise", "drop"] = "raise",
 ) -> Embeddings:
-    """Read a table of profiles, CSV, TSV (also gzipped) or Parquet, one row for each item.
+    """Read a table of profiles: CSV, TSV (also gzipped), Parquet or AnnData, one row for each item.
 
     Features are the columns ``embedding_0000`` and so on, where there are such; else those of
     CellProfiler (``Cells_*``, ``Cytoplasm_*``, ``Nuclei_*``, ``Image_*``); else, in a table that
@@ -47,7 +48,7 @@ def read_profiles(
     Parameters
     ----------
     path
-        The table.
+        The table; of ``.h5ad``, ``X`` holds the features and ``obs`` the metadata.
     prefix
         What the names of features begin with, instead.
     missing
@@ -60,13 +61,15 @@ def read_profiles(
         When the table cannot be read, features are not to be told from metadata, are no numbers,
         or are NaN, infinite or beyond float32.
     MissingExtraError
-        For Parquet without pyarrow.
+        For Parquet without pyarrow, for ``.h5ad`` without anndata.
     """
     if missing not in ("raise", "drop"):
         raise ValueError(f"missing is {missing!r}, but must be 'raise' or 'drop'")
     if prefix is not None and not (prefix and all(prefix)):
         raise ValueError(f"prefix is {prefix!r}, but must say what names of features begin with")
     path = Path(path)
+    if path.suffix.lower() == ".h5ad":
+        return read_anndata(path)
     table = open_table(path)
     features, ignored = _choose(table, prefix)
     matrix, dropped = _fill(table, features, missing)
@@ -98,7 +101,7 @@ def _choose(table: Table, prefix: str | tuple[str, ...] | None) -> tuple[list[st
         chosen = [c for c in columns if c.startswith(prefix)]
         if not chosen:
             shown = " or ".join(map(repr, [prefix] if isinstance(prefix, str) else prefix))
-            hint = near(prefix if isinstance(prefix, str) else prefix[0], columns)
+            hint = suggest(prefix if isinstance(prefix, str) else prefix[0], columns)
             raise DataError(f"{table.path} has no column that begins with {shown}.{hint}")
     else:
         ours = [c for c in columns if _OURS.fullmatch(c)]

@@ -9,7 +9,7 @@ import torch
 
 NOMINAL = 224 * 224
 """Pixels of a plane in which budgets are counted, since tokens go with pixels."""
-Result = TypeVar("Result")
+Output = TypeVar("Output")
 
 
 class ImageTooLargeError(Exception):
@@ -57,11 +57,11 @@ class PlaneBudget:
 
 def run_in_batches(
     shapes: Sequence[Sequence[int]],
-    run: Callable[[list[int]], Result],
+    run: Callable[[list[int]], Output],
     *,
     budget: PlaneBudget,
     most: int | None = None,
-) -> Iterator[tuple[list[int], Result]]:
+) -> Iterator[tuple[list[int], Output]]:
     """Run over images in groups of one size, like channel counts together.
 
     Parameters

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from .contract import Encoder
 
 
-def record(name: str) -> EncoderSpec:
+def get_spec(name: str) -> EncoderSpec:
     """Return the record of an encoder, fixed or from a family; imports no torch by itself.
 
     Raises

@@ -15,7 +15,7 @@ from zoo.registry import (
     fetch,
 )
 
-from .build import build, record
+from .build import build, get_spec
 from .contract import Encoder
 
 
@@ -56,7 +56,7 @@ def load(
     ValueError
         `seed` for an encoder that is not seeded, `weights` for one that has none.
     """
-    spec = record(name)
+    spec = get_spec(name)
     if isinstance(dtype, str):
         dtype = getattr(torch, dtype, None)  # type: ignore[assignment]
     if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:

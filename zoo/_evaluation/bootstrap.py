@@ -47,8 +47,8 @@ def pick_groups(groups: int, *, seed: int = 0) -> NDArray[np.int64]:
 def estimate(scores: list[Score], draws: list[NDArray[np.intp]], question: Question) -> Estimate:
     """Score with its interval; several scores are seeds of one encoder and averaged."""
     everything = np.arange(len(question.items))
-    value = float(np.mean([s.of(everything) for s in scores]))
-    drawn = np.mean([[s.of(i) for i in draws] for s in scores], axis=0)
+    value = float(np.mean([s.at(everything) for s in scores]))
+    drawn = np.mean([[s.at(i) for i in draws] for s in scores], axis=0)
     low, high = interval(value, drawn, len(np.unique(question.groups)))
     return Estimate(value, low, min(high, 1.0), drawn)  # no score exceeds 1
 

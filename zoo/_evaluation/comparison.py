@@ -18,7 +18,7 @@ class Gap:
         First minus second, with its 95 % interval over groups.
     winner
         Who is ahead; neither where the interval holds 0.
-    words
+    summary
         That as a phrase.
     """
 
@@ -28,4 +28,4 @@ class Gap:
     low: float
     high: float
     winner: Winner
-    words: str
+    summary: str

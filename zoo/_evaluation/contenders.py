@@ -9,15 +9,15 @@ from zoo.registry import (
     EvaluationError,
     UnknownNameError,
     WeightsError,
-    near,
     registry,
+    suggest,
 )
 
 from .._data.dataset import Dataset
 from .._embedding.cache import EmbeddingCache
-from .._embedding.embed import embed_many
+from .._embedding.embed import UnequalChannelsError, embed_many
 from .._embedding.embeddings import Embeddings
-from .._encoders.contract import Encoder
+from .._encoders.contract import Encoder, Progress
 from .._encoders.loading import load
 from .precomputed import PREFIX, matched, name_of, noise_by_place, precomputed, record_of
 
@@ -31,6 +31,7 @@ CONTROLS = (
     "untrained:vit_small_patch16_224/concat",
 )
 
+CONTROL_SEEDS = 5
 # What the full suite adds, beside the encoder's own network without one of its abilities.
 MORE_CONTROLS = ("texture", "timm:vit_small_patch14_dinov2.lvd142m/concat")
 # Where images differ in their number of channels, joining channels has no meaning.
@@ -59,10 +60,8 @@ class Contender:
     encoders: tuple[Encoder, ...] = ()
 
 
-def default_controls(dataset: Dataset, *, full: bool) -> tuple[str, ...]:
+def default_controls(dataset: Dataset, *, full: bool, ragged: bool) -> tuple[str, ...]:
     """Names of the controls that need nothing but the images of a dataset."""
-    spec = dataset.spec
-    ragged = spec is not None and spec.channels[0] != spec.channels[1]
     names = CONTROLS + MORE_CONTROLS * full
     if full and dataset.read is not None and dataset[0].types is not None:
         names += ("cell-structure-typed",)
@@ -77,9 +76,9 @@ def contend(
     *,
     controls: Sequence[str] | None = None,
     full: bool = False,
-    twin_seeds: int = 5,
+    seeds: int = CONTROL_SEEDS,
     cache: EmbeddingCache | None = None,
-    progress: Callable[[int], object] | None = None,
+    progress: Progress | None = None,
 ) -> tuple[dict[str, Contender], dict[str, str]]:
     """Embed a dataset with an encoder and its controls.
 
@@ -96,25 +95,51 @@ def contend(
     if isinstance(subject, Embeddings):
         subject = matched(subject, dataset)
     if dataset.read is None:
-        given = _without_images(subject, dataset, controls, twin_seeds)
+        given = _without_images(subject, dataset, controls, seeds)
         kinds = {c.spec.control for c in list(given.values())[1:]}
         return given, ({"every control that sees images": ONLY_NOISE} if kinds == NOISE else {})
 
+    low, high = dataset.channels or (len(dataset[0].pixels),) * 2
+    asked = {"full": full, "seeds": seeds, "cache": cache, "progress": progress}
+    try:
+        return _beside_images(subject, dataset, controls, low < high, high > 1, **asked)
+    except UnequalChannelsError:
+        if low < high or controls is not None:
+            raise
+        # A later image has other channels than the first: controls that average them take part.
+        return _beside_images(subject, dataset, controls, True, True, **asked)
+
+
+def _beside_images(
+    subject: Encoder | Embeddings,
+    dataset: Dataset,
+    controls: Sequence[str] | None,
+    ragged: bool,
+    several: bool,
+    *,
+    full: bool,
+    seeds: int,
+    cache: EmbeddingCache | None,
+    progress: Progress | None,
+) -> tuple[dict[str, Contender], dict[str, str]]:
+    """Embed images with an encoder and its controls, which see them as it does."""
     prepared = subject.spec.preprocessing if isinstance(subject, Encoder) else None
     device = subject.device if isinstance(subject, Encoder) else None
-    names = controls if controls is not None else default_controls(dataset, full=full)
+    names = (
+        controls if controls is not None else default_controls(dataset, full=full, ragged=ragged)
+    )
     absent: dict[str, str] = {}
     members: dict[str, list[Encoder]] = {}
     if isinstance(subject, Encoder):
         members[subject.name] = [subject]
 
-    def add(name: str, seeds: Sequence[int | None], weights: Path | None = None) -> None:
+    def add(name: str, draws: Sequence[int | None], weights: Path | None = None) -> None:
         if name in members or name == name_of(subject):
             return
         try:
             members[name] = [
                 load(name, device=device, seed=s, preprocessing=prepared, weights=weights)
-                for s in seeds
+                for s in draws
             ]
         except WeightsError as error:
             if controls is not None:
@@ -125,13 +150,13 @@ def contend(
         spec = _record(name, absent if controls is None else None)
         if spec is not None:
             # One draw of noise can score anything: several, averaged, show its level.
-            add(name, range(max(twin_seeds, 1)) if spec.control == "degenerate" else [None])
+            add(name, range(max(seeds, 1)) if spec.control == "degenerate" else [None])
     if isinstance(subject, Encoder):
         twin = subject.spec.twin
-        if twin is not None and twin_seeds > 0:
-            add(twin, range(twin_seeds))
+        if twin is not None and seeds > 0:
+            add(twin, range(seeds))
         if full and controls is None:
-            _add_partial(subject, dataset, add, absent)
+            _add_partial(subject, "mean" if ragged else "concat", several, add, absent)
 
     flat = [e for encoders in members.values() for e in encoders]
     embedded = embed_many(dataset, flat, cache=cache, progress=progress)
@@ -142,22 +167,24 @@ def contend(
         parts, embedded = embedded[: len(encoders)], embedded[len(encoders) :]
         contenders[name] = Contender(encoders[0].spec, tuple(parts), tuple(encoders))
     if len(contenders) == 1:
-        raise EvaluationError("a score never stands alone: name at least one control")
+        raise EvaluationError("at least one control is required: controls=[...]")
     return contenders, absent
 
 
 def _add_partial(
     subject: Encoder,
-    dataset: Dataset,
+    join: str,
+    several: bool,
     add: Callable[[str, Sequence[int | None], Path | None], None],
     absent: dict[str, str],
 ) -> None:
     """Add the encoder's own network on one channel at a time and on segmentations alone."""
-    spec = dataset.spec
-    several = spec is None or spec.channels[1] > 1
-    join = "concat" if spec is not None and spec.channels[0] == spec.channels[1] else "mean"
     names = [f"mask-only:{subject.name}"]
-    if several and not subject.equal_channels and subject.name.partition(":")[0] != "one-channel":
+    if (
+        several
+        and not subject.requires_equal_channels
+        and subject.name.partition(":")[0] != "one-channel"
+    ):
         names.insert(0, f"one-channel:{subject.name}/{join}")
     source = Path(subject.weights_source) if subject.weights_source else None
     weights = source if source is not None and source.is_file() else None
@@ -167,8 +194,8 @@ def _add_partial(
             continue
         own = subject.spec.role == "control" and subject.spec.control != "untrained"
         if not own:  # descriptions by hand are no network whose abilities could be taken away
-            seeds: Sequence[int | None] = [subject.seed] if subject.spec.seeded else [None]
-            add(name, seeds, weights)
+            draws: Sequence[int | None] = [subject.seed] if subject.spec.seeded else [None]
+            add(name, draws, weights)
 
 
 def _record(name: str, absent: dict[str, str] | None) -> EncoderSpec | None:
@@ -191,7 +218,7 @@ def _open(name: str, dataset: Dataset) -> Encoder | Embeddings:
         known = list(dataset.profiles)
         has = f"has {', '.join(known)}" if known else "has none"
         raise UnknownNameError(
-            f"{dataset.name} has no embeddings called {wanted!r}; it {has}.{near(wanted, known)}"
+            f"{dataset.name} has no embeddings called {wanted!r}; it {has}.{suggest(wanted, known)}"
         )
     return precomputed(wanted, dataset)
 
@@ -228,5 +255,5 @@ def _without_images(
                 + ", ".join(usual)
             )
     if len(contenders) == 1:
-        raise EvaluationError("a score never stands alone: name at least one control")
+        raise EvaluationError("at least one control is required: controls=[...]")
     return contenders

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo.registry import DatasetSpec, EvaluationError
+from zoo.registry import Design, EvaluationError
 
 from .._embedding.embeddings import Embeddings
 from .bootstrap import Estimate, interval, pick_groups
@@ -20,7 +20,7 @@ SHUFFLES = 99
 
 
 def metric_row(
-    metric: Metric, spec: DatasetSpec, contenders: Mapping[str, Contender], seed: int
+    metric: Metric, design: Design, contenders: Mapping[str, Contender], seed: int
 ) -> Row:
     """Score every contender by a function of its embeddings, and judge the first.
 
@@ -36,10 +36,10 @@ def metric_row(
     subject = next(iter(contenders))
     name = getattr(metric, "__name__", type(metric).__name__)
     first = contenders[subject].embeddings[0]
-    groups = first.metadata[spec.group].to_numpy()
+    groups = first.metadata[design.group].to_numpy()
     known = np.flatnonzero(
-        first.metadata[spec.group].notna().to_numpy()
-        & first.metadata[spec.label].notna().to_numpy()
+        first.metadata[design.group].notna().to_numpy()
+        & first.metadata[design.label].notna().to_numpy()
     )
     groups = groups[known]
     units = np.unique(groups)
@@ -52,8 +52,8 @@ def metric_row(
         draws = value + influence[picks].mean(1)
         estimates[contender] = Estimate(value, *interval(value, draws, len(units)), draws)
     embeddings = _rows(first, known)
-    orders = permute(embeddings.metadata[spec.label].to_numpy(), groups, SHUFFLES, seed)
-    null = np.array([_call(metric, name, _relabelled(embeddings, spec, o)) for o in orders.T[1:]])
+    orders = permute(embeddings.metadata[design.label].to_numpy(), groups, SHUFFLES, seed)
+    null = np.array([_call(metric, name, _relabelled(embeddings, design, o)) for o in orders.T[1:]])
     others = {n: e for n, e in estimates.items() if n != subject}
     return Row(
         task="metric",
@@ -95,6 +95,6 @@ def _rows(embeddings: Embeddings, items: NDArray[np.intp]) -> Embeddings:
     return replace(embeddings, matrix=embeddings.matrix[items], metadata=table)
 
 
-def _relabelled(embeddings: Embeddings, spec: DatasetSpec, order: NDArray[np.intp]) -> Embeddings:
-    labels = embeddings.metadata[spec.label].to_numpy()[order]
-    return replace(embeddings, metadata=embeddings.metadata.assign(**{spec.label: labels}))
+def _relabelled(embeddings: Embeddings, design: Design, order: NDArray[np.intp]) -> Embeddings:
+    labels = embeddings.metadata[design.label].to_numpy()[order]
+    return replace(embeddings, metadata=embeddings.metadata.assign(**{design.label: labels}))

@@ -3,8 +3,11 @@
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from math import nan
+from typing import Literal
 
 import pandas as pd
+
+View = Literal["dots", "curves", "change", "drift", "shades", "rates"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -13,15 +16,17 @@ class Finding:
 
     Parameters
     ----------
-    contender
+    encoder
         Encoder or control that it is about; empty where it is about the data or a metric.
     quantity
         What was measured, such as ``"participation ratio"`` or ``"dose, R²"``.
     condition
         What was done or varied: ``"rotated by 90°"``, ``"TVN"``, ``"layer 3"``; empty for nothing.
+    at
+        The condition as a number, where it is one, such as an effect size; else NaN.
     value, low, high
         The number and its 95 % interval; NaN where there is none.
-    reference, beside
+    reference, reference_name
         The number to read it beside and what that is: ``"chance"``, ``"expected"``, ``"as it is"``.
     n_items, n_groups, seeds
         What supports it; 0 groups where nothing was grouped.
@@ -31,14 +36,15 @@ class Finding:
         One clause that a reader must know.
     """
 
-    contender: str = ""
+    encoder: str = ""
     quantity: str
     condition: str = ""
+    at: float = nan
     value: float
     low: float = nan
     high: float = nan
     reference: float = nan
-    beside: str = ""
+    reference_name: str = ""
     n_items: int = 0
     n_groups: int = 0
     seeds: int = 1
@@ -46,7 +52,7 @@ class Finding:
     note: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Diagnostic:
     """One question about embeddings, with everything found.
 
@@ -56,22 +62,36 @@ class Diagnostic:
         One word for tables: ``"geometry"``.
     title
         Heading of the report.
-    reading
+    how_to_read
         How to read the numbers, in a sentence or two.
     findings
         The numbers.
-    said
+    conclusions
         What follows from them, one sentence each.
-    refused
-        What could not be asked or must not be claimed, and why, one sentence each.
+    not_computed
+        What could not be computed or must not be claimed, and why, one sentence each.
+    view
+        How the report draws it: ``"dots"`` for values beside a reference, ``"curves"`` over
+        `Finding.at`, ``"change"`` for scores before and after, ``"drift"`` on a scale of its own,
+        ``"shades"`` for a shaded table, ``"rates"`` for detection rates over `Finding.at`.
+    order
+        Where the report shows it: below 0 before the map, the lowest first; above 0 at the end.
+    unit
+        What `Finding.at` counts, such as ``"plates"``.
+    scores_again
+        Whether quantities are scores of the evaluation, so that their chance is known.
     """
 
     name: str
     title: str
-    reading: str
+    how_to_read: str
     findings: tuple[Finding, ...] = ()
-    said: tuple[str, ...] = ()
-    refused: tuple[str, ...] = ()
+    conclusions: tuple[str, ...] = ()
+    not_computed: tuple[str, ...] = ()
+    view: View = "dots"
+    order: int = 0
+    unit: str = ""
+    scores_again: bool = False
 
 
 def findings_table(diagnostics: Iterable[Diagnostic]) -> pd.DataFrame:

@@ -11,6 +11,7 @@ import pandas as pd
 from zoo.registry import EncoderSpec
 
 from .._data.dataset import Dataset
+from .._data.design import design_of
 from .._embedding.embeddings import Embeddings
 from .bootstrap import DRAWS, Estimate
 from .findings import Diagnostic, findings_table
@@ -69,9 +70,9 @@ class Scorecard:
         Record and provenance (one for each seed) of the encoder and of every control.
     diagnostics
         What else was asked, in the order of the report; empty for the suite "scores".
-    absent
+    skipped_controls
         Controls that could not take part, with the reason.
-    doubts
+    warnings
         What a reader must know before any score, one sentence each.
     """
 
@@ -81,8 +82,8 @@ class Scorecard:
     embeddings: Embeddings
     contenders: Mapping[str, tuple[EncoderSpec, list[dict[str, Any]]]]
     diagnostics: tuple[Diagnostic, ...] = ()
-    absent: Mapping[str, str] = field(default_factory=dict)
-    doubts: tuple[str, ...] = ()
+    skipped_controls: Mapping[str, str] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
     @property
     def findings(self) -> pd.DataFrame:
@@ -147,8 +148,7 @@ class Scorecard:
 
     def method(self) -> str:
         """Say in two sentences how the numbers were made."""
-        spec = self.dataset.spec
-        group = spec.group if spec else "group"
+        group = design_of(self.dataset).group
         counts = sorted({row.permutations for row in self.rows})
         times = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
         return (

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 from zoo.registry import EvaluationError, Task
 
+from .._data.dataset import Dataset
+from .._data.design import design_of
 from ..metrics._precision import average_precision, rank_other_groups
 from ..metrics._probes import NEIGHBOURS, checked, folds, neighbour_labels, probe_labels, ridge
 from ..metrics._scores import balanced_accuracy, r_squared, roc_auc, spearman
@@ -55,7 +57,7 @@ class Score:
     ----------
     metric
         Name with its symbol.
-    of
+    at
         Maps positions among the question's items, with repeats, to the score.
     null
         The score of the same embedding for permuted labels, `(permutations,)`.
@@ -64,9 +66,21 @@ class Score:
     """
 
     metric: str
-    of: Callable[[Array], float]
+    at: Callable[[Array], float]
     null: NDArray[np.float64]
     note: str = ""
+
+
+def pose(dataset: Dataset) -> list[Question]:
+    """Pose all tasks of a dataset's design to its table.
+
+    Raises
+    ------
+    EvaluationError
+        As `ask`, and for a dataset without a design.
+    """
+    design = design_of(dataset)
+    return [ask(task, dataset.metadata, design.group) for task in design.tasks]
 
 
 def ask(task: Task, metadata: pd.DataFrame, group: str) -> Question:

@@ -33,9 +33,9 @@ class Verdict:
         all, the one it beats by least.
     gap, low, high
         Score minus the control's, with its 95 % interval.
-    words
+    summary
         The outcome as a phrase that names the control.
-    sentence
+    detail
         The same with the encoder and the numbers.
     """
 
@@ -44,8 +44,8 @@ class Verdict:
     gap: float
     low: float
     high: float
-    words: str
-    sentence: str
+    summary: str
+    detail: str
 
 
 def permutations_for(question: Question) -> int:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.fft import irfft2, rfft2
 
-from zoo.registry import ImageError, near
+from zoo.registry import ImageError, suggest
 
 from .image import Image, channel_names
 from .perturb import fitted, limits
@@ -147,7 +147,7 @@ def check_input(name: str) -> None:
     if name not in TAKEN and not name.endswith(_ONLY):
         raise ValueError(
             f"{name!r} is none of {', '.join(INPUTS)}, nor a channel such as 'DNA only'."
-            f"{near(name, INPUTS)}"
+            f"{suggest(name, INPUTS)}"
         )
 
 

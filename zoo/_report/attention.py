@@ -11,7 +11,7 @@ from torch import Tensor
 
 from zoo.registry import MissingExtraError
 
-from .._encoders.contract import Attention
+from .._encoders.features import Attention
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -40,7 +40,7 @@ def blocks(found: Sequence[Finding]) -> list[Block]:
 def common_reference(found: Iterable[Finding]) -> tuple[str, float] | None:
     """What numbers are read beside, where that is the same for all of them."""
     known = list(found)
-    pairs = {(f.beside, round(f.reference, 9)) for f in known if isfinite(f.reference)}
+    pairs = {(f.reference_name, round(f.reference, 9)) for f in known if isfinite(f.reference)}
     if len(pairs) != 1 or not all(isfinite(f.reference) for f in known):
         return None
     label, value = pairs.pop()

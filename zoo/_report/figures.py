@@ -1,6 +1,5 @@
 """Which figures the report draws: of scores, of verdicts, and of each diagnostic."""
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf, isfinite, nan
@@ -134,13 +133,13 @@ def _contest(result: Scorecard, row: Row) -> Panel:
 def of_diagnostic(diagnostic: Diagnostic, cast: Cast) -> Figure | None:
     """Draw a diagnostic, or return None where a table says as much."""
     found = diagnostic.findings
-    if not any(isfinite(f.value) for f in found) or diagnostic.name == "validation":
+    if not any(isfinite(f.value) for f in found) or diagnostic.view == "rates":
         return None
-    if diagnostic.name == "learning" and (curves := _curves(found, cast)) is not None:
+    if diagnostic.view == "curves" and (curves := _curves(diagnostic, cast)) is not None:
         return curves
-    if diagnostic.name == "invariance":
+    if diagnostic.view == "drift":
         return _figure([_panel(found, "condition", "", cast, root=True)], cast)
-    if diagnostic.name in ("pathological", "channels"):
+    if diagnostic.view == "change":
         panels = [
             _panel([f for f in found if f.quantity == q], "condition", q, cast, joined=True)
             for q in unique(f.quantity for f in found)
@@ -150,9 +149,9 @@ def of_diagnostic(diagnostic: Diagnostic, cast: Cast) -> Figure | None:
         return None
     panels = []
     for block in blocks(found):
-        if cast.subject not in {f.contender for f in block.findings}:
+        if cast.subject not in {f.encoder for f in block.findings}:
             panels += [
-                _panel([f for f in block.findings if f.quantity == q], "contender", q, cast)
+                _panel([f for f in block.findings if f.quantity == q], "encoder", q, cast)
                 for q in block.quantities
             ]
         elif block.by_condition:
@@ -196,24 +195,24 @@ def _panel(
     """Lines for the values of one field of the findings, contenders on each."""
     on = axis((x for f in found for x in (f.value, f.low, f.high, f.reference)), root=root)
     names = unique(getattr(f, down) for f in found)
-    several = len({f.contender for f in found} - {ORACLE}) > 1
+    several = len({f.encoder for f in found} - {ORACLE}) > 1
     lines = []
-    common = None if joined or down == "contender" else common_reference(found)
+    common = None if joined or down == "encoder" else common_reference(found)
     for name in names:
         mine = [f for f in found if getattr(f, down) == name]
-        if down == "contender":
+        if down == "encoder":
             marks = [_of(f, "control", on) for f in mine if isfinite(f.value)]
             marks += [m for f in mine if (m := _reference(f, on)) is not None]
             first = mine[0]
             words = ((number(first.value), ""), (interval(first.low, first.high), "soft"))
             lines.append(Line(name, tuple(marks), words, name == cast.subject))
             continue
-        kinds = cast.kinds({f.contender: f.value for f in mine})
-        by_kind = {kinds[f.contender]: f for f in mine}
+        kinds = cast.kinds({f.encoder: f.value for f in mine})
+        by_kind = {kinds[f.encoder]: f for f in mine}
         order = ("control", "rival", "oracle", "own")
         marks = [
-            _of(f, kinds[f.contender], on)
-            for f in sorted(mine, key=lambda f: order.index(kinds[f.contender]))
+            _of(f, kinds[f.encoder], on)
+            for f in sorted(mine, key=lambda f: order.index(kinds[f.encoder]))
             if isfinite(f.value)
         ]
         stretch = None
@@ -229,7 +228,7 @@ def _panel(
     if root:
         rules.append((on.place(1), "chance", "as far as another image"))
     if joined:
-        own = next((f for f in found if f.contender == cast.subject), found[0])
+        own = next((f for f in found if f.encoder == cast.subject), found[0])
         if isfinite(own.reference):
             text = f"as it is {number(own.reference)}"
             rules.append((on.place(own.reference), "as-is", text))
@@ -238,7 +237,7 @@ def _panel(
     chance = cast.chance.get(title, nan)
     if isfinite(chance) and common is None:
         rules.append((on.place(chance), "chance", f"chance {number(chance)}"))
-    if down == "contender":
+    if down == "encoder":
         headings: tuple[str, ...] = ("value", "interval")
     else:
         headings = (
@@ -248,46 +247,44 @@ def _panel(
 
 
 def _of(f: Finding, kind: Kind, on: Axis) -> Mark:
-    return mark(kind, f.contender or f.quantity, f.value, f.low, f.high, on)
+    return mark(kind, f.encoder or f.quantity, f.value, f.low, f.high, on)
 
 
 def _reference(f: Finding, on: Axis) -> Mark | None:
-    if not isfinite(f.reference) or not f.beside:
+    if not isfinite(f.reference) or not f.reference_name:
         return None
-    return mark("reference", f.beside, f.reference, nan, nan, on)
+    return mark("reference", f.reference_name, f.reference, nan, nan, on)
 
 
-def _curves(found: Sequence[Finding], cast: Cast) -> Figure | None:
-    """Scores by how much there is to learn from; None where a condition is no number."""
-    amounts = {c: re.match(r"\d+", c) for c in unique(f.condition for f in found)}
-    if not all(amounts.values()) or len(amounts) < 2:
+def _curves(diagnostic: Diagnostic, cast: Cast) -> Figure | None:
+    """Scores by how much there is to learn from; None where there is one amount only."""
+    found = diagnostic.findings
+    if len({f.at for f in found}) < 2 or not all(isfinite(f.at) for f in found):
         return None
-    sizes = {c: int(m[0]) for c, m in amounts.items() if m}
-    unit = re.sub(r"^\d+\s*", "", max(sizes, key=lambda c: sizes[c])) or "examples"
     made = []
     for quantity in unique(f.quantity for f in found):
         some = [f for f in found if f.quantity == quantity]
         on = axis(x for f in some for x in (f.value, f.low, f.high))
-        ordered = sorted({sizes[f.condition] for f in some})
+        ordered = sorted({f.at for f in some})
         # Evenly spaced, as amounts double from one to the next.
         at = {
             n: round(4 + 92 * k / max(len(ordered) - 1, 1), 2) if len(ordered) > 1 else 50.0
             for k, n in enumerate(ordered)
         }
-        last = {f.contender: f.value for f in some if sizes[f.condition] == ordered[-1]}
-        kinds = cast.kinds({**{f.contender: nan for f in some}, **last})
+        last = {f.encoder: f.value for f in some if f.at == ordered[-1]}
+        kinds = cast.kinds({**{f.encoder: nan for f in some}, **last})
         series = []
         for name in sorted(
             kinds, key=lambda n: ("control", "rival", "oracle", "own").index(kinds[n])
         ):
             mine = sorted(
-                (f for f in some if f.contender == name and isfinite(f.value)),
-                key=lambda f: sizes[f.condition],
+                (f for f in some if f.encoder == name and isfinite(f.value)),
+                key=lambda f: f.at,
             )
-            points = tuple((at[sizes[f.condition]], 100 - on.place(f.value)) for f in mine)
+            points = tuple((at[f.at], 100 - on.place(f.value)) for f in mine)
             known = [f for f in mine if isfinite(f.low) and isfinite(f.high)]
-            band = [(at[sizes[f.condition]], round(100 - on.place(f.high), 2)) for f in known]
-            band += [(at[sizes[f.condition]], round(100 - on.place(f.low), 2)) for f in known[::-1]]
+            band = [(at[f.at], round(100 - on.place(f.high), 2)) for f in known]
+            band += [(at[f.at], round(100 - on.place(f.low), 2)) for f in known[::-1]]
             kept = tuple(band) if kinds[name] in ("own", "rival") else ()
             points = tuple((x, round(y, 2)) for x, y in points)
             series.append(Series(kinds[name], name, points, kept))
@@ -295,8 +292,8 @@ def _curves(found: Sequence[Finding], cast: Cast) -> Figure | None:
         rules: tuple[Rule, ...] = ()
         if isfinite(chance):
             rules = ((round(100 - on.place(chance), 2), "chance", "chance"),)
-        places = tuple((at[n], str(n)) for n in ordered)
-        made.append(Curves(quantity, on, places, unit, tuple(series), rules))
+        places = tuple((at[n], f"{n:g}") for n in ordered)
+        made.append(Curves(quantity, on, places, diagnostic.unit, tuple(series), rules))
     kinds_drawn = {s.kind for c in made for s in c.series}
     more = [("chance", "chance")] if any(c.rules for c in made) else []
     words = dict(cast.legend(kinds_drawn, *more, ("band", "95 % interval")))

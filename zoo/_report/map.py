@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from zoo.registry import DatasetSpec
+from zoo.registry import Design
 
+from .._data.design import design_of
 from .._evaluation.scorecard import Scorecard
 from ..metrics._matrix import standardise
 from .colours import PALETTE, SHAPES, UNKNOWN, VIRIDIS, look, shade
@@ -61,7 +62,7 @@ def map_data(result: Scorecard, *, umap: bool) -> tuple[dict[str, Any] | None, t
     return {
         "views": views,
         "colourings": colourings(result, table),
-        **captions(table, result.dataset.spec),
+        **captions(table, design_of(result.dataset)),
         "thumbnails": pictures,
         "plain": PALETTE[0],
         "viridis": VIRIDIS,
@@ -102,18 +103,13 @@ def colourings(result: Scorecard, table: pd.DataFrame) -> list[dict[str, Any]]:
 
     Numbers are a scale, but those of labels and batches are names unless a task asks for a dose.
     """
-    spec = result.dataset.spec
-    first: list[str] = []
-    role: dict[str, str] = {}
-    scales: set[str] = set()
-    names: set[str] = set()
-    if spec is not None:
-        nuisances = [c for c in (spec.batch, spec.group) if c]
-        first = [spec.label, *nuisances, *spec.confounders, *spec.domains, *spec.factors]
-        role = dict.fromkeys((*nuisances, *spec.confounders), "nuisance")
-        role[spec.label] = "biology"
-        scales = {t.target for t in spec.tasks if t.kind == "dose"}
-        names = {spec.label, *nuisances, *spec.domains} - scales
+    design = design_of(result.dataset)
+    nuisances = [c for c in (design.batch, design.group) if c]
+    first = [design.label, *nuisances, *design.confounders, *design.domains, *design.factors]
+    role = dict.fromkeys((*nuisances, *design.confounders), "nuisance")
+    role[design.label] = "biology"
+    scales = {t.target for t in design.tasks if t.kind == "dose"}
+    names = {design.label, *nuisances, *design.domains} - scales
     found = []
     columns = [c for c in dict.fromkeys([*first, *table.columns]) if c in table.columns]
     for column in columns:
@@ -138,9 +134,9 @@ def colourings(result: Scorecard, table: pd.DataFrame) -> list[dict[str, Any]]:
     return found
 
 
-def captions(table: pd.DataFrame, spec: DatasetSpec | None) -> dict[str, Any]:
+def captions(table: pd.DataFrame, design: Design) -> dict[str, Any]:
     """Metadata of each point as text: names of columns, and a row for each point."""
-    asked = (spec.label, spec.perturbation, spec.batch, spec.group, spec.position) if spec else ()
+    asked = (design.label, design.perturbation, design.batch, design.group, design.position)
     first = [*table.columns[:1], *filter(None, asked)]
     columns = [c for c in dict.fromkeys([*first, *table.columns]) if c in table.columns][:COLUMNS]
     rows = [[_said(value) for value in row] for row in table[columns].to_numpy(dtype=object)]

@@ -12,6 +12,7 @@ import numpy as np
 
 from zoo.registry import MissingExtraError
 
+from .._data.design import design_of
 from .._evaluation.findings import Diagnostic
 from .._evaluation.scorecard import Scorecard
 from .blocks import unique
@@ -22,9 +23,6 @@ from .marks import Figure, interval, number
 from .pictures import item_picture, tinted
 from .tables import Table, support, tables
 
-# What comes before the map, because it says most, and after everything.
-FIRST = ("factors", "invariance", "pathological", "channels")
-LAST = ("truth", "validation")
 _PICTURE = 150
 _PICTURES = 12
 _READING = 330  # characters
@@ -43,16 +41,16 @@ class Section:
     def gist(self) -> str:
         """What was found, or why nothing was, or how to read it."""
         d = self.diagnostic
-        if d.said:
-            return d.said[0]
+        if d.conclusions:
+            return d.conclusions[0]
         if not d.findings:
-            return f"Not asked: {d.refused[0]}" if d.refused else "Nothing was found."
+            return f"Not computed: {d.not_computed[0]}" if d.not_computed else "Nothing was found."
         return self.reading[0]
 
     @property
     def reading(self) -> tuple[str, str]:
         """How to read it: what is short enough to stand above a figure, and the rest."""
-        sentences = re.split(r"(?<=\.) (?=[A-Z0-9])", self.diagnostic.reading)
+        sentences = re.split(r"(?<=\.) (?=[A-Z0-9])", self.diagnostic.how_to_read)
         kept = 1
         while kept < len(sentences) and len(" ".join(sentences[: kept + 1])) <= _READING:
             kept += 1
@@ -73,20 +71,22 @@ def write_report(result: Scorecard, path: Path) -> None:
     )
     environment.filters.update(number=number, breakable=_breakable)
     drawn, said = map_data(result, umap=bool(result.diagnostics))
-    by_name = {d.name: _section(result, d) for d in result.diagnostics}
-    middle = [n for n in by_name if n not in FIRST + LAST]
-    # What could not be asked comes after what was.
-    middle.sort(key=lambda n: not by_name[n].diagnostic.findings)
+    sections = [_section(result, d) for d in result.diagnostics]
+    sections.sort(key=lambda s: s.diagnostic.order)
+    # What could not be computed comes after what was.
+    middle = [s for s in sections if s.diagnostic.order == 0]
+    middle.sort(key=lambda s: not s.diagnostic.findings)
     shared, own = _provenance(result)
     page = environment.get_template("page.html.j2").render(
         result=result,
         spec=result.dataset.spec,
+        label=design_of(result.dataset).label,
         facts=_facts(result),
         verdicts=verdicts(result),
         scores=scores(result),
-        first=[by_name[n] for n in FIRST if n in by_name],
-        middle=[by_name[n] for n in middle],
-        last=[by_name[n] for n in LAST if n in by_name],
+        first=[s for s in sections if s.diagnostic.order < 0],
+        middle=middle,
+        last=[s for s in sections if s.diagnostic.order > 0],
         map_data=as_json(drawn) if drawn else "",
         map_said=said,
         roles=[c["role"] for c in drawn["colourings"]] if drawn else [],
@@ -113,16 +113,16 @@ def _section(result: Scorecard, diagnostic: Diagnostic) -> Section:
         diagnostic,
         of_diagnostic(diagnostic, cast),
         tables(diagnostic, result.encoder),
-        "" if diagnostic.name == "validation" else support(diagnostic.findings),
+        "" if diagnostic.view == "rates" else support(diagnostic.findings),
     )
 
 
 def _rival(result: Scorecard, diagnostic: Diagnostic) -> str | None:
     """Untrained network to read changed images beside; elsewhere the highest control."""
-    if diagnostic.name not in ("invariance", "pathological", "channels"):
+    if diagnostic.view not in ("drift", "change"):
         return None
     twin = result.contenders[result.encoder][0].twin
-    others = [n for n in unique(f.contender for f in diagnostic.findings) if n != result.encoder]
+    others = [n for n in unique(f.encoder for f in diagnostic.findings) if n != result.encoder]
     records = {n: result.contenders[n][0] for n in others if n in result.contenders}
     untrained = [n for n, record in records.items() if record.control == "untrained"]
     return next((n for n in (twin, *untrained, *others) if n in others), None)
@@ -130,17 +130,16 @@ def _rival(result: Scorecard, diagnostic: Diagnostic) -> str | None:
 
 def _chances(result: Scorecard, diagnostic: Diagnostic) -> dict[str, float]:
     """Chance of every score, for diagnostics that ask for the same scores anew."""
-    if diagnostic.name not in ("pathological", "channels", "learning", "alignment", "sweep"):
+    if not diagnostic.scores_again:
         return {}
     return {f"{row.task}, {row.metric}": row.chance for row in result.rows}
 
 
 def _facts(result: Scorecard) -> list[str]:
     """The size of the evaluation, in a few words."""
-    spec = result.dataset.spec
     rows = result.rows
     items, groups = (max(getattr(r, k) for r in rows) for k in ("n_items", "n_groups"))
-    group = spec.group if spec else "group"
+    group = design_of(result.dataset).group
     controls = len(rows[0].estimates) - 1
     counts = (
         (items, "item"),
@@ -160,15 +159,15 @@ def _stills(drawn: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _examples(result: Scorecard) -> list[tuple[str, int]]:
     """One item for each value of the label, with a caption, in the label's order."""
-    spec = result.dataset.spec
-    if spec is None or result.dataset.read is None:
+    if result.dataset.read is None:
         return []
-    labels = result.dataset.metadata[spec.label]
+    label = design_of(result.dataset).label
+    labels = result.dataset.metadata[label]
     values = sorted(labels.dropna().unique(), key=lambda v: (str(type(v)), v))
     if len(values) > _PICTURES:
         values = [values[i] for i in np.linspace(0, len(values) - 1, _PICTURES).astype(int)]
     first = [int(np.flatnonzero((labels == v).to_numpy())[0]) for v in values]
-    return [(f"{spec.label} {_plain(v)}", i) for v, i in zip(values, first, strict=True)]
+    return [(f"{label} {_plain(v)}", i) for v, i in zip(values, first, strict=True)]
 
 
 def _plain(value: Any) -> str:

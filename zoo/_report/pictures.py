@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from zoo.registry import Preprocessing, ZooError
 
+from .._data.design import design_of
 from .._evaluation.scorecard import Scorecard
 from .._images.image import Image
 from .._images.preprocess import scale
@@ -34,9 +35,7 @@ def thumbnails(result: Scorecard, shown: NDArray[np.intp]) -> list[str | None]:
     dataset = result.dataset
     if dataset.read is None or len(dataset) != len(result.embeddings):
         return pictures
-    labels = np.zeros(len(shown), dtype=str)
-    if dataset.spec is not None:
-        labels = dataset.metadata[dataset.spec.label].astype(str).to_numpy(dtype=str)[shown]
+    labels = dataset.metadata[design_of(dataset).label].astype(str).to_numpy(dtype=str)[shown]
     for place in spread_over(labels, THUMBNAILS):
         pictures[place] = item_picture(result, int(shown[place]), SIDE, "jpeg")
     return pictures

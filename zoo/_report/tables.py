@@ -1,6 +1,5 @@
 """The findings of a diagnostic as small tables."""
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import isfinite
@@ -13,7 +12,6 @@ from .marks import interval, number
 MOST_COLUMNS = 8
 MOST_NOTES = 6
 Shade = Literal["", "own", "rival", "word"]
-_EFFECT = re.compile(r"effect [\d.]+")
 _SIDES: dict[str, tuple[Shade, str]] = {
     "biology": ("own", "biology found, by effect"),
     "shortcut": ("rival", "shortcut taken for it, by effect"),
@@ -64,7 +62,7 @@ def tables(diagnostic: Diagnostic, subject: str) -> tuple[Table, ...]:
     conservation; that of known factors is shaded.
     """
     found = diagnostic.findings
-    if diagnostic.name == "validation" and (shaded := _validation(diagnostic)) is not None:
+    if diagnostic.view == "rates" and (shaded := _validation(diagnostic)) is not None:
         return (shaded,)
     parts = blocks(found)
     made: list[Table] = []
@@ -72,7 +70,7 @@ def tables(diagnostic: Diagnostic, subject: str) -> tuple[Table, ...]:
     if alone:
         columns = [(q, b.conditions[0]) for b in alone for q in b.quantities]
         over = _runs(condition for _, condition in columns)
-        shaded_too = diagnostic.name == "factors"
+        shaded_too = diagnostic.view == "shades"
         table = _table("", columns, [q for q, _ in columns], found, subject, over, shaded_too)
         made.append(_turned(table) if len(columns) > MOST_COLUMNS and not over else table)
     for block in parts:
@@ -120,8 +118,8 @@ def _table(
     over: tuple[tuple[str, int], ...] = (),
     shaded: bool = False,
 ) -> Table:
-    by = {(f.contender, f.quantity, f.condition): f for f in found}
-    names = [n for n in unique(f.contender for f in found) if any((n, *c) in by for c in columns)]
+    by = {(f.encoder, f.quantity, f.condition): f for f in found}
+    names = [n for n in unique(f.encoder for f in found) if any((n, *c) in by for c in columns)]
     beside = [common_reference(by[n, *c] for n in names if (n, *c) in by) for c in columns]
     labels = unique(label for label, _ in filter(None, beside))
     foot = tuple(
@@ -160,8 +158,8 @@ def _whole(values: Iterable[float]) -> bool:
 
 def _cell(f: Finding, with_reference: bool, mark: str, shaded: bool, whole: bool) -> Cell:
     small = [interval(f.low, f.high)]
-    if with_reference and isfinite(f.reference) and f.beside:
-        small.append(f"{f.beside} {number(f.reference)}")
+    if with_reference and isfinite(f.reference) and f.reference_name:
+        small.append(f"{f.reference_name} {number(f.reference)}")
     depth = round(100 * min(max(f.value, 0), 1)) if shaded and isfinite(f.value) else None
     text = f"{f.value:.0f}" if whole and isfinite(f.value) else number(f.value)
     return Cell(text, "; ".join(filter(None, small)), mark, depth, "own")
@@ -193,10 +191,13 @@ def _validation(diagnostic: Diagnostic) -> Table | None:
     """Detection rates of every metric, biology beside the shortcut, and what follows for it."""
     from .._diagnostics.metric_validation import metric_verdicts
 
-    rates = {(f.quantity, f.contender, f.condition): f.value for f in diagnostic.findings}
-    metrics, sides, effects = (unique(key[k] for key in rates) for k in range(3))
+    rates = {(f.quantity, f.encoder, f.at): f.value for f in diagnostic.findings}
+    metrics, sides = (
+        unique(getattr(f, k) for f in diagnostic.findings) for k in ("quantity", "encoder")
+    )
+    effects = sorted({f.at for f in diagnostic.findings})
     complete = len(rates) == len(metrics) * len(sides) * len(effects)
-    if {*sides} != {*_SIDES} or not complete or not all(_EFFECT.fullmatch(e) for e in effects):
+    if {*sides} != {*_SIDES} or not complete or not all(map(isfinite, effects)):
         return None
     judged = metric_verdicts(diagnostic)
     order = ("diagnostic", "insufficient", "blind")
@@ -209,6 +210,6 @@ def _validation(diagnostic: Diagnostic) -> Table | None:
                 depth = round(100 * rate) if isfinite(rate) else None
                 cells.append(Cell("–" if depth is None else f"{depth} %", depth=depth, shade=shade))
         rows.append(Row(metric, False, tuple(cells)))
-    names = [e.removeprefix("effect ") for e in effects]
+    names = [f"{e:g}" for e in effects]
     over = (("", 1), *((words, len(names)) for _, words in _SIDES.values()))
     return Table("", ("the metric is", *names, *names), tuple(rows), over, shaded=True)

@@ -33,22 +33,22 @@ def render(card: Scorecard, *, width: int = 120, colour: bool = False) -> str:
     styles = {"beats all controls": "green", "matched by": "yellow"}
     for row in card.rows:
         v = row.verdict
-        said = Text(v.words, style=styles.get(v.outcome, "red"))
+        said = Text(v.summary, style=styles.get(v.outcome, "red"))
         for note in row.left_out:
             said.append(f"\nleft out: {note}", style="dim")
         gap = f"{v.gap:+.2f} [{v.low:+.2f}, {v.high:+.2f}]" if v.control else ""
         verdicts.add_row(Text(f"{row.task}, {row.metric}"), said, Text(gap), _support(row))
     console.print(verdicts)
     for diagnostic in card.diagnostics:
-        if diagnostic.said or diagnostic.refused:
+        if diagnostic.conclusions or diagnostic.not_computed:
             console.print(Text(diagnostic.title, style="bold"))
-        for sentence in diagnostic.said:
+        for sentence in diagnostic.conclusions:
             console.print(Text(f"  {sentence}"))
-        for sentence in diagnostic.refused:
+        for sentence in diagnostic.not_computed:
             console.print(Text(f"  not computed: {sentence}", style="dim"))
-    for name, reason in card.absent.items():
+    for name, reason in card.skipped_controls.items():
         console.print(Text(f"left out: {name}: {reason}", style="dim"))
-    for sentence in card.doubts:
+    for sentence in card.warnings:
         console.print(Text(sentence, style="yellow"))
     console.print(Text(card.headline, style="bold"))
     console.print(Text(card.method(), style="dim"))
@@ -75,10 +75,10 @@ def render_comparison(
         style = {"first": "green", "second": "yellow"}.get(gap.winner)
         table.add_row(
             Text(f"{gap.task}, {gap.metric}"),
-            Text(f"{x.estimates[a].value:.2f}\n").append(x.verdict.words, style="dim"),
-            Text(f"{y.estimates[b].value:.2f}\n").append(y.verdict.words, style="dim"),
+            Text(f"{x.estimates[a].value:.2f}\n").append(x.verdict.summary, style="dim"),
+            Text(f"{y.estimates[b].value:.2f}\n").append(y.verdict.summary, style="dim"),
             f"{gap.gap:+.2f} [{gap.low:+.2f}, {gap.high:+.2f}]",
-            Text(gap.words, style=style or ""),
+            Text(gap.summary, style=style or ""),
         )
     console.print(table)
     console.print(Text(headline, style="bold"))

@@ -280,9 +280,9 @@ def test_a_third_party_plugin_is_found_and_a_broken_one_set_aside(tmp_path):
 GOOD = """
     import zoo
 
-    @zoo.hookimpl
+    @zoo.plugin.hookimpl
     def zoo_encoders():
-        yield zoo.EncoderSpec(
+        yield zoo.plugin.EncoderSpec(
             name="brightness",
             builder="good_encoders:build",
             summary="Mean of all pixels",
@@ -339,8 +339,10 @@ def test_doctor_looks_at_everything():
 
 def test_the_demo_says_in_one_line_what_it_leaves_out(tmp_path, monkeypatch):
     evaluated = []
-    monkeypatch.setattr("zoo._cli._evaluate", lambda e, *a, **k: evaluated.append((e.name, *a)))
-    monkeypatch.setattr("zoo._cli.is_reachable", lambda: False)
+    monkeypatch.setattr(
+        "zoo._cli.evaluation._evaluate", lambda e, *a, **k: evaluated.append((e.name, *a))
+    )
+    monkeypatch.setattr("zoo._cli.evaluation.is_reachable", lambda: False)
     text = run("demo", "--out", tmp_path).output
     assert evaluated == [("chadavit-untrained", "phantom", tmp_path)]
     assert text.count("\n") == 1

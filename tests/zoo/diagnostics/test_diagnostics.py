@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 import zoo
+from zoo import plugin
 from zoo._diagnostics.alignment import alignment
 from zoo._diagnostics.batch_effects import mixed, robustness
 from zoo._diagnostics.confounders import confounds
@@ -21,7 +22,7 @@ from zoo._diagnostics.study import Study
 from zoo._diagnostics.untrained_similarity import agreement
 from zoo._diagnostics.variance import variance
 from zoo._evaluation.contenders import Contender
-from zoo._evaluation.tasks import ask
+from zoo._evaluation.tasks import pose
 
 PLATES, DOSES, EACH = 8, 4, 3
 
@@ -38,11 +39,8 @@ def table():
     return metadata
 
 
-def record(**changes):
+def design(**changes):
     fields = {
-        "name": "plates",
-        "builder": "m:f",
-        "summary": "s",
         "label": "dose",
         "group": "plate",
         "batch": "plate",
@@ -55,22 +53,20 @@ def record(**changes):
             for kind in ("dose", "retrieval", "knn", "probe")
         ),
     }
-    return zoo.DatasetSpec(**{**fields, **changes})
+    return zoo.Design(**{**fields, **changes})
 
 
 def study(matrices, metadata=None, **changes):
     """Contenders by name, the first under test."""
     metadata = table() if metadata is None else metadata
-    spec = record(**changes)
     contenders = {}
     for name, matrix in matrices.items():
-        about = zoo.EncoderSpec(name=name, builder="m:f", summary="s")
+        about = plugin.EncoderSpec(name=name, builder="m:f", summary="s")
         rows = zoo.Embeddings(np.asarray(matrix, "f4"), metadata, {"encoder": name})
         contenders[name] = Contender(about, (rows,))
-    none = {n: zoo.Precomputed("", lambda: None) for n in matrices}
-    plates = zoo.Dataset("plates", metadata, None, spec, none)
-    questions = tuple(ask(t, metadata, spec.group) for t in spec.tasks)
-    return Study(plates, spec, questions, contenders)
+    none = {n: plugin.Precomputed("", lambda: None) for n in matrices}
+    plates = zoo.Dataset("plates", metadata, None, None, none, design(**changes))
+    return Study(plates, plates.design, tuple(pose(plates)), contenders)
 
 
 def noise(n, d=6, seed=0):
@@ -102,7 +98,7 @@ def known():
 def values(diagnostic, **wanted):
     """Findings by contender for one quantity and condition."""
     return {
-        f.contender: f
+        f.encoder: f
         for f in diagnostic.findings
         if all(getattr(f, k) == v for k, v in wanted.items())
     }
@@ -113,9 +109,9 @@ def test_geometry_names_collapse_and_repeated_rows():
     round_ = noise(len(flat), 5)
     round_[1] = round_[0]
     found = space(study({"flat": flat, "round": round_}))
-    assert any(s.startswith("flat: the embedding is collapsed") for s in found.said)
-    assert any("round: 1 of 96 rows repeat" in s for s in found.said)
-    assert not any("Controls" in s for s in found.said)
+    assert any(s.startswith("flat: the embedding is collapsed") for s in found.conclusions)
+    assert any("round: 1 of 96 rows repeat" in s for s in found.conclusions)
+    assert not any("Controls" in s for s in found.conclusions)
     ratio = values(found, quantity="participation ratio")
     assert 4 < ratio["round"].value <= 5  # N(0, I) in 5 dimensions, 96 items
 
@@ -123,7 +119,7 @@ def test_geometry_names_collapse_and_repeated_rows():
 def test_collapsed_controls_are_named_together():
     flat = np.ones((96, 5)) + 1e-6 * noise(96, 5)
     found = space(study({"round": noise(96, 5), "flat": flat, "level": 2 * flat}))
-    assert found.said == ("Controls whose embedding is collapsed: flat, level.",)
+    assert found.conclusions == ("Controls whose embedding is collapsed: flat, level.",)
 
 
 def test_agreement_is_one_with_a_rotated_copy_and_none_with_noise(known):
@@ -134,7 +130,7 @@ def test_agreement_is_one_with_a_rotated_copy_and_none_with_noise(known):
         alike = values(found, quantity=quantity)
         assert alike["turned"].value == pytest.approx(1, abs=1e-4)  # float32 rows
         assert abs(alike["noise"].value) < 0.1
-    assert any("names no untrained twin" in s for s in found.refused)
+    assert any("names no untrained twin" in s for s in found.not_computed)
 
 
 def test_variance_goes_where_it_was_put(known):
@@ -143,7 +139,7 @@ def test_variance_goes_where_it_was_put(known):
     assert first["biology"].value > 0.7
     assert first["shortcut"].value < 0.1
     assert values(found, quantity="plate", condition="entered last")["shortcut"].value > 0.7
-    assert any("edge has 96 values for 96 items" in s for s in found.refused)
+    assert any("edge has 96 values for 96 items" in s for s in found.not_computed)
 
 
 def test_confounders_are_read_and_regressed_out():
@@ -160,20 +156,20 @@ def test_confounders_are_read_and_regressed_out():
     assert by["raw"] > 0.9
     assert by["residual"] < 0.1
     assert by["partial gain"] < 0.02
-    assert any("edge adds nothing to the confounders" in s for s in found.said)
+    assert any("edge adds nothing to the confounders" in s for s in found.conclusions)
 
 
 def test_what_is_constant_or_unknown_is_no_confounder():
     metadata = table().assign(edge=1.0)
     found = confounds(study({"noise": noise(96)}, metadata))
     assert found.findings == ()
-    assert any("edge is the same for all items" in s for s in found.refused)
+    assert any("edge is the same for all items" in s for s in found.not_computed)
     metadata.loc[3, "edge"] = np.nan
     found = confounds(study({"noise": noise(96)}, metadata))
-    assert any("edge is unknown for 1 item " in s for s in found.refused)
+    assert any("edge is unknown for 1 item " in s for s in found.not_computed)
     metadata["rim"] = metadata["edge"]
     found = confounds(study({"noise": noise(96)}, metadata, confounders=("edge", "rim")))
-    assert "edge, rim are unknown for 1 item and not regressed out." in found.refused
+    assert "edge, rim are unknown for 1 item and not regressed out." in found.not_computed
 
 
 def test_retrieval_by_every_definition(known):
@@ -201,14 +197,17 @@ def test_effects_stand_beside_controls(known):
         share = values(found, quantity=f"share of dose with {quantity}")
         assert share["biology"].value == 1
         assert share["noise"].value <= 1 / 3  # of three doses beside the control
-    assert "24 controls" not in str(found.refused)
+    assert "24 controls" not in str(found.not_computed)
     without = effects(study({"noise": noise(96)}, negative={}))
     assert without.findings == ()
-    assert "No negative controls" in without.refused[0]
+    assert "No negative controls" in without.not_computed[0]
 
 
 def test_known_relationships_need_pairs_and_find_what_is_alike():
-    assert "No annotated pairs were given" in relationships(study({"noise": noise(96)})).refused[0]
+    assert (
+        "No annotated pairs were given"
+        in relationships(study({"noise": noise(96)})).not_computed[0]
+    )
     metadata = table()
     metadata["gene"] = [f"G{i % 32}" for i in range(96)]
     order = np.array([int(g[1:]) for g in metadata["gene"]])
@@ -227,7 +226,7 @@ def test_known_relationships_need_pairs_and_find_what_is_alike():
 def test_more_neighbours_than_items_are_refused():
     small = table().query("plate < 'P2' and i < 2").reset_index(drop=True)
     found = readouts(study({"noise": noise(len(small))}, small))
-    assert any("20-NN: there are 8 items to learn from" in s for s in found.refused)
+    assert any("20-NN: there are 8 items to learn from" in s for s in found.not_computed)
     assert not any("20-NN" in f.quantity for f in found.findings)
 
 
@@ -247,7 +246,7 @@ def test_a_batch_that_is_the_label_refuses_the_claim():
     metadata["plate"] = "P" + metadata["dose"].astype(str)
     only = (zoo.Task(kind="dose", target="dose", title="dose"),)
     found = mixed(study({"noise": noise(96)}, metadata, tasks=only))
-    assert any(s.startswith("No batch correction can be claimed") for s in found.refused)
+    assert any(s.startswith("No batch correction can be claimed") for s in found.not_computed)
 
 
 def test_one_batch_is_said_and_nothing_is_scored():
@@ -256,8 +255,8 @@ def test_one_batch_is_said_and_nothing_is_scored():
     for ask_ in (robustness, mixed):
         found = ask_(alone)
         assert found.findings == ()
-        assert any("one value of batch only" in s for s in found.refused)
-    assert any("There is one batch only" in s for s in retrieval(alone).refused)
+        assert any("one value of batch only" in s for s in found.not_computed)
+    assert any("There is one batch only" in s for s in retrieval(alone).not_computed)
 
 
 def test_alignment_takes_away_plates_and_is_shown_beside_raw():
@@ -274,16 +273,16 @@ def test_alignment_takes_away_plates_and_is_shown_beside_raw():
 
 def test_more_dimensions_than_controls_are_said_once():
     found = alignment(study({"wide": noise(96, 30), "wider": noise(96, 40), "few": noise(96)}))
-    (sentence,) = found.said
+    (sentence,) = found.conclusions
     assert sentence.startswith("With 24 negative controls, PCA and TVN keep at most 23 axes")
     assert sentence.endswith("more dimensions have wide (30), wider (40).")
-    assert found.refused == ()
+    assert found.not_computed == ()
 
 
 def test_alignment_without_controls_is_refused():
     found = alignment(study({"noise": noise(96)}, negative={}))
     assert found.findings == ()
-    assert any("No negative controls are named" in s for s in found.refused)
+    assert any("No negative controls are named" in s for s in found.not_computed)
 
 
 def test_a_domain_never_seen_costs_what_does_not_carry():
@@ -299,13 +298,13 @@ def test_a_domain_never_seen_costs_what_does_not_carry():
     assert across["turned"].value < -0.9
     assert across["carried"].value > 0.9
     assert across["turned"].reference == inside["turned"].value
-    assert any("Every score already leaves a plate out" in s for s in found.refused)
+    assert any("Every score already leaves a plate out" in s for s in found.not_computed)
 
 
 def test_learning_curves_rise_and_use_as_many_groups_as_they_say():
     metadata = table()
     found = learning(study({"weak": biology(metadata, 0.5), "noise": noise(96)}, metadata))
-    curve = [f for f in found.findings if f.contender == "weak" and f.quantity.endswith("ρ")]
+    curve = [f for f in found.findings if f.encoder == "weak" and f.quantity.endswith("ρ")]
     assert [f.condition for f in curve] == ["1 plate", "2 plates", "4 plates", "7 plates"]
     assert curve[-1].value > curve[0].value
     assert curve[0].seeds == REPEATS
@@ -317,7 +316,7 @@ def test_too_few_groups_to_learn_from_are_said_once_for_a_score():
     metadata["half"] = (metadata["plate"] > "P3").map({True: "late", False: "early"})
     tasks = (zoo.Task(kind="probe", target="half", title="half"),)
     found = learning(study({"noise": noise(96)}, metadata, tasks=tasks))
-    (sentence,) = found.refused
+    (sentence,) = found.not_computed
     assert sentence.startswith("half (probe): of 1, 2")
     assert sentence.endswith("plates to learn from, some choice has one value of half only.")
 
@@ -329,6 +328,6 @@ def test_readouts_agree_on_what_is_plain_and_stand_beside_the_majority(known):
             by = values(found, quantity=f"dose, {readout} {metric}")
             assert by["biology"].value > 0.8
             assert by["noise"].value < 0.45
-    majority = {f.quantity: f.value for f in found.findings if f.contender == "majority class"}
+    majority = {f.quantity: f.value for f in found.findings if f.encoder == "majority class"}
     assert majority["dose, balanced accuracy"] == pytest.approx(0.25)
     assert majority["dose, macro-F1"] == pytest.approx(0.4 / 4)  # F1 = 2·(1/4)/(1 + 1/4) for one

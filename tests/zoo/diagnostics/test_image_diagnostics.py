@@ -8,14 +8,15 @@ import pytest
 import torch
 
 import zoo
+from zoo._diagnostics.changed_images import NO_IMAGES
 from zoo._diagnostics.channel_dropout import channels_left_out
 from zoo._diagnostics.invariance import drift
 from zoo._diagnostics.pathological import pathological
 from zoo._diagnostics.preprocessing_sweep import sweep
-from zoo._diagnostics.study import NO_IMAGES, Study
+from zoo._diagnostics.study import Study
 from zoo._embedding.embed import embed_many
 from zoo._evaluation.contenders import Contender
-from zoo._evaluation.tasks import ask
+from zoo._evaluation.tasks import pose
 
 PLATES, DOSES, EACH, SIDE = 6, 3, 2, 32
 AS_THEY_ARE = zoo.Preprocessing(scaling="range", resize=None, crop=None)
@@ -24,7 +25,8 @@ AS_THEY_ARE = zoo.Preprocessing(scaling="range", resize=None, crop=None)
 class Means(zoo.Encoder):
     """Mean brightness of each channel, and their square."""
 
-    can_give = frozenset({"layer"})
+    outputs = frozenset({"layer"})
+    depth = 2
 
     def forward(self, batch, *, channels=False, tokens=False, layer=None):
         if layer is not None and not 1 <= layer <= 2:
@@ -46,17 +48,19 @@ def dataset(channels=2, images_too=True):
         [[f"P{p}" for p in range(PLATES)], range(DOSES), range(EACH)], names=["plate", "dose", "i"]
     )
     metadata = layout.to_frame(index=False)
-    spec = zoo.DatasetSpec(
+    spec = zoo.plugin.DatasetSpec(
         name="d",
         builder="m:f",
         summary="s",
-        label="dose",
-        group="plate",
-        channels=(channels, channels),
-        tasks=(
-            zoo.Task(kind="dose", target="dose", title="dose"),
-            zoo.Task(kind="retrieval", target="dose", title="replicates"),
+        design=zoo.Design(
+            label="dose",
+            group="plate",
+            tasks=(
+                zoo.Task(kind="dose", target="dose", title="dose"),
+                zoo.Task(kind="retrieval", target="dose", title="replicates"),
+            ),
         ),
+        channels=(channels, channels),
     )
 
     def read(i):
@@ -66,7 +70,7 @@ def dataset(channels=2, images_too=True):
         pixels[0] += 60 * int(metadata["dose"][i])
         return zoo.Image(pixels, ("signal", "nothing")[:channels])
 
-    none = {"none": zoo.Precomputed("", lambda: np.zeros((len(metadata), 1), "f4"))}
+    none = {"none": zoo.plugin.Precomputed("", lambda: np.zeros((len(metadata), 1), "f4"))}
     return zoo.Dataset("d", metadata, read if images_too else None, spec, none)
 
 
@@ -75,12 +79,12 @@ def study(encoders, data):
     for encoder in encoders:
         rows = embed_many(data, [encoder])[0]
         contenders[encoder.name] = Contender(encoder.spec, (rows,), (encoder,))
-    questions = tuple(ask(t, data.metadata, data.spec.group) for t in data.spec.tasks)
-    return Study(data, data.spec, questions, contenders, cache=False)
+    questions = tuple(pose(data))
+    return Study(data, data.design, questions, contenders, cache=False)
 
 
 def record(name):
-    return zoo.EncoderSpec(name=name, builder="m:f", summary="s", preprocessing=AS_THEY_ARE)
+    return zoo.plugin.EncoderSpec(name=name, builder="m:f", summary="s", preprocessing=AS_THEY_ARE)
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +138,7 @@ def test_layers_and_scalings_are_swept_and_the_encoder_is_left_as_it_was(brightn
 
 def test_drift_names_the_encoder_and_what_it_is_blind_to(brightness):
     found = {f.condition: f for f in drift(brightness).findings}
-    assert {f.contender for f in found.values()} == {"means"}
+    assert {f.encoder for f in found.values()} == {"means"}
     assert found["flipped"].value == pytest.approx(0, abs=1e-6)
     assert found["channel signal black"].value > 1
 
@@ -142,8 +146,8 @@ def test_drift_names_the_encoder_and_what_it_is_blind_to(brightness):
 def test_embeddings_made_elsewhere_have_no_images_to_change():
     data = dataset(images_too=False)
     rows = zoo.Embeddings(np.random.default_rng(0).normal(size=(36, 3)), data.metadata, {})
-    questions = tuple(ask(t, data.metadata, data.spec.group) for t in data.spec.tasks)
-    alone = Study(data, data.spec, questions, {"mine": Contender(record("mine"), (rows,))})
+    questions = tuple(pose(data))
+    alone = Study(data, data.design, questions, {"mine": Contender(record("mine"), (rows,))})
     for ask_ in (
         drift,
         pathological,
@@ -151,7 +155,7 @@ def test_embeddings_made_elsewhere_have_no_images_to_change():
         sweep,
     ):
         found = ask_(alone)
-        assert (found.findings, found.refused) == ((), (NO_IMAGES,))
+        assert (found.findings, found.not_computed) == ((), (NO_IMAGES,))
 
 
 def test_channels_that_only_some_images_have_cannot_be_lost_by_all():
@@ -159,9 +163,11 @@ def test_channels_that_only_some_images_have_cannot_be_lost_by_all():
     ragged = replace(ragged, spec=replace(ragged.spec, channels=(1, 3)))
     found = channels_left_out(study([Means(record("means"))], ragged))
     assert found.findings == ()
-    assert found.refused == ("Images differ in their channels, so that none can be lost by all.",)
+    assert found.not_computed == (
+        "Images differ in their channels, so that none can be lost by all.",
+    )
 
 
 def test_one_channel_cannot_be_lost():
     found = channels_left_out(study([Means(record("means"))], dataset(channels=1)))
-    assert (found.findings, found.refused) == ((), ("There is one channel only.",))
+    assert (found.findings, found.not_computed) == ((), ("There is one channel only.",))

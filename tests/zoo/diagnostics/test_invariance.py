@@ -9,6 +9,7 @@ from scipy.spatial.distance import cosine
 from skimage.exposure import adjust_gamma
 
 import zoo
+from zoo import errors
 from zoo._diagnostics.invariance import invariance
 from zoo._images.image import Image, channel_names
 from zoo._images.perturb import NUISANCES, fitted, limits
@@ -24,11 +25,11 @@ class Of(zoo.Encoder):
     """What a function makes of the pixels and stains of each image."""
 
     def __init__(self, function, *, channels=(1, None), joins=False):
-        spec = zoo.EncoderSpec(
+        spec = zoo.plugin.EncoderSpec(
             name="under-test", builder="m:f", summary="s", preprocessing=PLAIN, channels=channels
         )
         super().__init__(spec)
-        self.function, self.equal_channels = function, joins
+        self.function, self.requires_equal_channels = function, joins
         self.calls, self.masks = 0, []
 
     def forward(self, batch, *, channels=False, tokens=False, layer=None):
@@ -129,8 +130,8 @@ def test_every_change_is_there_once_with_what_it_means():
     ]
     assert not refused
     for f in found:
-        assert (f.contender, f.quantity, f.n_items, f.note) == ("under-test", "drift", 6, "")
-        assert (f.reference, f.beside) == (1.0, "different images")
+        assert (f.encoder, f.quantity, f.n_items, f.note) == ("under-test", "drift", 6, "")
+        assert (f.reference, f.reference_name) == (1.0, "different images")
         assert 0 <= f.low <= f.value <= f.high
 
 
@@ -205,7 +206,7 @@ def test_what_an_encoder_refuses_is_said():
     assert {"channel ER black", "flipped"} <= set(found)
     assert len(refused) == 4
     assert all("but under-test takes 3 to 3" in why for why in refused)
-    with pytest.raises(zoo.ImageError, match="takes 1 to 2"):
+    with pytest.raises(errors.ImageError, match="takes 1 to 2"):
         drift(by_place, images(), channels=(1, 2))
 
 

@@ -46,7 +46,7 @@ def few():
 
 
 def rates(diagnostic, metric, contender):
-    chosen = [f for f in diagnostic.findings if (f.quantity, f.contender) == (metric, contender)]
+    chosen = [f for f in diagnostic.findings if (f.quantity, f.encoder) == (metric, contender)]
     return [f.value for f in chosen]
 
 
@@ -83,7 +83,7 @@ def test_findings_say_what_supports_them(few):
     }
     z2 = 1.959963984540054**2
     for f in few.findings:
-        assert (f.reference, f.beside, f.n_items) == (0.05, "noise", 12)
+        assert (f.reference, f.reference_name, f.n_items) == (0.05, "noise", 12)
         # Wilson's interval, written out.
         centre = (f.value + z2 / 24) / (1 + z2 / 12)
         half = np.sqrt(z2 * (f.value * (1 - f.value) / 12 + z2 / 576)) / (1 + z2 / 12)
@@ -92,13 +92,13 @@ def test_findings_say_what_supports_them(few):
 
 def test_the_report_says_it_in_sentences(few):
     assert few.name == "validation"
-    assert few.refused == ()
-    starts = [sentence.split(",")[0].split(":")[0] for sentence in few.said[:3]]
+    assert few.not_computed == ()
+    starts = [sentence.split(",")[0].split(":")[0] for sentence in few.conclusions[:3]]
     assert starts == ["Diagnostic", "Insufficient", "Blind"]
     for name, verdict in metric_verdicts(few).items():
-        (where,) = [s for s in few.said[:3] if f"“{name}”" in s]
+        (where,) = [s for s in few.conclusions[:3] if f"“{name}”" in s]
         assert where.lower().startswith(verdict)
-    assert "from effect 1 on" in few.said[0]
+    assert "from effect 1 on" in few.conclusions[0]
     assert "controls" in few.reading
 
 
@@ -205,11 +205,20 @@ def test_consistency_is_the_mean_cosine_over_pairs():
 def judged(biology, shortcut, effects=EFFECTS):
     """Verdict of one metric with the given rates, findings in no order."""
     findings = [
-        zoo.Finding(contender=c, quantity="m", condition=f"effect {e:g}", value=r)
+        zoo.Finding(encoder=c, quantity="m", condition=f"effect {e:g}", value=r)
         for c, found in (("shortcut", shortcut), ("biology", biology))
         for e, r in zip(effects, found, strict=True)
     ]
-    return metric_verdicts(zoo.Diagnostic("validation", "", "", tuple(findings[::-1])))["m"]
+    return metric_verdicts(
+        zoo.Diagnostic(
+            name="validation",
+            title="",
+            how_to_read="",
+            findings=tuple(findings[::-1]),
+            view="rates",
+            order=1,
+        )
+    )["m"]
 
 
 @pytest.mark.parametrize(
@@ -239,18 +248,24 @@ def test_noise_above_its_threshold_is_no_biology():
 
 def test_verdicts_are_of_a_validation():
     with pytest.raises(ValueError, match="is of geometry, not of validation"):
-        metric_verdicts(zoo.Diagnostic("geometry", "", ""))
+        metric_verdicts(
+            zoo.Diagnostic(
+                name="geometry",
+                title="",
+                how_to_read="",
+            )
+        )
 
 
 def test_what_is_undefined_is_refused(monkeypatch):
     some = {"never": lambda run: np.nan, "label ASW": METRICS["label ASW"]}
     monkeypatch.setattr(validation, "METRICS", some)
     found = validate_metrics(runs=2, effects=(1,))
-    assert found.refused == (
+    assert found.not_computed == (
         "never is not defined on plates of 96 wells in all, and is not validated.",
     )
     assert {f.quantity for f in found.findings} == {"label ASW"}
-    assert not any("never" in sentence for sentence in found.said)
+    assert not any("never" in sentence for sentence in found.conclusions)
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,9 @@ import tifffile
 import torch
 
 import zoo
+from zoo import errors
 from zoo._data.dataset import Dataset
-from zoo._data.sources import open_source
+from zoo._data.sources import open_images
 from zoo._embedding.embed import embed, embed_many
 from zoo._embedding.embeddings import Embeddings, check_output
 from zoo._images.image import Image
@@ -32,11 +33,11 @@ class Means(zoo.Encoder):
     """Mean of each image, its largest pixel and its number of channels: easy to know beforehand."""
 
     def __init__(self, *, name="means", preprocessing=PLAIN, channels=(1, None), joins=False):
-        spec = zoo.EncoderSpec(
+        spec = zoo.plugin.EncoderSpec(
             name=name, builder="m:f", summary="s", preprocessing=preprocessing, channels=channels
         )
         super().__init__(spec)
-        self.equal_channels = joins
+        self.requires_equal_channels = joins
         self.stains = []
         self.seen = 0
 
@@ -155,15 +156,15 @@ def test_reading_runs_at_most_one_chunk_ahead():
 
 def test_progress_adds_up():
     steps = []
-    images = [image(i) if i % 50 else zoo.ImageError("bad") for i in range(150)]
+    images = [image(i) if i % 50 else errors.ImageError("bad") for i in range(150)]
     embed(dataset(images), Means(), on_error="skip", progress=steps.append)
     assert sum(steps) == 150
     assert len(steps) == 3
 
 
 BAD = {
-    "unreadable": (zoo.ImageError("5.tif is missing"), "5.tif is missing"),
-    "no such row": (zoo.DataError("row 6 names no file"), "row 6 names no file"),
+    "unreadable": (errors.ImageError("5.tif is missing"), "5.tif is missing"),
+    "no such row": (errors.DataError("row 6 names no file"), "row 6 names no file"),
     "NaN": (Image(np.full((2, 8, 8), np.nan)), "5.tif has NaN or infinite pixels in channel 0"),
     "flat": (Image(np.ones((8, 8))), "5.tif has the shape (8, 8)"),
     "no channel": (Image(np.ones((0, 8, 8))), "5.tif has the shape (0, 8, 8)"),
@@ -217,7 +218,7 @@ def test_a_bad_item_can_be_left_out_and_is_listed(kind):
 
 def test_failures_are_in_the_order_of_the_items():
     images = [image(i) for i in range(200)]
-    images[190] = images[3] = zoo.ImageError("unreadable")
+    images[190] = images[3] = errors.ImageError("unreadable")
     images[70] = images[2] = Image(np.full((1, 8, 8), 600.0))
     found = embed(dataset(images), Broken(), on_error="skip")
     assert [item for item, _ in found.failures] == ["2.tif", "3.tif", "70.tif", "190.tif"]
@@ -239,8 +240,12 @@ def test_what_one_encoder_refuses_is_left_out_for_all(reverse):
 
 
 def test_nothing_left_is_an_error_with_the_first_reason():
-    with pytest.raises(zoo.DataError, match=r"none of the 3 images of plate .*: a is broken"):
-        embed(dataset([zoo.ImageError(f"{c} is broken") for c in "abc"]), Means(), on_error="skip")
+    with pytest.raises(errors.DataError, match=r"none of the 3 images of plate .*: a is broken"):
+        embed(
+            dataset([errors.ImageError(f"{c} is broken") for c in "abc"]),
+            Means(),
+            on_error="skip",
+        )
 
 
 def test_a_fault_of_the_reader_is_no_bad_item():
@@ -257,7 +262,7 @@ def test_other_ways_with_errors_are_refused():
 def test_an_encoder_that_joins_channels_needs_as_many_in_each_image(late):
     images = [Image(np.ones((2 + (i >= late), 8, 8), np.float32)) for i in range(120)]
     with pytest.raises(
-        zoo.DataError, match=r"plate has images of 2 to 3 channels, but joint joins"
+        errors.DataError, match=r"plate has images of 2 to 3 channels, but joint joins"
     ):
         embed(dataset(images), Means(name="joint", joins=True), on_error="skip")
     equal = [Image(m.pixels[:2]) for m in images]
@@ -265,7 +270,7 @@ def test_an_encoder_that_joins_channels_needs_as_many_in_each_image(late):
 
 
 def test_items_are_called_by_their_well_or_number_where_there_is_no_image_column():
-    images = [image(0), zoo.ImageError("bad")]
+    images = [image(0), errors.ImageError("bad")]
     for column, wanted in (("image_path", "B07"), ("well", "B07"), ("dose", "item 1")):
         metadata = pd.DataFrame({column: ["A01", "B07"]})
         source = Dataset("d", metadata, dataset(images).read)
@@ -274,7 +279,7 @@ def test_items_are_called_by_their_well_or_number_where_there_is_no_image_column
 
 def test_the_metadata_keep_their_rows_whatever_their_index():
     metadata = pd.DataFrame({"image": list("abc"), "dose": [5, 6, 7]}, index=[9, 9, 1])
-    images = [image(0), zoo.ImageError("bad"), image(2)]
+    images = [image(0), errors.ImageError("bad"), image(2)]
     found = embed(Dataset("d", metadata, dataset(images).read), Means(), on_error="skip")
     kept = {"image": ["a", "c"], "dose": [5, 7], "channel_count": [1, 3]}
     assert found.metadata.to_dict("list") == kept
@@ -312,7 +317,7 @@ def test_a_second_run_embeds_only_what_is_new(cache):
     assert encoder.seen == 140
 
 
-@pytest.mark.parametrize("error", [zoo.ImageError("bad"), KeyboardInterrupt()])
+@pytest.mark.parametrize("error", [errors.ImageError("bad"), KeyboardInterrupt()])
 def test_work_that_is_done_is_kept_when_a_run_ends_early(cache, error):
     images = [image(i) for i in range(150)]
     encoder = Means()
@@ -341,7 +346,7 @@ def test_tables_folders_files_and_names_are_sources(files):
     assert embed(files / "t.csv", encoder).matrix.tolist() == [[2, 2, 3], [0, 0, 1]]
     assert embed(str(files), encoder).matrix.tolist() == expected(range(3))
     assert embed(files / "1.tif", encoder).matrix.tolist() == [[1, 1, 2]]
-    assert embed(open_source(files), encoder).matrix.tolist() == expected(range(3))
+    assert embed(open_images(files), encoder).matrix.tolist() == expected(range(3))
     assert embed(files, "constant").provenance["encoder"] == "constant"
 
 
@@ -355,7 +360,7 @@ def test_a_table_with_one_truncated_and_one_missing_file_keeps_the_rest(files):
     assert [item for item, _ in found.failures] == ["1.tif", "gone.tif"]
     assert "truncated" in found.failures[0][1]
     assert "missing" in found.failures[1][1]
-    with pytest.raises(zoo.ImageError, match=r"1\.tif .*truncated"):
+    with pytest.raises(errors.ImageError, match=r"1\.tif .*truncated"):
         embed(files / "t.csv", Means())
 
 
@@ -428,7 +433,7 @@ def test_places_that_cannot_be_written_are_named(tmp_path):
 
 def test_parquet_without_pyarrow_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(zoo.MissingExtraError, match=r'pip install "microscopy-zoo\[parquet\]"'):
+    with pytest.raises(errors.MissingExtraError, match=r'pip install "microscopy-zoo\[parquet\]"'):
         embeddings().write(tmp_path / "profiles.parquet")
     embeddings().write(tmp_path / "profiles.csv")
 
@@ -565,7 +570,7 @@ def test_a_bad_mask_is_an_error_that_names_it_or_left_out(kind):
     arguments, message = BAD_OBJECTS[kind]
     images = [with_objects(i) for i in range(7)]
     images[5] = Image(images[5].pixels, **arguments)
-    with pytest.raises(zoo.ImageError) as caught:
+    with pytest.raises(errors.ImageError) as caught:
         embed(dataset(images), Objects())
     assert str(caught.value).startswith(message)
     found = embed(dataset(images), Objects(), on_error="skip")
@@ -575,7 +580,7 @@ def test_a_bad_mask_is_an_error_that_names_it_or_left_out(kind):
 
 def test_encode_names_the_image_of_a_bad_mask_and_wants_one_entry_for_each():
     encoder, pixels = Objects(), [np.ones((1, 8, 8), np.float32)] * 2
-    with pytest.raises(zoo.ImageError, match=r"^the mask of image 1 holds bool values"):
+    with pytest.raises(errors.ImageError, match=r"^the mask of image 1 holds bool values"):
         encoder.encode(pixels, masks=[objects(1), objects(1) > 0])
     for arguments in ({"masks": [None]}, {"types": [None] * 3}):
         with pytest.raises(ValueError, match="entries for 2 images"):
@@ -592,7 +597,7 @@ def test_an_encoder_that_needs_types_leaves_out_images_without():
     images = [with_objects(i) for i in range(4)]
     images[2] = Image(images[2].pixels, mask=images[2].mask)
     encoder = Objects()
-    encoder.needs_types = True
+    encoder.requires_object_types = True
     found = embed(dataset(images), encoder, on_error="skip")
     assert found.matrix[:, 0].tolist() == [1, 2, 4]
     assert found.failures[0][1].startswith("2.tif has no types of objects, which means describes")

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 import zoo
+from zoo import errors
 
 SUFFIXES = [".csv", ".tsv", ".csv.gz", ".tsv.gz", ".parquet"]
 
@@ -112,7 +113,7 @@ def test_without_any_mark_nothing_is_guessed(tmp_path):
     # Else the dose would be a feature, and predict itself.
     frame = pd.DataFrame({"well": ["A01", "A02"], "dose": [0, 1], "x_0": [0.5, 1.5]})
     path = write(tmp_path / "t.csv", frame)
-    with pytest.raises(zoo.DataError, match=r"which of its 3 columns are features.*prefix="):
+    with pytest.raises(errors.DataError, match=r"which of its 3 columns are features.*prefix="):
         zoo.read_profiles(path)
     found = zoo.read_profiles(path, prefix="x_")
     assert found.matrix.tolist() == [[0.5], [1.5]]
@@ -125,9 +126,9 @@ def test_prefixes(tmp_path):
     found = zoo.read_profiles(path, prefix=("Cells_", "Nuclei_"))
     assert found.matrix.tolist() == matrix[:, :2].tolist()
     assert "Image_Count_Cells" in found.metadata
-    with pytest.raises(zoo.DataError, match=r"no column that begins with 'Cell5_'"):
+    with pytest.raises(errors.DataError, match=r"no column that begins with 'Cell5_'"):
         zoo.read_profiles(path, prefix="Cell5_")
-    with pytest.raises(zoo.DataError, match=r"features that are no numbers: Metadata_Plate;"):
+    with pytest.raises(errors.DataError, match=r"features that are no numbers: Metadata_Plate;"):
         zoo.read_profiles(path, prefix="Metadata_")
     for nothing in ("", (), ("a", "")):
         with pytest.raises(ValueError, match="must say what names"):
@@ -143,7 +144,8 @@ def test_numbers_that_are_none_are_counted_and_named(tmp_path, suffix, bad):
     frame.loc[[4, 5], "Cytoplasm_A_B"] = bad
     path = write(tmp_path / f"t{suffix}", frame)
     with pytest.raises(
-        zoo.DataError, match=r"in 3 of 6 rows and 2 of 4 features, the first of them Nuclei_Text"
+        errors.DataError,
+        match=r"in 3 of 6 rows and 2 of 4 features, the first of them Nuclei_Text",
     ):
         zoo.read_profiles(path)
     found = zoo.read_profiles(path, missing="drop")
@@ -155,7 +157,7 @@ def test_numbers_that_are_none_are_counted_and_named(tmp_path, suffix, bad):
 def test_all_features_missing(tmp_path):
     frame = pd.DataFrame({"Cells_a": [np.nan, 1], "Cells_b": [0, np.inf]})
     path = write(tmp_path / "t.csv", frame)
-    with pytest.raises(zoo.DataError, match="in each of its features"):
+    with pytest.raises(errors.DataError, match="in each of its features"):
         zoo.read_profiles(path, missing="drop")
     with pytest.raises(ValueError, match="'raise' or 'drop'"):
         zoo.read_profiles(path, missing="fill")
@@ -164,7 +166,7 @@ def test_all_features_missing(tmp_path):
 def test_integers_with_holes_in_parquet(tmp_path):
     frame = pd.DataFrame({"Cells_a": pd.array([1, None, 3], dtype="Int64"), "Cells_b": [1, 2, 3]})
     path = write(tmp_path / "t.parquet", frame)
-    with pytest.raises(zoo.DataError, match=r"in 1 of 3 rows and 1 of 2 features"):
+    with pytest.raises(errors.DataError, match=r"in 1 of 3 rows and 1 of 2 features"):
         zoo.read_profiles(path)
     assert zoo.read_profiles(path, missing="drop").matrix.tolist() == [[1], [2], [3]]
 
@@ -174,14 +176,14 @@ def test_words_among_features(tmp_path, suffix):
     frame, _ = cellprofiler()
     frame["Image_FileName_DNA"] = "a.tif"
     path = write(tmp_path / f"t{suffix}", frame)
-    with pytest.raises(zoo.DataError, match="features that are no numbers: Image_FileName_DNA;"):
+    with pytest.raises(errors.DataError, match="features that are no numbers: Image_FileName_DNA;"):
         zoo.read_profiles(path)
     assert zoo.read_profiles(path, prefix="Cells_").matrix.shape == (6, 1)
 
 
 def test_one_word_in_a_column_of_numbers_is_not_metadata(tmp_path):
     frame = pd.DataFrame({"Metadata_a": [1, 2, 3], "x": ["1", "2", "2.o"], "y": [1, 2, 3]})
-    with pytest.raises(zoo.DataError, match=r"'2\.o' among the numbers of column x"):
+    with pytest.raises(errors.DataError, match=r"'2\.o' among the numbers of column x"):
         zoo.read_profiles(write(tmp_path / "t.csv", frame))
 
 
@@ -210,10 +212,10 @@ def test_row_numbers_are_neither_features_nor_metadata(tmp_path, suffix):
 
 def test_names_that_clash(tmp_path):
     frame = pd.DataFrame({"Cells_a": [1.0], "plate": ["p"], "Metadata_plate": ["q"]})
-    with pytest.raises(zoo.DataError, match="'plate' whose name without Metadata_ is taken"):
+    with pytest.raises(errors.DataError, match="'plate' whose name without Metadata_ is taken"):
         zoo.read_profiles(write(tmp_path / "t.csv", frame))
     (tmp_path / "twice.csv").write_text("Cells_a,Metadata_b,Cells_a\n1,2,3\n")
-    with pytest.raises(zoo.DataError, match="more than one column called 'Cells_a'"):
+    with pytest.raises(errors.DataError, match="more than one column called 'Cells_a'"):
         zoo.read_profiles(tmp_path / "twice.csv")
 
 
@@ -233,21 +235,21 @@ def test_names_that_clash(tmp_path):
 )
 def test_files_that_are_no_tables(tmp_path, name, content, message):
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(zoo.DataError, match=message):
+    with pytest.raises(errors.DataError, match=message):
         zoo.read_profiles(tmp_path / name)
 
 
 def test_lines_that_are_too_short_have_missing_numbers(tmp_path):
     (tmp_path / "t.csv").write_text("Cells_a,Cells_b\n1,2\n1\n")
-    with pytest.raises(zoo.DataError, match=r"in 1 of 2 rows and 1 of 2 features.* Cells_b"):
+    with pytest.raises(errors.DataError, match=r"in 1 of 2 rows and 1 of 2 features.* Cells_b"):
         zoo.read_profiles(tmp_path / "t.csv")
 
 
 def test_nothing_there(tmp_path):
-    with pytest.raises(zoo.DataError, match="is missing"):
+    with pytest.raises(errors.DataError, match="is missing"):
         zoo.read_profiles(tmp_path / "t.csv")
     (tmp_path / "t.parquet").mkdir()
-    with pytest.raises(zoo.DataError, match="is no file"):
+    with pytest.raises(errors.DataError, match="is no file"):
         zoo.read_profiles(tmp_path / "t.parquet")
 
 

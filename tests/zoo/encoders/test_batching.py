@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import zoo
+from zoo import errors
 from zoo._encoders.batching import PlaneBudget, run_in_batches
 
 GPU_ERROR = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
@@ -94,7 +95,8 @@ def test_encoding_goes_on_with_less_and_gives_the_same(monkeypatch):
         found = encoder.encode(images, preprocess=False)
     torch.testing.assert_close(found.embedding, wanted)
     with pytest.raises(
-        zoo.ImageError, match="5 channels of 32 × 48 pixels, 31 tokens, is too large for the memory"
+        errors.ImageError,
+        match="5 channels of 32 × 48 pixels, 31 tokens, is too large for the memory",
     ):
         encoder.encode([*images, torch.rand(5, 32, 48)], preprocess=False)
 
@@ -180,17 +182,19 @@ def test_a_batch_with_a_bad_pixel_is_named_by_image_and_channel(encoder):
     batch = whole()
     batch.planes[4, 3, 3] = torch.nan
     for images in (batch, batch.images()):
-        with pytest.raises(zoo.ImageError, match="image 2 has NaN or infinite pixels in channel 1"):
+        with pytest.raises(
+            errors.ImageError, match="image 2 has NaN or infinite pixels in channel 1"
+        ):
             encoder.encode(images, preprocess=False)
 
 
 def test_a_batch_that_does_not_fit_is_refused_like_its_images(encoder):
-    with pytest.raises(zoo.ImageError, match="image 1 has 11 channels"):
+    with pytest.raises(errors.ImageError, match="image 1 has 11 channels"):
         encoder.encode(whole((1, 11)), preprocess=False)
     odd = zoo.ImageBatch(torch.rand(2, 32, 49), torch.tensor([2]))
-    with pytest.raises(zoo.ImageError, match="images are 32 × 49 pixels"):
+    with pytest.raises(errors.ImageError, match="images are 32 × 49 pixels"):
         encoder.encode(odd, preprocess=False)
-    with pytest.raises(zoo.ImageError, match="at least one image"):
+    with pytest.raises(errors.ImageError, match="at least one image"):
         encoder.encode(zoo.ImageBatch(torch.rand(0, 32, 32), torch.tensor([], dtype=torch.int64)))
 
 

@@ -37,8 +37,8 @@ def test_an_encoder_must_beat_every_control():
 
 def test_the_sentence_names_the_control_and_the_numbers():
     found = verdict(normal(0.7), {"pixels": normal(0.71, 0.05, seed=2)})
-    assert "matched by pixels" in found.words
-    assert "0.70 against 0.71" in found.sentence
+    assert "matched by pixels" in found.summary
+    assert "0.70 against 0.71" in found.detail
 
 
 def test_a_worse_encoder_is_beaten():
@@ -69,7 +69,7 @@ def test_chance_comes_first():
 def test_few_groups_allow_no_verdict():
     found = verdict(normal(0.9), {"c": normal(0.6)}, groups=5)
     assert found.outcome == "no verdict"
-    assert "5 groups" in found.words
+    assert "5 groups" in found.summary
 
 
 def test_ties_at_the_ceiling_are_matches():
@@ -119,7 +119,7 @@ def test_noise_is_at_chance_about_as_often_as_it_should_be(kind):
         matrix = np.random.default_rng(seed).normal(size=(48, 10))
         for score in answer(asked, matrix, permutations=79, seed=seed):
             low, high = np.percentile(score.null, [2.5, 97.5])
-            outside.append(not low <= score.of(np.arange(48)) <= high)
+            outside.append(not low <= score.at(np.arange(48)) <= high)
     # Nominal 5 %; three binomial standard errors of 40 trials are 10 points.
     assert np.mean(outside) <= 0.15
 
@@ -165,7 +165,7 @@ def test_permuted_labels_are_rarely_said_to_beat_all_controls(monkeypatch):
     }
     contenders = {
         name: Contender(
-            zoo.EncoderSpec(name=name, builder="m:f", summary="s"),
+            zoo.plugin.EncoderSpec(name=name, builder="m:f", summary="s"),
             (zoo.Embeddings(rows.astype("f4"), table, {}),),
         )
         for name, rows in matrices.items()

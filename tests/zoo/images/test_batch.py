@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-import zoo
+from zoo import errors
 from zoo._images.batch import ImageBatch
 from zoo._images.checks import check_image, check_objects, check_stains
 
@@ -56,7 +56,7 @@ def test_a_black_image_is_an_image():
 )
 def test_shapes_that_are_no_image_are_refused_by_name(shape, message, as_tensor):
     given = torch.zeros(shape) if as_tensor else np.zeros(shape)
-    with pytest.raises(zoo.ImageError, match=f"^well B07 .*{message}"):
+    with pytest.raises(errors.ImageError, match=f"^well B07 .*{message}"):
         check_image(given, "well B07")
 
 
@@ -79,18 +79,18 @@ def test_only_what_must_be_channels_last_is_called_so(shape):
     ids=lambda given: str(given.dtype),
 )
 def test_other_types_are_refused_by_name(given):
-    with pytest.raises(zoo.ImageError, match=r"^well B07 is .*; pixels are integers or floats"):
+    with pytest.raises(errors.ImageError, match=r"^well B07 is .*; pixels are integers or floats"):
         check_image(given, "well B07")
 
 
 @pytest.mark.parametrize("given", [None, "image.tif", object()])
 def test_what_is_no_array_is_refused_by_name(given):
-    with pytest.raises(zoo.ImageError, match=r"^well B07 "):
+    with pytest.raises(errors.ImageError, match=r"^well B07 "):
         check_image(given, "well B07")
 
 
 def test_ragged_lists_are_refused_by_name():
-    with pytest.raises(zoo.ImageError, match=r"^well B07 is no array"):
+    with pytest.raises(errors.ImageError, match=r"^well B07 is no array"):
         check_image([[[1, 2], [3]]], "well B07")
 
 
@@ -100,7 +100,9 @@ def test_pixels_that_are_not_finite_are_refused_with_their_channel(kind, value):
     given = np.zeros((3, 5, 4), np.float32)
     given[1, 4, 3] = value
     given = given.astype(kind) if isinstance(kind, str) else torch.from_numpy(given).to(kind)
-    with pytest.raises(zoo.ImageError, match=r"^well B07 has NaN or infinite pixels in channel 1$"):
+    with pytest.raises(
+        errors.ImageError, match=r"^well B07 has NaN or infinite pixels in channel 1$"
+    ):
         check_image(given, "well B07")
 
 
@@ -111,7 +113,7 @@ def test_stains_are_kept_in_order():
 
 @pytest.mark.parametrize("stains", ["DN", ["DNA"], ["DNA", "ER", "AGP"], []])
 def test_stains_that_do_not_fit_are_refused_by_name(stains):
-    with pytest.raises(zoo.ImageError, match=f"^well B07 has 2 .*{re.escape(repr(stains))}"):
+    with pytest.raises(errors.ImageError, match=f"^well B07 has 2 .*{re.escape(repr(stains))}"):
         check_stains(stains, 2, "well B07")
 
 
@@ -146,7 +148,7 @@ def test_a_batch_holds_ragged_images_without_padding():
     ],
 )
 def test_parts_of_a_batch_that_do_not_fit_are_refused(changes, message):
-    with pytest.raises(zoo.ImageError, match=message):
+    with pytest.raises(errors.ImageError, match=message):
         batch(**changes)
 
 
@@ -198,7 +200,7 @@ def test_an_image_without_objects_has_no_types_and_more_types_than_objects_are_f
     ],
 )
 def test_bad_masks_are_refused_by_name_in_one_sentence(numbers, types, message):
-    with pytest.raises(zoo.ImageError, match=f"^{message}") as caught:
+    with pytest.raises(errors.ImageError, match=f"^{message}") as caught:
         check_objects(numbers, types, (4, 6), "well B07")
     assert "\n" not in str(caught.value)
 
@@ -222,5 +224,5 @@ def test_a_batch_carries_masks_and_types_for_those_that_have_them():
     ],
 )
 def test_masks_of_a_batch_that_do_not_fit_are_refused(changes, message):
-    with pytest.raises(zoo.ImageError, match=message):
+    with pytest.raises(errors.ImageError, match=message):
         batch(**changes)

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 import zoo
+from zoo import errors
 from zoo._data.dataset import Dataset
 from zoo._diagnostics.pathological import pathological_dataset
 from zoo._images.destroy import (
@@ -245,9 +246,9 @@ def test_one_channel_is_left_by_its_name():
     assert destroy(turned, "ER only", rng()).pixels[0].any()
     unnamed = destroy(Image(image.pixels), "channel 2 only", rng())
     assert np.array_equal(unnamed.pixels, found.pixels)
-    with pytest.raises(zoo.ImageError, match="no channel 'Actin', only DNA, ER, Golgi"):
+    with pytest.raises(errors.ImageError, match="no channel 'Actin', only DNA, ER, Golgi"):
         destroy(image, "Actin only", rng())
-    with pytest.raises(zoo.ImageError, match="only channel 1, channel 2"):
+    with pytest.raises(errors.ImageError, match="only channel 1, channel 2"):
         destroy(Image(image.pixels[:2]), "channel 3 only", rng())
 
 
@@ -282,7 +283,7 @@ def test_a_dataset_is_destroyed_when_it_is_read(name):
 def test_a_channel_that_an_item_lacks_is_an_error_that_names_the_item():
     whole, _ = dataset()
     lacking = pathological_dataset(whole, "Actin only", 0)
-    with pytest.raises(zoo.ImageError, match="item 2 of plate: there is no channel 'Actin'"):
+    with pytest.raises(errors.ImageError, match="item 2 of plate: there is no channel 'Actin'"):
         lacking[2]
 
 
@@ -294,11 +295,13 @@ def test_items_are_shuffled_each_in_its_own_way():
 
 
 def test_embeddings_that_came_with_the_images_are_left_out():
-    given = {"theirs": zoo.Precomputed("made elsewhere", lambda: np.zeros((5, 2), np.float32))}
+    given = {
+        "theirs": zoo.plugin.Precomputed("made elsewhere", lambda: np.zeros((5, 2), np.float32))
+    }
     whole, _ = dataset(profiles=given)
     assert pathological_dataset(whole, "black", 0).profiles == {}
     alone = Dataset("table", whole.metadata, None, profiles=given)
-    with pytest.raises(zoo.DataError, match="table has no images"):
+    with pytest.raises(errors.DataError, match="table has no images"):
         pathological_dataset(alone, "black", 0)
 
 

@@ -8,6 +8,7 @@ import torch
 from torchvision.transforms import v2
 
 import zoo
+from zoo import errors
 from zoo._images.preprocess import prepare, prepare_mask, scale
 
 PLAIN = {"resize": None, "crop": None}
@@ -140,7 +141,7 @@ def test_range_takes_floats_from_0_to_1_as_they_are(dtype):
     ],
 )
 def test_range_refuses_what_it_cannot_place(image, message):
-    with pytest.raises(zoo.ImageError, match=f"^well B07 .*{message}"):
+    with pytest.raises(errors.ImageError, match=f"^well B07 .*{message}"):
         follow(image, "well B07", scaling="range", **PLAIN)
 
 
@@ -213,7 +214,9 @@ def test_the_faintest_contrast_is_scaled_like_any_other(faint):
 def test_floats_beyond_float32_are_refused(scaling, value):
     image = np.zeros((1, 20, 20))
     image[0, 3, 3] = value
-    with pytest.raises(zoo.ImageError, match=r"^well B07 has pixels beyond the range of float32"):
+    with pytest.raises(
+        errors.ImageError, match=r"^well B07 has pixels beyond the range of float32"
+    ):
         follow(image, "well B07", scaling=scaling, **PLAIN)
 
 
@@ -254,13 +257,15 @@ def test_views_and_read_only_arrays_are_fine_and_stay_as_they_are():
 
 @pytest.mark.parametrize("size", [(15, 40), (40, 15)])
 def test_images_below_the_smallest_side_are_refused(size):
-    with pytest.raises(zoo.ImageError, match=r"^well B07 is .* but sides must be at least 16"):
+    with pytest.raises(errors.ImageError, match=r"^well B07 is .* but sides must be at least 16"):
         follow(noise((1, *size)), "well B07")
     assert follow(noise((1, 16, 40))).shape == (1, 224, 224)
 
 
 def test_a_crop_is_never_padded():
-    with pytest.raises(zoo.ImageError, match=r"^well B07 is 50 × 30 pixels, too small to crop 32"):
+    with pytest.raises(
+        errors.ImageError, match=r"^well B07 is 50 × 30 pixels, too small to crop 32"
+    ):
         follow(noise((1, 50, 30)), "well B07", resize=None, crop=32)
 
 
@@ -324,5 +329,7 @@ def test_a_mask_that_is_not_resized_is_itself():
     assert prepare_mask(mask, zoo.Preprocessing(**PLAIN), "x").tolist() == mask.tolist()
     cut = prepare_mask(mask, zoo.Preprocessing(resize=None, crop=20), "x")
     assert cut.tolist() == mask[5:25, 10:30].tolist()
-    with pytest.raises(zoo.ImageError, match=r"^well B07 is 30 × 40 pixels, too small to crop 32"):
+    with pytest.raises(
+        errors.ImageError, match=r"^well B07 is 30 × 40 pixels, too small to crop 32"
+    ):
         prepare_mask(mask, zoo.Preprocessing(resize=None, crop=32), "well B07")

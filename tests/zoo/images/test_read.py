@@ -12,7 +12,7 @@ import pytest
 import tifffile
 from PIL import Image as Picture
 
-import zoo
+from zoo import errors
 from zoo._images.read import read_image
 
 H, W = 20, 24
@@ -104,7 +104,7 @@ class TestTiff:
         shape = [{"C": 3, "Y": H, "X": W}.get(a, 2) for a in axes]
         stack = np.zeros(shape, np.uint16)
         path = write(tmp_path / "deep.tif", stack, imagej=True, metadata={"axes": axes})
-        with pytest.raises(zoo.ImageError, match=rf"deep\.tif has the axes {axes} .*project"):
+        with pytest.raises(errors.ImageError, match=rf"deep\.tif has the axes {axes} .*project"):
             read_image(path)
 
     @pytest.mark.parametrize("planar", ["contig", "separate"])
@@ -129,12 +129,12 @@ class TestTiff:
 
     def test_several_images_in_one_file_are_refused(self, tmp_path):
         path = pages(tmp_path / "many.ome.tif", noise(3), writer={"ome": True})
-        with pytest.raises(zoo.ImageError, match=r"many\.ome\.tif holds 3 images"):
+        with pytest.raises(errors.ImageError, match=r"many\.ome\.tif holds 3 images"):
             read_image(path)
 
     def test_pages_of_different_types_are_refused(self, tmp_path):
         mixed = [noise(0), noise(0, "u1", 200)]
-        with pytest.raises(zoo.ImageError, match=r"mixed\.tif holds 2 images .*uint16.*uint8"):
+        with pytest.raises(errors.ImageError, match=r"mixed\.tif holds 2 images .*uint16.*uint8"):
             read_image(pages(tmp_path / "mixed.tif", mixed, metadata=None))
 
     def test_a_thumbnail_is_no_channel(self, tmp_path):
@@ -154,7 +154,7 @@ class TestTiff:
         if importlib.util.find_spec("imagecodecs"):
             check(tmp_path / "lzw.tif", noise(0)[None])
         else:
-            with pytest.raises(zoo.ImageError, match=r"lzw\.tif .*imagecodecs: pip install"):
+            with pytest.raises(errors.ImageError, match=r"lzw\.tif .*imagecodecs: pip install"):
                 read_image(tmp_path / "lzw.tif")
 
 
@@ -232,19 +232,19 @@ class TestBrokenTiff:
         for length in [*range(0, len(content), 53), len(content) - 9]:
             part.write_bytes(content[:length])
             if length > len(content) - 60:  # the last bytes may be padding: all or nothing
-                with contextlib.suppress(zoo.ImageError):
+                with contextlib.suppress(errors.ImageError):
                     found = read_image(part)
                     assert found.stains == whole.stains
                     assert np.array_equal(found.pixels, whole.pixels)
             else:
-                with pytest.raises(zoo.ImageError, match=r"part\.tif"):
+                with pytest.raises(errors.ImageError, match=r"part\.tif"):
                     read_image(part)
 
     def test_the_message_asks_whether_it_is_truncated(self, tmp_path):
         for name, length in (("a.tif", 5), ("b.tif", 1200), ("c.tif", 0)):
             content = pages(tmp_path / name, noise(3), metadata=None).read_bytes()
             (tmp_path / name).write_bytes(content[:length])
-            with pytest.raises(zoo.ImageError, match=rf"{name[0]}\.tif .*is it truncated\?"):
+            with pytest.raises(errors.ImageError, match=rf"{name[0]}\.tif .*is it truncated\?"):
                 read_image(tmp_path / name)
 
     def test_pages_in_a_circle(self, tmp_path):
@@ -253,7 +253,7 @@ class TestBrokenTiff:
         end = start + 2 + 12 * int.from_bytes(content[start : start + 2], "little")
         content[end : end + 4] = content[4:8]
         (tmp_path / "circle.tif").write_bytes(content)
-        with pytest.raises(zoo.ImageError, match=r"circle\.tif"):
+        with pytest.raises(errors.ImageError, match=r"circle\.tif"):
             read_image(tmp_path / "circle.tif")
 
     def test_an_ome_set_without_its_other_files_is_not_filled_with_black(self, tmp_path):
@@ -275,7 +275,7 @@ class TestBrokenTiff:
             write(tmp_path / f"c{i}.ome.tif", stack[i], description=text, metadata=None)
         check(tmp_path / "c0.ome.tif", stack, ("DNA", "ER"))
         (tmp_path / "c1.ome.tif").unlink()
-        with pytest.raises(zoo.ImageError, match=r"c0\.ome\.tif lacks planes"):
+        with pytest.raises(errors.ImageError, match=r"c0\.ome\.tif lacks planes"):
             read_image(tmp_path / "c0.ome.tif")
 
     def test_nothing_is_logged_and_others_still_log(self, tmp_path, caplog):
@@ -283,7 +283,7 @@ class TestBrokenTiff:
         (tmp_path / "a.tif").write_bytes(content[: len(content) // 2])
         logger = logging.getLogger("tifffile")
         with caplog.at_level(logging.DEBUG):
-            with pytest.raises(zoo.ImageError):
+            with pytest.raises(errors.ImageError):
                 read_image(tmp_path / "a.tif")
             assert caplog.records == []
             level, filters = logger.level, list(logger.filters)
@@ -331,7 +331,7 @@ class TestPictures:
             checksum = struct.pack(">I", zlib.crc32(name + data))
             content += struct.pack(">I", len(data)) + name + data + checksum
         (tmp_path / "deep.png").write_bytes(content)
-        with pytest.raises(zoo.ImageError, match=r"deep\.png has 16 bits a colour.*TIFF"):
+        with pytest.raises(errors.ImageError, match=r"deep\.png has 16 bits a colour.*TIFF"):
             read_image(tmp_path / "deep.png")
 
     @pytest.mark.parametrize(("mode", "count"), [("L", 1), ("RGB", 3), ("CMYK", 3)])
@@ -376,31 +376,31 @@ class TestPictures:
         content = path.read_bytes()
         for length in range(0, len(content) - 24, 31):  # PNG: the end marker may be missing
             path.write_bytes(content[:length])
-            with pytest.raises(zoo.ImageError, match=rf"part\{suffix} .*is it truncated\?"):
+            with pytest.raises(errors.ImageError, match=rf"part\{suffix} .*is it truncated\?"):
                 read_image(path)
 
 
 class TestAnyFile:
     def test_a_missing_file_is_named(self, tmp_path):
-        with pytest.raises(zoo.ImageError, match=r"gone\.tif is missing"):
+        with pytest.raises(errors.ImageError, match=r"gone\.tif is missing"):
             read_image(tmp_path / "gone.tif")
 
     def test_a_folder_is_no_file(self, tmp_path):
         (tmp_path / "a.tif").mkdir()
-        with pytest.raises(zoo.ImageError, match=r"a\.tif is no file"):
+        with pytest.raises(errors.ImageError, match=r"a\.tif is no file"):
             read_image(tmp_path / "a.tif")
 
     @pytest.mark.parametrize("name", ["a.npy", "a", "a.txt", "a.tif.gz"])
     def test_other_formats_are_refused_with_a_list(self, tmp_path, name):
         (tmp_path / name).write_bytes(b"x")
-        with pytest.raises(zoo.ImageError, match=r"none of the formats \.tif, .*\.bmp"):
+        with pytest.raises(errors.ImageError, match=r"none of the formats \.tif, .*\.bmp"):
             read_image(tmp_path / name)
 
     @pytest.mark.parametrize("suffix", [".tif", ".png", ".jpg", ".bmp"])
     @pytest.mark.parametrize("content", [b"", b"hello, I am text", bytes(3000)])
     def test_what_is_no_image_is_named(self, tmp_path, suffix, content):
         (tmp_path / f"odd{suffix}").write_bytes(content)
-        with pytest.raises(zoo.ImageError, match=rf"odd\{suffix} cannot be read"):
+        with pytest.raises(errors.ImageError, match=rf"odd\{suffix} cannot be read"):
             read_image(tmp_path / f"odd{suffix}")
 
     def test_reading_leaves_no_file_open(self, tmp_path):
@@ -441,13 +441,13 @@ class TestOneFilePerChannel:
     )
     def test_files_that_differ_are_refused_by_name(self, tmp_path, other):
         paths = [write(tmp_path / "a.tif", noise(1)), write(tmp_path / "b.tif", other)]
-        with pytest.raises(zoo.ImageError, match=r"a\.tif, .*b\.tif have the sizes"):
+        with pytest.raises(errors.ImageError, match=r"a\.tif, .*b\.tif have the sizes"):
             read_image(paths)
 
     def test_the_missing_one_is_named(self, tmp_path):
-        with pytest.raises(zoo.ImageError, match=r"b\.tif is missing"):
+        with pytest.raises(errors.ImageError, match=r"b\.tif is missing"):
             read_image([write(tmp_path / "a.tif", noise(1)), tmp_path / "b.tif"])
 
     def test_no_file_is_no_image(self):
-        with pytest.raises(zoo.ImageError, match="at least one file"):
+        with pytest.raises(errors.ImageError, match="at least one file"):
             read_image([])

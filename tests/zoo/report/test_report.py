@@ -13,16 +13,15 @@ from PIL import Image as Picture
 
 import zoo
 from tests.support import chromium
+from zoo import errors
 from zoo._report import map as _report_map
-from zoo._report.colours import look
-from zoo._report.pictures import thumbnails
-from zoo._report.page import FIRST, LAST
 from zoo._report.blocks import blocks
+from zoo._report.colours import look
 from zoo._report.figures import Cast, of_diagnostic, scores
 from zoo._report.map import as_json, captions, colourings, map_data, principal_components
-from zoo._report.sampling import spread_out, spread_over
-from zoo._report.pictures import picture, tinted
 from zoo._report.marks import axis, interval, number, signed
+from zoo._report.pictures import picture, thumbnails, tinted
+from zoo._report.sampling import spread_out, spread_over
 from zoo._report.tables import support, tables
 
 REAL_UMAP = _report_map.umap_points
@@ -56,6 +55,20 @@ APART = {
     "mixing": {"batches mixed": ("iLISI", "kBET"), "biology kept": ("cLISI",)},
 }
 SPOILT = ("pathological", "channels")
+AT = {"4 plates": 4, "1 plate": 1, "7 plates": 7, "2 plates": 2}
+AT |= {"effect 0.5": 0.5, "effect 1": 1, "effect 2": 2}
+# What each says of itself: view, order, unit.
+SAYS = {
+    "learning": {"view": "curves", "unit": "plates", "scores_again": True},
+    "invariance": {"view": "drift", "order": -1},
+    "pathological": {"view": "change", "order": -1, "scores_again": True},
+    "channels": {"view": "change", "order": -1, "scores_again": True},
+    "alignment": {"scores_again": True},
+    "sweep": {"scores_again": True},
+    "factors": {"view": "shades", "order": -2},
+    "truth": {"order": 1},
+    "validation": {"view": "rates", "order": 1},
+}
 
 
 def dataset():
@@ -68,15 +81,17 @@ def dataset():
             NASTY: np.tile(["<b>a</b>", "b"], 16),
         }
     )
-    spec = zoo.DatasetSpec(
+    spec = zoo.plugin.DatasetSpec(
         name="plates",
         builder="m:f",
         summary="Plates & <i>wells</i>",
-        label="dose",
-        group="plate",
-        batch="plate",
+        design=zoo.Design(
+            label="dose",
+            group="plate",
+            batch="plate",
+            tasks=tuple(zoo.Task(kind=k, target="dose", title="dose") for k in ("dose", "knn")),
+        ),
         channels=(2, 2),
-        tasks=tuple(zoo.Task(kind=k, target="dose", title="dose") for k in ("dose", "knn")),
         notes=("Made for a test.",),
     )
 
@@ -103,14 +118,15 @@ def diagnostic(name, seed=0):
                 value = float(rng.random())
                 findings.append(
                     zoo.Finding(
-                        contender=who,
+                        encoder=who,
                         quantity=quantity,
                         condition=condition,
+                        at=AT.get(condition, np.nan),
                         value=value,
                         low=value - 0.1,
                         high=value + 0.1,
                         reference=0.9 if name in SPOILT else 0.5,
-                        beside="as it is" if name in SPOILT else "chance",
+                        reference_name="as it is" if name in SPOILT else "chance",
                         n_items=32,
                         n_groups=8,
                         note=NASTY,
@@ -119,12 +135,23 @@ def diagnostic(name, seed=0):
     if name != "validation":
         findings[-1] = replace(findings[-1], value=np.nan, low=np.nan, high=np.nan)
     return zoo.Diagnostic(
-        name, f"Title of {name}", "How to read.", tuple(findings), (f"Said of {name}.",), ("No.",)
+        name=name,
+        title=f"Title of {name}",
+        how_to_read="How to read.",
+        findings=tuple(findings),
+        conclusions=(f"Said of {name}.",),
+        not_computed=("No.",),
+        **SAYS.get(name, {}),
     )
 
 
 def every():
-    silent = zoo.Diagnostic("relationships", "Title of relationships", "R.", refused=("No pairs.",))
+    silent = zoo.Diagnostic(
+        name="relationships",
+        title="Title of relationships",
+        how_to_read="R.",
+        not_computed=("No pairs.",),
+    )
     return (*(diagnostic(name, k) for k, name in enumerate(ASKED)), silent)
 
 
@@ -134,9 +161,11 @@ def result():
     rng = np.random.default_rng(0)
     rows = (plates.metadata["dose"].to_numpy()[:, None] + rng.normal(size=(32, 5))).astype("f4")
     mine = zoo.Embeddings(rows, plates.metadata, {"encoder": "mine", "zoo": "0"})
-    found = zoo.evaluate(mine, plates, controls=["constant", "gaussian"], twin_seeds=1, cache=False)
+    found = zoo.evaluate(
+        mine, plates, controls=["constant", "gaussian"], control_seeds=1, cache=False
+    )
     absent = {"timm:x": "no weights"}
-    return replace(found, diagnostics=every(), absent=absent, doubts=("Doubt.",))
+    return replace(found, diagnostics=every(), skipped_controls=absent, warnings=("Doubt.",))
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -173,20 +202,20 @@ def test_everything_is_on_the_page(result, page):
     ):
         assert said in seen
     for row in result.rows:
-        assert row.verdict.words in seen
+        assert row.verdict.summary in seen
         assert f"{row.task}, {row.metric}" in seen
     for d in result.diagnostics:
         assert text.count(f'id="{d.name}"') == 1
         assert f'href="#{d.name}"' in text or not d.findings
         assert d.title in seen
-        assert all(said in seen for said in (*d.said, *d.refused))
+        assert all(said in seen for said in (*d.conclusions, *d.not_computed))
     assert "data:image/jpeg" in text
 
 
 def test_the_verdict_comes_first_and_provenance_last(result, page):
     text = page.read_text()
     ids = re.findall(r'<(?:section|details)[^>]* id="([\w-]+)"', text)
-    middle = [n for n in ASKED if n not in FIRST + LAST]
+    middle = [n for n in ASKED if SAYS.get(n, {}).get("order", 0) == 0]
     assert ids == [
         *["verdict", "scores", "factors", "invariance", "pathological", "channels", "embedding"],
         *["more", *middle, "relationships", "truth", "validation", "know", "provenance"],
@@ -329,7 +358,7 @@ def test_spoilt_images_are_drawn_beside_the_score_as_it_is():
     assert [line.name for line in panel.lines] == list(ASKED["pathological"])
     assert [text for _, _, text in panel.rules] == ["as it is 0.90", "chance 0.25"]
     for line in panel.lines:
-        own = next(f for f in found.findings if (f.contender, f.condition) == ("mine", line.name))
+        own = next(f for f in found.findings if (f.encoder, f.condition) == ("mine", line.name))
         assert line.stretch == (panel.axis.place(0.9), panel.axis.place(own.value))
         assert {m.kind for m in line.marks} <= {"own", "rival", "control"}
         assert line.cells[0] == (number(own.value), "own")
@@ -364,7 +393,7 @@ def test_every_diagnostic_with_intervals_is_drawn(name):
     drawn = {m.title for p in figure.panels for ln in p.lines for m in ln.marks}
     drawn |= {s.name for c in figure.curves for s in c.series}
     for f in found.findings:
-        assert any(t.startswith(f.contender) for t in drawn)
+        assert any(t.startswith(f.encoder) for t in drawn)
     empty = replace(found, findings=tuple(replace(f, value=np.nan) for f in found.findings))
     assert of_diagnostic(empty, Cast("mine")) is None
 
@@ -372,7 +401,8 @@ def test_every_diagnostic_with_intervals_is_drawn(name):
 def test_a_diagnostic_without_intervals_is_a_table_alone():
     found = diagnostic("geometry")
     bare = tuple(
-        replace(f, low=np.nan, high=np.nan, reference=np.nan, beside="") for f in found.findings
+        replace(f, low=np.nan, high=np.nan, reference=np.nan, reference_name="")
+        for f in found.findings
     )
     assert of_diagnostic(replace(found, findings=bare), Cast("mine")) is None
     assert len(tables(replace(found, findings=bare), "mine")) == 1
@@ -402,27 +432,53 @@ def test_mixing_stands_beside_conservation():
 
 def test_many_quantities_stand_below_each_other():
     found = [
-        zoo.Finding(contender=who, quantity=f"q{k}", value=k / 10)
+        zoo.Finding(encoder=who, quantity=f"q{k}", value=k / 10)
         for who in ("mine", "control")
         for k in range(9)
     ]
-    (table,) = tables(zoo.Diagnostic("readouts", "t", "r", tuple(found)), "mine")
+    (table,) = tables(
+        zoo.Diagnostic(
+            name="readouts",
+            title="t",
+            how_to_read="r",
+            findings=tuple(found),
+        ),
+        "mine",
+    )
     assert table.columns == ("mine", "control")
     assert [r.name for r in table.rows] == [f"q{k}" for k in range(9)]
 
 
 def test_references_and_notes_stay_with_their_cells_where_they_differ():
     found = [
-        zoo.Finding(contender=who, quantity=q, value=0.5, reference=r, beside="expected", note=note)
+        zoo.Finding(
+            encoder=who, quantity=q, value=0.5, reference=r, reference_name="expected", note=note
+        )
         for who, r, note in (("a", 0.1, "of 3"), ("b", 0.2, "of 4"))
         for q in ("x", "y")
     ]
-    (table,) = tables(zoo.Diagnostic("robustness", "t", "r", tuple(found)), "a")
+    (table,) = tables(
+        zoo.Diagnostic(
+            name="robustness",
+            title="t",
+            how_to_read="r",
+            findings=tuple(found),
+        ),
+        "a",
+    )
     assert table.foot == ()
     assert [c.small for c in table.rows[1].cells] == ["expected 0.20"] * 2
     assert [r.detail for r in table.rows] == ["of 3", "of 4"]
     found[0] = replace(found[0], note="other")
-    (table,) = tables(zoo.Diagnostic("robustness", "t", "r", tuple(found)), "a")
+    (table,) = tables(
+        zoo.Diagnostic(
+            name="robustness",
+            title="t",
+            how_to_read="r",
+            findings=tuple(found),
+        ),
+        "a",
+    )
     assert [c.mark for r in table.rows for c in r.cells] == ["1", "2", "3", "3"]
     assert table.notes == ("1: other", "2: of 3", "3: of 4")
 
@@ -430,7 +486,9 @@ def test_references_and_notes_stay_with_their_cells_where_they_differ():
 def test_metric_validation_says_what_each_metric_is():
     def rates(quantity, biology, shortcut):
         return [
-            zoo.Finding(contender=side, quantity=quantity, condition=f"effect {e}", value=v, low=0)
+            zoo.Finding(
+                encoder=side, quantity=quantity, condition=f"effect {e}", at=e, value=v, low=0
+            )
             for side, values in (("biology", biology), ("shortcut", shortcut))
             for e, v in zip((0.5, 1, 2), values, strict=True)
         ]
@@ -438,7 +496,17 @@ def test_metric_validation_says_what_each_metric_is():
     found = rates("blind one", (0, 0, 0.1), (0, 0, 0))
     found += rates("fooled one", (0.2, 1, 1), (0.1, 0.9, 1))
     found += rates("good one", (0.2, 1, 1), (0, 0.05, 0.1))
-    table = tables(zoo.Diagnostic("validation", "t", "r", tuple(found)), "mine")[0]
+    table = tables(
+        zoo.Diagnostic(
+            name="validation",
+            title="t",
+            how_to_read="r",
+            findings=tuple(found),
+            view="rates",
+            order=1,
+        ),
+        "mine",
+    )[0]
     assert [(r.name, r.cells[0].text) for r in table.rows] == [
         ("good one", "diagnostic"),
         ("fooled one", "insufficient"),
@@ -448,7 +516,17 @@ def test_metric_validation_says_what_each_metric_is():
         *["20 %", "100 %", "100 %", "0 %", "5 %", "10 %"]
     ]
     # What is not in that shape is a table like any other.
-    other = tables(zoo.Diagnostic("validation", "t", "r", tuple(found[:-1])), "mine")
+    other = tables(
+        zoo.Diagnostic(
+            name="validation",
+            title="t",
+            how_to_read="r",
+            findings=tuple(found[:-1]),
+            view="rates",
+            order=1,
+        ),
+        "mine",
+    )
     assert {r.name for t in other for r in t.rows} == {"biology", "shortcut"}
 
 
@@ -559,7 +637,7 @@ def test_numbers_are_a_scale_and_names_are_not(result):
 
 def test_captions_name_what_was_asked_first(result):
     table = pd.DataFrame({"a": [1.23456], **{f"c{k}": ["x" * 99] for k in range(20)}, "dose": [2]})
-    found = captions(table, result.dataset.spec)
+    found = captions(table, result.dataset.design)
     assert found["columns"][:3] == ["a", "dose", "c0"]
     assert found["rows"][0][:2] == ["1.23", "2"]
     assert len(found["rows"][0][2]) == 80
@@ -592,7 +670,7 @@ def test_pictures_show_colours_as_they_are_and_channels_as_light():
 
 def test_an_image_that_cannot_be_read_any_more_has_no_picture(result):
     def gone(i):
-        raise zoo.ImageError("gone")
+        raise errors.ImageError("gone")
 
     lost = replace(result, dataset=replace(result.dataset, read=gone))
     assert thumbnails(lost, np.arange(32)) == [None] * 32
