@@ -9,7 +9,7 @@ import pandas as pd
 
 from zoo.registry import Design, EvaluationError
 
-from ._encoders.contract import Progress
+from ._encoders.progress import Progress
 from ._evaluate import Source, Suite, evaluate
 from ._evaluation.bootstrap import interval
 from ._evaluation.comparison import Gap, Winner

@@ -14,8 +14,8 @@ from ._data.design import design_of, with_design
 from ._data.sources import load_dataset, open_images
 from ._embedding.cache import EmbeddingCache
 from ._embedding.embeddings import Embeddings
-from ._encoders.contract import Progress
 from ._encoders.inputs import Images
+from ._encoders.progress import Progress
 from ._evaluation.contenders import CONTROL_SEEDS, Subject, contend
 from ._evaluation.custom_metrics import Metric, metric_row
 from ._evaluation.findings import Diagnostic

@@ -17,8 +17,9 @@ from .._data.dataset import Dataset
 from .._embedding.cache import EmbeddingCache
 from .._embedding.embed import UnequalChannelsError, embed_many
 from .._embedding.embeddings import Embeddings
-from .._encoders.contract import Encoder, Progress
+from .._encoders.contract import Encoder
 from .._encoders.loading import load
+from .._encoders.progress import Progress
 from .precomputed import PREFIX, matched, name_of, noise_by_place, precomputed, record_of
 
 CONTROLS = (
