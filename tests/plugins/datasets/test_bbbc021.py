@@ -122,7 +122,7 @@ class TestOpened:
             "treatment",
         )
         assert spec.design.domains == ("week",)
-        from zoo._tasks import ask
+        from zoo._evaluation.tasks import ask
 
         for task in spec.design.tasks:
             question = ask(task, dataset.metadata, spec.design.group)
