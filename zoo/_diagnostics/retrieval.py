@@ -30,7 +30,7 @@ def retrieval(study: Study) -> Diagnostic:
         refused.append(f"There is one {batch} only, so no positive is in another.")
     if design.position is not None:
         asked[f"not at the same {design.position}"] = any_negatives(
-            sought, apart=(design.position,)
+            sought, pos_diffby=(design.position,)
         )
     findings: list[Finding] = []
     for name, matrix in study.matrices.items():

@@ -18,7 +18,7 @@ from zoo.registry import EvaluationError, Task
 from .._data.dataset import Dataset
 from .._data.design import design_of
 from ..metrics._precision import average_precision, rank_other_groups
-from ..metrics._probes import NEIGHBOURS, checked, folds, neighbour_labels, probe_labels, ridge
+from ..metrics._probes import NEIGHBOURS, check_splits, folds, neighbour_labels, probe_labels, ridge
 from ..metrics._scores import balanced_accuracy, r_squared, roc_auc, spearman
 
 Array = NDArray[Any]
@@ -153,7 +153,7 @@ def answer(
     """
     truth, groups = question.truth, question.groups
     orders = permute(truth, groups, permutations, seed)
-    pairs = list(folds(groups)) if splits is None else checked(splits, groups)
+    pairs = list(folds(groups)) if splits is None else check_splits(splits, groups)
     match question.task.kind:
         case "dose":
             doses = truth.astype(float)[orders]  # (n, 1 + permutations)

@@ -19,8 +19,8 @@ Neighbours
 
 Batch mixing and conservation of biology
     `mixing` gives them side by side as `Mixing`: `bras`, `silhouette_batch`, `ilisi` (of `lisi`),
-    `kbet` (`KbetAcceptance`), `graph_connectivity` and `principal_component_regression` beside
-    `silhouette_label` and `clisi`. `silhouette_samples` has the width of every item.
+    `kbet` (`KbetAcceptance`), `graph_connectivity` and `principal_component_regression`, and
+    `silhouette_label` and `clisi` of the labels. `silhouette_samples` has the width of every item.
 
 Robustness to batches
     `robustness_index` (`RobustnessIndex`) and `croma` (`Croma`): whether neighbours share biology

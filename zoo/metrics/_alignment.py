@@ -1,7 +1,7 @@
-"""Alignment of profiles over batches, with everything fitted on controls.
+"""Alignment of profiles across batches, always fitted on controls.
 
-A feature or principal component that is constant among the controls it is scaled by says nothing
-about its scale, and becomes 0 for all items that would be scaled by them.
+A feature or principal component that is constant among the controls that it is scaled by has no
+known scale, and becomes 0 for all items that these controls scale.
 """
 
 from typing import Any, Literal
@@ -13,9 +13,9 @@ from ._matrix import RESOLUTION, centred, check_matrix, standardise
 
 Array = NDArray[Any]
 Whitening = Literal["ZCA", "ZCA-cor"]
-# From fewer, the standard deviation is off by more than 40 % as a rule.
+# With fewer, the standard deviation is typically off by more than 40 %.
 MIN_CONTROLS = 4
-# With less, directions without any control are blown up more than tenfold.
+# With less, directions without any control are amplified more than tenfold.
 MIN_SHRINKAGE = 0.01
 
 
@@ -102,8 +102,8 @@ def pca_centre_scale(
     (40, 2)
     """
     batches = _check(embedding, control, batch, min_controls)
-    turned = _turn(embedding.astype(np.float64), control, components)
-    return _by_batch(turned, control, batches)
+    rotated = _rotate(embedding.astype(np.float64), control, components)
+    return _by_batch(rotated, control, batches)
 
 
 def tvn(
@@ -157,7 +157,7 @@ def tvn(
     batches = _check(embedding, control, batch, min_controls)
     _check_shrinkage(shrinkage)
     _, scaled = standardise(embedding[control].astype(np.float64), embedding)
-    aligned = _by_batch(_turn(scaled, control, components), control, batches)
+    aligned = _by_batch(_rotate(scaled, control, components), control, batches)
     for name in np.unique(batches):
         inside = batches == name
         controls = aligned[inside & control]
@@ -230,16 +230,18 @@ def _check(embedding: Array, control: Array, batch: Array | None, least: int) ->
     check_matrix(embedding)
     n = len(embedding)
     if control.dtype != bool or control.shape != (n,):
-        raise ValueError(f"control must be {n} booleans, one for each item")
+        raise ValueError(f"control must be {n} booleans, one per item")
     if least < 2:
-        raise ValueError(f"a spread needs two controls, so min_controls cannot be {least}")
+        raise ValueError(
+            f"min_controls must be 2 or more, not {least}: one control has no standard deviation"
+        )
     batches = np.zeros(n, dtype=int) if batch is None else np.asarray(batch)
     if batches.shape != (n,):
         raise ValueError(f"batch has shape {batches.shape}, but the embedding has {n} rows")
     for name in np.unique(batches):
         if (found := int(control[batches == name].sum())) < least:
             where = "there are" if batch is None else f"batch {name} has"
-            raise ValueError(f"{where} {found} control(s), but {least} are needed to align it")
+            raise ValueError(f"{where} {found} control(s), but {least} are needed for alignment")
     return batches
 
 
@@ -257,33 +259,34 @@ def _by_batch(embedding: Array, control: Array, batches: Array) -> Array:
     return aligned
 
 
-def _turn(embedding: Array, control: Array, components: int | None) -> Array:
+def _rotate(embedding: Array, control: Array, components: int | None) -> Array:
     controls = centred(embedding[control])
     n, d = controls.shape
     kept = d if components is None else components
     if not 1 <= kept <= d:
-        raise ValueError(f"components must lie between 1 and {d}, not {kept}")
+        raise ValueError(f"components must be between 1 and {d}, not {kept}")
     alive = int(controls.any(0).sum())
     if n <= min(kept, alive):
         raise ValueError(
-            f"there are {n} controls for {min(kept, alive)} axes: keep {n - 1} components or fewer"
+            f"there are only {n} controls for {min(kept, alive)} axes: "
+            f"keep at most {n - 1} components"
         )
     values, axes = np.linalg.eigh(controls.T @ controls)
     values, axes = values[::-1][:kept], axes[:, ::-1][:, :kept]
-    # Along an axis without variance controls would be scaled up from rounding.
+    # Along an axis without variance, scaling would amplify rounding errors.
     axes = np.where(values > RESOLUTION**2 * max(values[0], 0.0), axes, 0.0)
     return (embedding - embedding[control].mean(0)) @ axes
 
 
 def _whitening(
-    controls: Array, variance: float, what: str, shrinkage: float | None = None
+    controls: Array, variance: float, name: str, shrinkage: float | None = None
 ) -> Array:
     """(C + variance·I)^(−1/2) for the covariance C of controls; 0 along axes without variance."""
     shrunk = variance if shrinkage is None else shrinkage
     n, alive = len(controls), int(controls.any(0).sum())
     if n <= alive and shrunk < MIN_SHRINKAGE:
         raise ValueError(
-            f"{what} are {n} for {alive} dimensions: have more of them, or a shrinkage of "
+            f"{name} are only {n} for {alive} dimensions: use more controls, or a shrinkage of "
             f"{MIN_SHRINKAGE} or more"
         )
     values, axes = np.linalg.eigh(np.atleast_2d(np.cov(controls, rowvar=False)))

@@ -1,7 +1,6 @@
-"""Replicate retrieval: whether profiles of a label are nearer to each other than to the rest.
+"""Replicate retrieval: mean average precision with a permutation null, as in copairs.
 
-Mean average precision as copairs has it (Kalinin et al. 2025, doi:10.1038/s41467-025-60306-2):
-positives and negatives of each profile are ranked by cosine, and shuffled rankings are the null.
+Kalinin et al. (2025), doi:10.1038/s41467-025-60306-2.
 """
 
 from __future__ import annotations
@@ -161,23 +160,23 @@ def mean_average_precision(
 def _directions(embedding: Array, table: pd.DataFrame) -> Array:
     rows = check_matrix(embedding)
     if len(table) != len(rows):
-        raise ValueError(f"{len(table)} rows of the table for {len(rows)} of the embedding")
+        raise ValueError(f"the table has {len(table)} rows, but the embedding has {len(rows)}")
     return unit_rows(rows)
 
 
 def _columns(table: pd.DataFrame, pairs: Pairs) -> dict[str, Array]:
-    """Return codes of the columns that pairs name; controls are booleans."""
+    """Integer codes of the columns that `pairs` names; the controls as booleans."""
     import pandas as pd
 
     others = (*pairs.pos_diffby, *pairs.neg_diffby, *pairs.neg_sameby)
-    names = [pairs.label, *others, *filter(None, (pairs.controls, pairs.beside_positives))]
+    names = [pairs.label, *others, *filter(None, (pairs.controls, pairs.neg_sameby_positives))]
     codes = {}
     for name in dict.fromkeys(names):
         if name not in table:
             raise ValueError(f"the table has no column {name!r}")
         if table[name].isna().any():
             row = int(table[name].isna().to_numpy().argmax())
-            raise ValueError(f"column {name!r} lacks a value for profile {row}")
+            raise ValueError(f"column {name!r} has no value for profile {row}")
         codes[name] = pd.factorize(table[name])[0].astype(np.int32)
     if pairs.controls is not None:
         if not pd.api.types.is_bool_dtype(table[pairs.controls]):
@@ -187,7 +186,7 @@ def _columns(table: pd.DataFrame, pairs: Pairs) -> dict[str, Array]:
 
 
 def _chances(positives: Array, negatives: Array, precision: Array) -> Array:
-    """Return the expected precision of random rankings, NaN where there is none."""
+    """Expected average precision of random rankings; NaN for profiles without a score."""
 
     @cache
     def chance(sought: int, total: int) -> float:

@@ -1,4 +1,4 @@
-"""What of a score a few simple measurements could have given."""
+"""Confounders: how well an embedding predicts them, and scores without them."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._matrix import check_matrix, standardise
-from ._probes import checked, folds, probe_labels, ridge
+from ._probes import check_splits, folds, probe_labels, ridge
 from ._scores import balanced_accuracy, r_squared
 
 Array = NDArray[Any]
@@ -32,14 +32,14 @@ class Confounding:
         confounder, this removes biology as well.
     confounders
         Of the confounders alone.
-    together
+    combined
         Of embedding and confounders side by side.
     """
 
     raw: float
     residual: float
     confounders: float
-    together: float
+    combined: float
 
     @property
     def partial_gain(self) -> float:
@@ -48,7 +48,7 @@ class Confounding:
         0 if the embedding knows no more than the confounders, and often below 0: dimensions without
         information cost a little.
         """
-        return self.together - self.confounders
+        return self.combined - self.confounders
 
 
 def confounder_r_squared(
@@ -97,7 +97,7 @@ def confounder_r_squared(
     """
     check_matrix(embedding)
     columns = _columns(confounders, len(embedding))
-    shift, base = ridge(embedding, columns, _checked(splits, groups, len(embedding)))
+    shift, base = ridge(embedding, columns, _splits(splits, groups, len(embedding)))
     predicted = shift + base
     return {name: r_squared(columns[:, i], predicted[:, i]) for i, name in enumerate(confounders)}
 
@@ -151,11 +151,11 @@ def residualise(
     columns = _columns(confounders, len(embedding))
     chosen = np.asarray(fit_on)
     if chosen.dtype != bool or chosen.shape != (len(embedding),):
-        raise ValueError(f"fit_on must be {len(embedding)} booleans, one for each item")
+        raise ValueError(f"fit_on must be {len(embedding)} booleans, one per item")
     if groups is not None:
         sides = (np.flatnonzero(chosen), np.flatnonzero(~chosen))
-        checked([sides], np.asarray(groups))
-    return _subtract(embedding, columns, np.flatnonzero(chosen))
+        check_splits([sides], np.asarray(groups))
+    return _regress_out(embedding, columns, np.flatnonzero(chosen))
 
 
 def confounding(
@@ -226,21 +226,21 @@ def confounding(
     if (missing := int(pd.isna(answers).sum())) > 0:
         raise ValueError(f"truth is missing for {missing} of {n} items")
     if len(np.unique(answers)) < 2:
-        raise ValueError(f"truth has one value only, {answers[0]}: nothing can be predicted")
+        raise ValueError(f"truth has only one value, {answers[0]}, so there is nothing to predict")
     if kind == "regression":
         answers = answers.astype(float)
         check_matrix(answers[:, None], "truth")
     else:
         answers = np.unique(answers, return_inverse=True)[1]
     if controls is not None and (controls.dtype != bool or controls.shape != (n,)):
-        raise ValueError(f"controls must be {n} booleans, one for each item")
+        raise ValueError(f"controls must be {n} booleans, one per item")
 
     predicted = {name: np.zeros_like(answers) for name in ("raw", "residual", "alone", "both")}
-    for train, test in _checked(splits, groups, n):
+    for train, test in _splits(splits, groups, n):
         fit_on = train if controls is None else train[controls[train]]
         views = {
             "raw": embedding,
-            "residual": _subtract(embedding, columns, fit_on),
+            "residual": _regress_out(embedding, columns, fit_on),
             "alone": columns,
             "both": np.hstack([embedding, columns]),
         }
@@ -258,7 +258,7 @@ def confounding(
 
 def _columns(confounders: Mapping[str, Array], n: int) -> Array:
     if not confounders:
-        raise ValueError("name one confounder or more")
+        raise ValueError("at least one confounder is required")
     columns = []
     for name, values in confounders.items():
         column = np.asarray(values, dtype=np.float64).reshape(-1, 1)
@@ -267,24 +267,24 @@ def _columns(confounders: Mapping[str, Array], n: int) -> Array:
     return np.hstack(columns)
 
 
-def _checked(splits: Splits | None, groups: Array, n: int) -> list[tuple[Array, Array]]:
+def _splits(splits: Splits | None, groups: Array, n: int) -> list[tuple[Array, Array]]:
     units = np.asarray(groups)
     if units.shape != (n,):
         raise ValueError(f"groups have shape {units.shape}, but the embedding has {n} rows")
     if len(known := np.unique(units)) < 2:
-        raise ValueError(f"two groups are needed to hold one out, but there is only {known[0]}")
+        raise ValueError(f"grouped folds need two groups, but there is only {known[0]}")
     pairs = [
         (np.asarray(a), np.asarray(b)) for a, b in (folds(units) if splits is None else splits)
     ]
     tested = np.zeros(n, dtype=int)
-    for _, test in checked(pairs, units):
+    for _, test in check_splits(pairs, units):
         np.add.at(tested, test, 1)
     if (wrong := int((tested != 1).sum())) > 0:
-        raise ValueError(f"the splits must test every item once, but do not for {wrong} of {n}")
+        raise ValueError(f"the splits must test every item once, but {wrong} of {n} are not")
     return pairs
 
 
-def _subtract(embedding: Array, columns: Array, fit_on: Array) -> Array:
+def _regress_out(embedding: Array, columns: Array, fit_on: Array) -> Array:
     least = columns.shape[1] + 2
     if len(fit_on) < least:
         raise ValueError(
@@ -292,6 +292,6 @@ def _subtract(embedding: Array, columns: Array, fit_on: Array) -> Array:
             f"but has {len(fit_on)}"
         )
     seen, everything = standardise(columns[fit_on], columns)
-    # Confounders are centred on these items, so the slopes need no intercept beside them.
+    # Confounders are centred on these items, so no intercept is needed.
     slopes = np.linalg.lstsq(seen, embedding[fit_on].astype(np.float64), rcond=None)[0]
     return embedding - everything @ slopes

@@ -1,4 +1,4 @@
-"""Whether replicates of a perturbation agree, and how far they are from controls."""
+"""Consistency: cosine similarity of the replicates of a perturbation."""
 
 from __future__ import annotations
 
@@ -114,9 +114,13 @@ def consistency(
             lone += 1
             found.append(row)
             continue
-        row["consistency"] = float(_agreement(units[members][None], batch[members], batches)[0])
+        row["consistency"] = float(
+            _mean_pair_cosine(units[members][None], batch[members], batches)[0]
+        )
         if counts not in draws:
-            draws[counts] = _drawn(units, control, batch, counts, batches, null_size, seed)
+            draws[counts] = _null_of_controls(
+                units, control, batch, counts, batches, null_size, seed
+            )
         null = draws[counts]
         if null is None:
             short += 1
@@ -124,19 +128,21 @@ def consistency(
             row["expected"] = float(null.mean())
             row["p_value"] = p_value_of(null, row["consistency"], 1.0)
         found.append(row)
-    where = "" if batches is None else " in two batches"
+    where = "" if batches is None else " in different batches"
     if lone:
-        notes.append(f"{lone} perturbation(s) have no two replicates{where}: no consistency.")
+        notes.append(f"{lone} perturbation(s) have no two replicates{where}, so no consistency.")
     if short:
         where = "" if batches is None else " in some batch"
-        notes.append(f"{short} perturbation(s) have more replicates than controls{where}: no p.")
+        notes.append(
+            f"{short} perturbation(s) have more replicates than controls{where}, so no p-value."
+        )
     columns = ["replicates", "pairs", "consistency", "expected", "p_value"]
     table = table_of(found, names, columns)
     return Consistency(table, int(control.sum()), null_size, seed, tuple(notes))
 
 
-def _agreement(units: Array, batch: Array, batches: Array | None) -> Array:
-    """Mean cosine of pairs in each draw `(draws, n, D)`, of different batches if there are any."""
+def _mean_pair_cosine(units: Array, batch: Array, batches: Array | None) -> Array:
+    """Mean cosine of pairs in each draw, `(draws, n, D)`; with batches, of different ones."""
     total = units.sum(1)
     both = np.einsum("ij,ij->i", total, total)
     if batches is None:
@@ -153,7 +159,7 @@ def _agreement(units: Array, batch: Array, batches: Array | None) -> Array:
     return mean
 
 
-def _drawn(
+def _null_of_controls(
     units: Array,
     control: Array,
     batch: Array,
@@ -162,7 +168,7 @@ def _drawn(
     null_size: int,
     seed: int,
 ) -> Array | None:
-    """Agreement of controls drawn without replacement, so many from each batch; None if too few."""
+    """Null distribution: controls drawn without replacement, as many per batch; None if too few."""
     pools = [np.flatnonzero(control & (batch == name)) for name, _ in counts]
     if any(len(pool) < n for pool, (_, n) in zip(pools, counts, strict=True)):
         return None
@@ -179,5 +185,5 @@ def _drawn(
             for pool, (_, n) in zip(pools, counts, strict=True)
         ]
         picked = units[np.concatenate(chosen, axis=1)]
-        null[start : start + rows] = _agreement(picked, drawn_batch, batches)
+        null[start : start + rows] = _mean_pair_cosine(picked, drawn_batch, batches)
     return null

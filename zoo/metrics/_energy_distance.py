@@ -116,7 +116,7 @@ def magnitude(
             pool = np.flatnonzero(control & np.isin(batch, present))
             sums[present] = pool, _distance_sums(rows[pool])
         pool, own = sums[present]
-        # A batch without controls has nothing to be permuted with.
+        # In a batch without controls there is nothing to permute with.
         if set(present) - set(batch[pool].tolist()):
             without += 1
             found.append(row)
@@ -128,14 +128,16 @@ def magnitude(
         within = _distance_sums(rows[members])
         total = np.concatenate([within + across.sum(1), own + across.sum(0)])
         strata = batch[everyone]
-        null, actual = _energies(rows[everyone], total, strata, len(members), null_size, seed)
+        null, actual = _permuted_energies(
+            rows[everyone], total, strata, len(members), null_size, seed
+        )
         row["magnitude"], row["expected"] = actual * unit, float(null.mean()) * unit
         row["p_value"] = p_value_of(null, actual, float(np.abs(total).max() / len(everyone)))
         found.append(row)
     if without:
-        notes.append(f"{without} perturbation(s) are in a batch without controls: no magnitude.")
+        notes.append(f"{without} perturbation(s) are in a batch without controls, so no magnitude.")
     if lone:
-        notes.append(f"{lone} perturbation(s) have one replicate, whose own spread is unknown.")
+        notes.append(f"{lone} perturbation(s) have one replicate, so its variation is unknown.")
     columns = ["replicates", "controls", "magnitude", "expected", "p_value"]
     return Magnitude(table_of(found, names, columns), null_size, seed, tuple(notes))
 
@@ -170,7 +172,7 @@ def energy_distance(x: Array, y: Array) -> float:
     """
     x, y = check_matrix(x, "x"), check_matrix(y, "y")
     if x.shape[1] != y.shape[1]:
-        raise ValueError(f"samples have {x.shape[1]} and {y.shape[1]} features")
+        raise ValueError(f"x has {x.shape[1]} features, but y has {y.shape[1]}")
     rows = np.concatenate([x, y]).astype(np.float64)
     unit = float(np.abs(rows).max()) or 1.0
     rows = rows / unit
@@ -181,18 +183,18 @@ def energy_distance(x: Array, y: Array) -> float:
     return max(0.0, float(2 * between - inside)) * unit
 
 
-def _energies(
+def _permuted_energies(
     rows: Array, total: Array, strata: Array, count: int, null_size: int, seed: int
 ) -> tuple[Array, float]:
     """Energy distance of permuted groups, and of the first `count` rows, from the rest.
 
-    Distances within the chosen and the sums of theirs to all give those between and within the
-    rest, so that no matrix of all distances is held.
+    Distances within the chosen rows, and sums of distances from them to all rows, determine those
+    between and within the rest, so no matrix of all distances is needed.
 
     Parameters
     ----------
     total
-        Sum of the distances of each row to all.
+        Sum of the distances from each row to all rows.
     strata
         Rows are permuted within these.
     """
@@ -227,7 +229,7 @@ def _energies(
 
 
 def _distance_sums(rows: Array) -> Array:
-    """Sum the distances of each row to all."""
+    """Sum of the distances from each row to all rows."""
     sums = np.empty(len(rows))
     step = max(1, DRAWN // max(1, len(rows)))
     for block in blocks_of(len(rows), step):

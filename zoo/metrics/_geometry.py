@@ -1,4 +1,4 @@
-"""How an embedding fills its space, from sums over rows; nothing grows with rows squared."""
+"""Geometry of an embedding, in time and memory linear in the rows."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -85,19 +85,19 @@ def geometry(embedding: Array) -> Geometry:
     check_matrix(embedding)
     n, d = embedding.shape
     if n < 2:
-        raise ValueError(f"geometry needs two rows or more, but there is {n}")
+        raise ValueError(f"geometry needs at least two rows, but there is {n}")
     matrix, dead = covariance(embedding)
     spectrum = np.linalg.eigvalsh(matrix).clip(0)[::-1]
     direction = np.zeros(d)
-    pointing = 0
+    nonzero = 0
     for rows in chunks(embedding):
         unit = unit_rows(rows)
         direction += unit.sum(0)
-        pointing += int(rows.any(1).sum())
-    cosine = float((direction @ direction - pointing) / (n * (n - 1)))
-    dying = int(dead.sum())
-    if dying == d:
-        return Geometry(0.0, 0.0, float("nan"), cosine, dying, d)
+        nonzero += int(rows.any(1).sum())
+    cosine = float((direction @ direction - nonzero) / (n * (n - 1)))
+    dead_count = int(dead.sum())
+    if dead_count == d:
+        return Geometry(0.0, 0.0, float("nan"), cosine, dead_count, d)
     share = spectrum / spectrum.sum()
     known = share[share > 0]
     return Geometry(
@@ -105,7 +105,7 @@ def geometry(embedding: Array) -> Geometry:
         effective_rank=float(np.exp(-(known @ np.log(known)))),
         first_share=float(share[0]),
         mean_cosine=cosine,
-        dead=dying,
+        dead=dead_count,
         dimensions=d,
     )
 

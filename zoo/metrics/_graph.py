@@ -1,4 +1,4 @@
-"""Graph connectivity: whether the items of a label hang together."""
+"""Graph connectivity of the items of a label."""
 
 from typing import Any
 

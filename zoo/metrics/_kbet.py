@@ -1,4 +1,4 @@
-"""kBET: whether neighbourhoods hold batches as the whole does."""
+"""kBET: whether the batch composition of neighbourhoods is that of the whole."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -73,7 +73,7 @@ def kbet(indices: Array, labels: Array, batches: Array, *, alpha: float = 0.05) 
     from scipy.special import chdtrc
 
     if not 0 < alpha < 1:
-        raise ValueError(f"alpha must lie between 0 and 1, not {alpha}")
+        raise ValueError(f"alpha must be between 0 and 1, not {alpha}")
     near = neighbours_of(indices)
     label, batch = codes_of(labels, len(near), "labels"), codes_of(batches, len(near), "batches")
     rates, items = [], 0

@@ -1,4 +1,4 @@
-"""LISI: the effective number of batches or labels among an item's neighbours."""
+"""LISI: the effective number of batches or labels among the neighbours of an item."""
 
 from typing import Any
 
@@ -136,9 +136,9 @@ def clisi(index: Array, labels: Array) -> float:
 
 
 def _weights(distances: Array, perplexity: float) -> NDArray[np.float64]:
-    """Weights exp(−β d) of rows, summing to 1, with β by bisection on their entropy."""
+    """Weights exp(−β d) that sum to 1 in each row, with β by bisection on the entropy."""
     gaps = distances - distances.min(1, keepdims=True)
-    # Entropy does not depend on the unit of distance, and β is near 1 in this one.
+    # Entropy does not depend on the unit of distance; in this unit β is near 1.
     unit = gaps.mean(1, keepdims=True)
     gaps /= np.where(unit > 0, unit, 1.0)
     beta = np.ones((len(gaps), 1))
@@ -148,12 +148,12 @@ def _weights(distances: Array, perplexity: float) -> NDArray[np.float64]:
         weights = np.exp(-gaps * beta)
         total = weights.sum(1, keepdims=True)
         excess = np.log(total) + beta * (gaps * weights).sum(1, keepdims=True) / total - wanted
-        # Rows stop one by one, lest the company of a block decides on a row's result.
-        unsettled = np.abs(excess) > 1e-9
-        if not unsettled.any():
+        # Rows stop one by one, so that the result of a row does not depend on its block.
+        pending = np.abs(excess) > 1e-9
+        if not pending.any():
             break
         low, high = np.where(excess > 0, beta, low), np.where(excess > 0, high, beta)
         middle = np.where(np.isinf(high), 2 * low, (low + np.where(np.isinf(high), 0, high)) / 2)
-        beta = np.where(unsettled, middle, beta)
+        beta = np.where(pending, middle, beta)
     weights = np.exp(-gaps * beta)
     return weights / weights.sum(1, keepdims=True)

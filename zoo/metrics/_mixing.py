@@ -1,4 +1,4 @@
-"""Batch mixing and conservation of biology, which are only ever read as a pair."""
+"""Batch mixing and bio-conservation, always reported together."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,22 +28,22 @@ class Mixing:
         Batch mixing by the name of the score, higher is more mixed; NaN where undefined.
     biology
         Bio-conservation by the name of the score, higher is better conserved; NaN where undefined.
-    refused
+    refusal
         Why this design allows no claim about batch correction, or None.
     """
 
     batch: Mapping[str, float]
     biology: Mapping[str, float]
-    refused: str | None
+    refusal: str | None
 
     def __str__(self) -> str:
         lines = [
-            f"batches mixed: {_listed(self.batch)}",
-            f"biology kept: {_listed(self.biology)}",
+            f"batch mixing: {_listed(self.batch)}",
+            f"bio-conservation: {_listed(self.biology)}",
             "A constant or noise embedding mixes best by construction: "
-            "mixing counts only beside the biology that is kept.",
+            "read batch mixing only together with bio-conservation.",
         ]
-        return "\n".join(lines if self.refused is None else [self.refused, *lines])
+        return "\n".join(lines if self.refusal is None else [self.refusal, *lines])
 
 
 def mixing(
@@ -56,7 +56,7 @@ def mixing(
     metric: Metric = "cosine",
     rows: int = ROWS,
 ) -> Mixing:
-    """Scores of how well batches mix, beside how well the labels are conserved.
+    """Scores of how well batches mix and how well labels are conserved.
 
     The batch scores of scIB (Luecken et al., 2022) with BRAS in front, and its label scores. A
     constant or noise embedding mixes best by construction, so batch mixing alone says nothing.
@@ -130,15 +130,18 @@ def design_refusal(labels: Array, batches: Array) -> str | None:
     )
     present = np.zeros((label.max() + 1, batch.max() + 1), bool)
     present[label, batch] = True
-    refusal = "No batch correction can be claimed: "
+    refusal = "Batch correction cannot be assessed: "
     if present.shape[1] == 1:
-        return refusal + "there is one batch only, and nothing to mix."
+        return refusal + "there is only one batch."
     if present.shape[0] == 1:
-        return refusal + "there is one label only, so that no conservation can stand beside it."
+        return refusal + "there is only one label, so bio-conservation is undefined."
     if (present.sum(1) == 1).all():
-        return refusal + "every label lies in one batch, so that mixing would also mix the labels."
+        return (
+            refusal
+            + "every label occurs in only one batch, so mixing batches would also mix labels."
+        )
     if (present.sum(0) == 1).all():
-        return refusal + "every batch holds one label, so that labels may be apart as batches are."
+        return refusal + "every batch has only one label, so batches may be what separates labels."
     return None
 
 

@@ -1,4 +1,4 @@
-"""Whom a profile should find, and among whom: three definitions of replicate retrieval."""
+"""Positive and negative pairs for replicate retrieval, with three common definitions."""
 
 from dataclasses import dataclass
 
@@ -20,7 +20,7 @@ class Pairs:
         Columns in each of which a negative differs from the query, and has the same value.
     controls
         Boolean column; only where it is true can a profile be a negative.
-    beside_positives
+    neg_sameby_positives
         Column of which a negative has the same value as some positive of the query.
 
     Examples
@@ -35,17 +35,17 @@ class Pairs:
     neg_diffby: tuple[str, ...] = ()
     neg_sameby: tuple[str, ...] = ()
     controls: str | None = None
-    beside_positives: str | None = None
+    neg_sameby_positives: str | None = None
 
 
-def any_negatives(label: str, *, apart: tuple[str, ...] = ()) -> Pairs:
+def any_negatives(label: str, *, pos_diffby: tuple[str, ...] = ()) -> Pairs:
     """Rank replicates among all profiles of other labels.
 
     Parameters
     ----------
     label
         Column that replicates share.
-    apart
+    pos_diffby
         Columns in which positives differ from the query, such as the well position. Without them,
         anything else that replicates share helps to retrieve them.
 
@@ -56,14 +56,14 @@ def any_negatives(label: str, *, apart: tuple[str, ...] = ()) -> Pairs:
     Examples
     --------
     >>> from zoo.metrics import any_negatives
-    >>> any_negatives("compound", apart=("well",)).pos_diffby
+    >>> any_negatives("compound", pos_diffby=("well",)).pos_diffby
     ('well',)
     """
-    return Pairs(label, pos_diffby=apart)
+    return Pairs(label, pos_diffby=pos_diffby)
 
 
 def control_negatives(
-    label: str, batch: str, controls: str, *, apart: tuple[str, ...] = ()
+    label: str, batch: str, controls: str, *, pos_diffby: tuple[str, ...] = ()
 ) -> Pairs:
     """Rank replicates among the controls of the query's own batch, a test of activity.
 
@@ -75,7 +75,7 @@ def control_negatives(
         Columns of what replicates share, and of the batch.
     controls
         Boolean column, true for controls.
-    apart
+    pos_diffby
         Columns in which positives differ from the query.
 
     Returns
@@ -88,21 +88,21 @@ def control_negatives(
     >>> control_negatives("compound", "plate", "is_dmso").neg_sameby
     ('plate',)
     """
-    return Pairs(label, pos_diffby=apart, neg_sameby=(batch,), controls=controls)
+    return Pairs(label, pos_diffby=pos_diffby, neg_sameby=(batch,), controls=controls)
 
 
-def across_batches(label: str, batch: str, *, apart: tuple[str, ...] = ()) -> Pairs:
+def across_batches(label: str, batch: str, *, pos_diffby: tuple[str, ...] = ()) -> Pairs:
     """Rank replicates from other batches among profiles of other labels in those same batches.
 
     Nothing of the query's own batch is ranked, and no batch without a positive, so that a batch
-    effect moves positives and negatives alike. Labels should have similar shares of the batches
+    effect moves positives and negatives equally. Labels should have similar shares of the batches
     that they occur in: a batch with more replicates that is also more similar still helps.
 
     Parameters
     ----------
     label, batch
         Columns of what replicates share, and of the batch.
-    apart
+    pos_diffby
         Further columns in which positives differ from the query.
 
     Returns
@@ -117,7 +117,7 @@ def across_batches(label: str, batch: str, *, apart: tuple[str, ...] = ()) -> Pa
     """
     return Pairs(
         label,
-        pos_diffby=(batch, *apart),
+        pos_diffby=(batch, *pos_diffby),
         neg_diffby=(batch,),
-        beside_positives=batch,
+        neg_sameby_positives=batch,
     )

@@ -1,4 +1,4 @@
-"""Principal component regression: the share of variance that a batch explains."""
+"""Principal component regression: the share of variance that batches explain."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Perturbations, controls and batches as tests of replicates take them."""
+"""Checked design of perturbations, controls and batches, and tables of p-values."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 DRAWN = 2**21
-"""Numbers held at once for draws of a null. It decides which draws a seed gives."""
+"""Numbers held at once in draws of a null. Changing it changes the draws of a seed."""
 
 NULL_SIZE = 1000
 ROUNDING = 1e-9
-"""Share of a statistic's size below which it equals another."""
+"""Relative difference below which two values of a statistic are equal."""
 
 
 def checked_design(
@@ -32,24 +32,24 @@ def checked_design(
     if null_size < 1:
         raise ValueError(f"null_size must be at least 1, not {null_size}")
     if np.shape(perturbations) != (items,):
-        raise ValueError(f"perturbations must hold one name for each of {items} profiles")
+        raise ValueError(f"perturbations must have one name for each of {items} profiles")
     control = np.asarray(controls)
     if control.shape != (items,) or control.dtype != bool:
-        raise ValueError(f"controls must hold a boolean for each of {items} profiles")
+        raise ValueError(f"controls must have a boolean for each of {items} profiles")
     if not control.any():
-        raise ValueError("there is no control profile to compare with")
+        raise ValueError("at least one control profile is required")
     notes: list[str] = []
     batch = np.zeros(items, np.intp)
     if batches is not None:
         if np.shape(batches) != (items,):
-            raise ValueError(f"batches must hold one entry for each of {items} profiles")
+            raise ValueError(f"batches must have one entry for each of {items} profiles")
         batch = pd.factorize(np.asarray(batches, object))[0]
         if (batch < 0).any():
             raise ValueError(f"profile {int((batch < 0).argmax())} has no batch")
     code = np.full(items, -1)
     code[~control], names = pd.factorize(np.asarray(perturbations, object)[~control], sort=False)
-    if (nameless := int(((code < 0) & ~control).sum())) > 0:
-        notes.append(f"{nameless} profile(s) without a perturbation are left out.")
+    if (unnamed := int(((code < 0) & ~control).sum())) > 0:
+        notes.append(f"{unnamed} profile(s) without a perturbation are left out.")
     if not len(names):
         notes.append("No profile has a perturbation other than the controls.")
     return rows, code, np.asarray(names, object), control, batch, notes

@@ -1,4 +1,4 @@
-"""Average precision of rankings, and what it is at random."""
+"""Average precision of rankings, and its chance level."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -16,9 +16,9 @@ def rank_other_groups(
 ) -> Iterator[tuple[int, Array]]:
     """Yield each item with the items of all other groups, nearest first by cosine.
 
-    Items of the query's own group are left out altogether, so that a shortcut shared within a
-    group cannot help. Features are standardised by the candidates, never by the query's group.
-    Ties fall as a fixed shuffle has them.
+    Items of the query's own group are excluded, so that a shortcut shared within a group cannot
+    help. Features are standardised on the candidates, never on the query's group. Ties are ordered
+    by a fixed shuffle.
 
     Parameters
     ----------
@@ -27,7 +27,7 @@ def rank_other_groups(
     groups
         `(n,)`.
     queries
-        Which items to yield, `(n,)` booleans; by default all.
+        `(n,)` booleans, which items to yield; by default all.
     """
     shuffle = np.random.default_rng(0).permutation(len(groups))
     for group in np.unique(groups):
@@ -98,7 +98,7 @@ def expected_average_precision(positives: int, total: int) -> float:
     0.75
     """
     if not 1 <= positives <= total:
-        raise ValueError(f"{positives} positives among {total} items")
+        raise ValueError(f"positives must be between 1 and the {total} items, not {positives}")
     if total == 1:
         return 1.0
     harmonic = float((1.0 / np.arange(1, total + 1)).sum())
@@ -133,8 +133,8 @@ def normalised_average_precision(precision: Array, chance: Array) -> Array:
 def _unit(rows: Array) -> Array:
     """Scale standardised rows to length 1; a row of zeros stays.
 
-    Not `unit_rows`, whose last digit differs: where features are few counts, nearly equal cosines
-    would come in another order.
+    Not `unit_rows`, whose result differs in the last digit: with few discrete features, cosines
+    that are equal up to rounding would be ordered differently.
     """
     norm = np.linalg.norm(rows, axis=1, keepdims=True)
     return rows / np.where(norm > 0, norm, 1.0)  # type: ignore[no-any-return]

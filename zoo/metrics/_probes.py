@@ -15,8 +15,8 @@ Splits = Sequence[tuple[Array, Array]]
 MAX_FOLDS = 10
 NEIGHBOURS = 5
 ALPHAS = np.logspace(-1, 5, 13)
-DIGITS = 12  # of fitted shares of classes; what follows is rounding
-# Numbers that class indicators of the columns fitted together may hold.
+DIGITS = 12  # of fitted class shares; further digits are rounding errors
+# Entries of the class indicators that one fit may hold.
 INDICATORS = 2**25
 
 
@@ -47,7 +47,7 @@ def folds(groups: Array) -> Iterator[tuple[Array, Array]]:
     yield from GroupKFold(count).split(groups, groups=groups)
 
 
-def checked(splits: Splits, groups: Array) -> Splits:
+def check_splits(splits: Splits, groups: Array) -> Splits:
     """Return the splits if none separates members of a group.
 
     Raises
@@ -56,10 +56,10 @@ def checked(splits: Splits, groups: Array) -> Splits:
         Naming a group with members on both sides.
     """
     for train, test in splits:
-        torn = np.intersect1d(groups[train], groups[test])
-        if len(torn):
+        both = np.intersect1d(groups[train], groups[test])
+        if len(both):
             raise EvaluationError(
-                f"the split separates members of {len(torn)} group(s), the first of them {torn[0]}"
+                f"the split separates members of {len(both)} group(s), the first of them {both[0]}"
             )
     return splits
 
@@ -151,7 +151,7 @@ def probe_labels(embedding: Array, codes: Array, splits: Splits) -> Array:
             model = RidgeCV(alphas=ALPHAS, alpha_per_target=True)
             model.fit(seen, belongs.reshape(len(train), -1))
             members, share = belongs.sum(0), belongs.mean(0)  # (m, k)
-            # Where nothing was fitted rounding must not decide: it goes with the training classes.
+            # If nothing was fitted, rounding must not decide: it depends on the training classes.
             fitted = (model.predict(seen).reshape(belongs.shape) - share).round(DIGITS)
             asked = (model.predict(unseen).reshape(len(test), *share.shape) - share).round(DIGITS)
             centres = np.einsum("tmc,tmk->mck", belongs, fitted) / np.maximum(members, 1)[..., None]
@@ -161,9 +161,7 @@ def probe_labels(embedding: Array, codes: Array, splits: Splits) -> Array:
     return label
 
 
-def neighbour_labels(
-    embedding: Array, codes: Array, splits: Splits, count: int = NEIGHBOURS
-) -> Array:
+def neighbour_labels(embedding: Array, codes: Array, splits: Splits, k: int = NEIGHBOURS) -> Array:
     """Out-of-fold classes by k nearest neighbours, for every column of the target.
 
     Neighbours are found by cosine among the standardised training items, and each vote is divided
@@ -177,8 +175,8 @@ def neighbour_labels(
         `(N, m)` class codes, integers.
     splits
         Training and test positions, as `folds` gives them.
-    count
-        k, or all training items if they are fewer.
+    k
+        Neighbours that vote, or all training items if they are fewer.
 
     Returns
     -------
@@ -201,7 +199,7 @@ def neighbour_labels(
     label = np.zeros(codes.shape, dtype=codes.dtype)
     for train, test in splits:
         seen, unseen = standardise(embedding[train], embedding[test])
-        model = NearestNeighbors(n_neighbors=min(count, len(train)), metric="cosine")
+        model = NearestNeighbors(n_neighbors=min(k, len(train)), metric="cosine")
         near = model.fit(seen).kneighbors(unseen, return_distance=False)  # (t, k)
         for columns in _few_columns(codes, len(classes)):
             known = codes[train, columns]
@@ -212,7 +210,7 @@ def neighbour_labels(
 
 
 def _few_columns(codes: Array, each: int) -> Iterator[slice]:
-    """Blocks of columns that keep `each` numbers for every entry within `INDICATORS`."""
+    """Blocks of columns such that `each` numbers per entry stay within `INDICATORS`."""
     step = max(1, INDICATORS // max(1, len(codes) * each))
     for start in range(0, codes.shape[1], step):
         yield slice(start, start + step)

@@ -1,4 +1,4 @@
-"""Relationship recall: whether perturbations known to be related are alike, or opposite."""
+"""Relationship recall: whether related perturbations have similar or opposite profiles."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def relationship_recall(
     import pandas as pd
 
     if not 0 < tail < 0.5:
-        raise ValueError(f"tail must lie between 0 and 0.5, not {tail}")
+        raise ValueError(f"tail must be between 0 and 0.5, not {tail}")
     if aggregate not in ("mean", "median"):
         raise ValueError(f"aggregate must be 'mean' or 'median', not {aggregate!r}")
     if rows < 1:
@@ -127,12 +127,14 @@ def relationship_recall(
     if len(first):
         percentile, spread = _percentiles(directions, similarity, rows)
         if spread <= 2 * ROUNDING:
-            notes.append("All perturbations are equally alike, so that no pair stands out.")
+            notes.append(
+                "All pairs of perturbations are equally similar, so percentiles are undefined."
+            )
             percentile[:] = np.nan
         elif _mean_cosine(directions) > PARALLEL:
             notes.append(
                 f"The mean cosine of all pairs is above {PARALLEL}: align profiles on controls, or "
-                "the common direction decides."
+                "the common direction dominates."
             )
     else:
         notes.append("No annotated pair is in the data.")
@@ -175,17 +177,17 @@ def _names(perturbations: Array, items: int, notes: list[str]) -> tuple[Array, A
     import pandas as pd
 
     if np.shape(perturbations) != (items,):
-        raise ValueError(f"perturbations must hold one name for each of {items} profiles")
+        raise ValueError(f"perturbations must have one name for each of {items} profiles")
     codes, names = pd.factorize(np.asarray(perturbations, object))
-    if (nameless := int((codes < 0).sum())) > 0:
-        notes.append(f"{nameless} profile(s) without a perturbation are left out.")
+    if (unnamed := int((codes < 0).sum())) > 0:
+        notes.append(f"{unnamed} profile(s) without a perturbation are left out.")
     return codes, np.asarray(names, object)
 
 
 def _directions(
     values: Array, codes: Array, names: Array, aggregate: Aggregate, notes: list[str]
 ) -> tuple[Array, Array]:
-    """Return unit vectors of the aggregates that have a direction, and their names."""
+    """Unit vectors of the aggregates that have a direction, and their names."""
     order = np.argsort(codes, kind="stable")
     order = order[codes[order] >= 0]
     sizes = np.bincount(codes[order], minlength=len(names))
@@ -196,7 +198,7 @@ def _directions(
         unit = float(np.abs(values[members]).max()) or 1.0  # so that nothing overflows
         aggregates[code] = take(values[members] / unit, axis=0)
         scale[code] = np.abs(aggregates[code]).max()
-    # What cancels to less than float64 resolves points nowhere.
+    # An aggregate that cancels to less than float64 resolves has no direction.
     kept = scale > 1e-14
     if not kept.all():
         notes.append(f"{int((~kept).sum())} perturbation(s) of aggregate zero are left out.")
@@ -206,7 +208,7 @@ def _directions(
 def _annotated(
     related: pd.DataFrame | Iterable[tuple[object, object]], names: Array, notes: list[str]
 ) -> tuple[Array, Array]:
-    """Return the different pairs that are in the data, as places of names."""
+    """Distinct pairs that are in the data, as indices of names."""
     import pandas as pd
 
     table = related if isinstance(related, pd.DataFrame) else pd.DataFrame(list(related))
@@ -235,7 +237,7 @@ def _annotated(
 
 
 def _percentiles(directions: Array, similarity: Array, rows: int) -> tuple[Array, float]:
-    """Rank similarities among those of all pairs, and return how far those are apart."""
+    """Percentiles among the similarities of all pairs, and the range of those."""
     items = len(directions)
     below, upto = np.zeros(len(similarity)), np.zeros(len(similarity))
     least, most = np.inf, -np.inf

@@ -1,4 +1,4 @@
-"""Whether biology or batch decides what lies near an item: robustness index and CRoMa."""
+"""Robustness of neighbourhoods to batches: robustness index and CRoMa."""
 
 from dataclasses import dataclass
 from math import ceil

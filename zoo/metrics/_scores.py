@@ -1,4 +1,4 @@
-"""Scores as plain functions of truth and prediction, quick enough to be bootstrapped."""
+"""Scores of predictions, fast enough for a bootstrap."""
 
 from typing import Any
 
@@ -171,7 +171,7 @@ def majority_baseline(truth: Array) -> dict[str, float]:
     """
     _, counts = np.unique(truth, return_counts=True)
     if not len(counts):
-        raise ValueError("There is no item, and hence no majority")
+        raise ValueError("there are no items, so there is no majority class")
     share = float(counts.max() / counts.sum())
     return {
         "accuracy": share,
@@ -211,7 +211,7 @@ def z_prime(positive: Array, negative: Array) -> float:
     """
     sides = [np.asarray(side, np.float64) for side in (positive, negative)]
     if any(side.ndim != 1 for side in sides):
-        raise ValueError("Z' compares single values of controls: give two vectors")
+        raise ValueError("positive and negative must be vectors, one value per control")
     if any(len(side) < 2 or not np.isfinite(side).all() for side in sides):
         return float("nan")
     spread = sum(float(side.std(ddof=1)) for side in sides)

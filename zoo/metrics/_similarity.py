@@ -1,4 +1,4 @@
-"""How far two embeddings of the same items agree, such as a trained one and its untrained twin."""
+"""Similarity of two embeddings of the same items, such as a trained and an untrained encoder's."""
 
 from typing import Any
 
@@ -106,7 +106,7 @@ def cka(first: Array, second: Array, *, unbiased: bool = False) -> float:
     _check_pair(first, second, 4 if unbiased else 2)
     a, b = centred(first), centred(second)
     dependence = _hsic_unbiased if unbiased else _hsic
-    # Scaled first, because fourth powers of small numbers would vanish.
+    # Scaled first, because fourth powers of small numbers would underflow.
     a, b = (x / max(float(np.sqrt((x**2).mean())), np.finfo(float).tiny) for x in (a, b))
     spread = dependence(a, a) * dependence(b, b)
     return float(dependence(a, b) / np.sqrt(spread)) if spread > 0 else 0.0
@@ -117,7 +117,7 @@ def _hsic(a: Array, b: Array) -> float:
 
 
 def _hsic_unbiased(a: Array, b: Array) -> float:
-    """Apply equation 5 to kernels a·aᵀ and b·bᵀ whose diagonals are left out, up to n(n − 3)."""
+    """Equation 5 for kernels a·aᵀ and b·bᵀ without their diagonals, up to n(n − 3)."""
     n = len(a)
     own_a, own_b = (a**2).sum(1), (b**2).sum(1)
     row_a, row_b = a @ a.sum(0) - own_a, b @ b.sum(0) - own_b
@@ -131,7 +131,7 @@ def _cosines(embedding: Array, i: Array, j: Array) -> Array:
     found = np.empty(len(i))
     for part in blocks_of(len(i), CHUNK):
         found[part] = np.einsum("nd,nd->n", unit[i[part]], unit[j[part]])
-    # Equal cosines must tie, whatever rounding did to them.
+    # Cosines that are equal up to rounding must tie.
     return found.round(12)
 
 
@@ -139,4 +139,4 @@ def _check_pair(first: Array, second: Array, least: int) -> None:
     check_matrix(first, "the first embedding")
     check_matrix(second, "the second embedding", rows=len(first))
     if len(first) < least:
-        raise ValueError(f"agreement needs {least} items or more, but there are {len(first)}")
+        raise ValueError(f"at least {least} items are needed, but there are {len(first)}")

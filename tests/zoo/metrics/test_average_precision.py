@@ -15,8 +15,8 @@ from zoo.metrics import (
     expected_average_precision,
     mean_average_precision,
 )
-from zoo.metrics._permutation_null import shuffled_precision
-from zoo.metrics._ranking import _above
+from zoo.metrics._permutation_null import random_average_precision
+from zoo.metrics._ranking import _count_above
 
 COLUMNS = {
     "any": ("label",),
@@ -29,7 +29,7 @@ DEFINITIONS = {
     "across batches": across_batches,
 }
 DEFINED = {name: define(*COLUMNS[name]) for name, define in DEFINITIONS.items()}
-APART = {name: define(*COLUMNS[name], apart=("well",)) for name, define in DEFINITIONS.items()}
+APART = {name: define(*COLUMNS[name], pos_diffby=("well",)) for name, define in DEFINITIONS.items()}
 SCORES = ["average_precision", "chance", "normalised", "p_value"]
 
 
@@ -69,9 +69,9 @@ def naive_pairs(pairs, table, i):
         and all(same(name, j) for name in pairs.neg_sameby)
         and (pairs.controls is None or table[pairs.controls][j])
     ]
-    if pairs.beside_positives is not None:
-        where = {table[pairs.beside_positives][j] for j in positives}
-        negatives = [j for j in negatives if table[pairs.beside_positives][j] in where]
+    if pairs.neg_sameby_positives is not None:
+        where = {table[pairs.neg_sameby_positives][j] for j in positives}
+        negatives = [j for j in negatives if table[pairs.neg_sameby_positives][j] in where]
     return positives, negatives
 
 
@@ -115,7 +115,7 @@ def test_a_loop_finds_the_same(pairs, seed):
 
 def test_the_conditions_of_pairs_can_be_mixed():
     embedding, table = plates()
-    pairs = Pairs("label", ("well",), ("well",), ("batch",), beside_positives="batch")
+    pairs = Pairs("label", ("well",), ("well",), ("batch",), neg_sameby_positives="batch")
     found = mean_average_precision(embedding, table, pairs, null_size=50, entries=100)
     for i, row in found.profiles.iterrows():
         positives, negatives = naive_pairs(pairs, table, i)
@@ -321,7 +321,7 @@ def test_all_ways_of_counting_agree_with_a_loop(size):
     for count, slack in itertools.product((0, 1, 30, 900), (0, 1)):
         row = np.sort(rng.integers(0, 4, count))
         value = rng.integers(-9, 9, count).astype(np.int32)
-        above, reached = _above(near.copy(), row, value, slack)
+        above, reached = _count_above(near.copy(), row, value, slack)
         np.testing.assert_array_equal(
             above, [(near[r] > v + slack).sum() for r, v in zip(row, value, strict=True)]
         )
@@ -344,7 +344,7 @@ def test_the_order_of_profiles_changes_nothing(pairs):
 
 @pytest.mark.parametrize(("positives", "total"), [(1, 2), (1, 5), (3, 7), (5, 6), (4, 4), (40, 60)])
 def test_shuffles_have_the_distribution_of_all_rankings(positives, total):
-    drawn = shuffled_precision(positives, total, 20_000, seed=3)
+    drawn = random_average_precision(positives, total, 20_000, seed=3)
     wanted = expected_average_precision(positives, total)
     assert drawn.mean() == pytest.approx(wanted, abs=5 * drawn.std() / np.sqrt(20_000) + 1e-12)
     if total > 10:
@@ -390,7 +390,7 @@ def test_size_does_not_matter_and_nothing_is_written_to():
 def test_arguments_that_make_no_sense():
     embedding, table = plates()
     pairs = any_negatives("label")
-    with pytest.raises(ValueError, match="60 rows of the table for 59"):
+    with pytest.raises(ValueError, match="the table has 60 rows, but the embedding has 59"):
         mean_average_precision(embedding[1:], table, pairs)
     for wrong in (embedding[:, 0], embedding[:, :0], embedding[None]):
         with pytest.raises(ValueError, match="matrix"):
@@ -400,7 +400,7 @@ def test_arguments_that_make_no_sense():
     with pytest.raises(ValueError, match="'batch' must be boolean"):
         mean_average_precision(embedding, table, control_negatives("label", "well", "batch"))
     gap = table.assign(label=table.label.where(table.index != 2))
-    with pytest.raises(ValueError, match="'label' lacks a value for profile 2"):
+    with pytest.raises(ValueError, match="'label' has no value for profile 2"):
         mean_average_precision(embedding, gap, pairs)
     for name in ("null_size", "entries"):
         with pytest.raises(ValueError, match=f"{name} must be at least 1"):

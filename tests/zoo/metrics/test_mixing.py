@@ -374,24 +374,28 @@ def test_noise_mixes_and_keeps_nothing_and_the_text_says_so():
     for name in good.biology:
         assert good.biology[name] > noise.biology[name] + 0.4
     assert noise.biology["label ASW"] == pytest.approx(0.5, abs=0.02)
-    assert noise.refused is None
+    assert noise.refusal is None
     text = str(noise)
-    assert "biology kept: label ASW" in text
+    assert "bio-conservation: label ASW" in text
     assert "mixes best by construction" in text
     assert "No batch correction" not in text
 
 
 def test_text_of_a_refused_pair():
     text = str(Mixing({"BRAS": float("nan")}, {"cLISI": 0.5}, "Refused."))
-    assert text.startswith("Refused.\nbatches mixed: BRAS undefined\nbiology kept: cLISI 0.500\n")
+    assert text.startswith(
+        "Refused.\nbatch mixing: BRAS undefined\nbio-conservation: cLISI 0.500\n"
+    )
 
 
 def test_a_pair_of_a_confounded_design_is_refused():
     embedding, labels, _ = planted(0)
     found = scores(embedding, labels, labels % 2)
-    assert found.refused is not None
+    assert found.refusal is not None
     assert np.isnan(found.batch["BRAS"])
-    assert str(found).startswith("No batch correction can be claimed: every label lies in one")
+    assert str(found).startswith(
+        "Batch correction cannot be assessed: every label occurs in only one"
+    )
 
 
 def test_a_pair_of_a_constant_embedding():
@@ -406,11 +410,11 @@ def test_a_pair_of_a_constant_embedding():
 @pytest.mark.parametrize(
     ("labels", "batches", "words"),
     [
-        ("aabb", "xxyy", "every label lies in one batch"),
-        ("aabbcc", "xxyyyy", "every label lies in one batch"),
-        ("aabb", "wxyz", "every batch holds one label"),
-        ("aabb", "xxxx", "one batch only"),
-        ("aaaa", "xxyy", "one label only"),
+        ("aabb", "xxyy", "every label occurs in only one batch"),
+        ("aabbcc", "xxyyyy", "every label occurs in only one batch"),
+        ("aabb", "wxyz", "every batch has only one label"),
+        ("aabb", "xxxx", "only one batch"),
+        ("aaaa", "xxyy", "only one label"),
         ("aabb", "xyxy", None),
         ("aabbc", "xyxyx", None),
     ],
@@ -442,10 +446,10 @@ def test_wrong_arguments():
     indices, _ = neighbours(embedding, 5)
     for wrong, words in [
         (indices.astype(float), "integers"),
-        (indices - 90, "from 0 to 89"),
-        (indices + 90, "from 0 to 89"),
+        (indices - 90, "between 0 and 89"),
+        (indices + 90, "between 0 and 89"),
         (np.c_[np.arange(90), indices], "its own neighbour"),
-        (indices[:, :0], "filled"),
+        (indices[:, :0], "non-empty"),
     ]:
         with pytest.raises(ValueError, match=words):
             graph_connectivity(wrong, labels)
