@@ -1,4 +1,4 @@
-"""Scores without one channel."""
+"""Channel dropout: scores with one channel missing at test time."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,36 +16,36 @@ from .study import Study, scored
 
 
 def channels_left_out(study: Study) -> Diagnostic:
-    """Scores when a channel is there in training and black in testing."""
-    title = "A channel lost"
-    reading = (
-        "Trained on images as they are and tested on images with one channel black: how far a "
-        "score hangs on one stain."
+    """Score images with one channel set to 0 in the test folds only."""
+    title = "Channel dropout"
+    how_to_read = (
+        "Trained on the original images and tested on images with one channel set to 0: a large "
+        "drop shows that a score depends on one stain."
     )
     if study.dataset.read is None or study.encoder is None:
         return Diagnostic(
             name="channels",
             title=title,
-            how_to_read=reading,
+            how_to_read=how_to_read,
             not_computed=(NO_IMAGES,),
             view="change",
             order=-1,
             scores_again=True,
         )
     findings: list[Finding] = []
-    refused: list[str] = []
+    not_computed: list[str] = []
     names = channels_of_dataset(study)
     if len(names) < 2:
-        refused.append(
-            "There is one channel only."
+        not_computed.append(
+            "The images have a single channel."
             if names
-            else "Images differ in their channels, so that none can be lost by all."
+            else "Images differ in their channels, so no channel can be dropped from all of them."
         )
         names = []
     encoders = dict(few_encoders(study, ()))
     for channel, label in enumerate(names):
         black = replace(study.dataset, read=_without(study.dataset, channel))
-        for name, matrix in embedded(study, black, encoders, refused):
+        for name, matrix in embedded(study, black, encoders, not_computed):
             intact = study.contenders[name].embeddings[0].matrix
             for question in study.questions:
                 if question.task.kind == "retrieval":
@@ -75,9 +75,9 @@ def channels_left_out(study: Study) -> Diagnostic:
     return Diagnostic(
         name="channels",
         title=title,
-        how_to_read=reading,
+        how_to_read=how_to_read,
         findings=tuple(findings),
-        not_computed=tuple(dict.fromkeys(refused)),
+        not_computed=tuple(dict.fromkeys(not_computed)),
         view="change",
         order=-1,
         scores_again=True,
