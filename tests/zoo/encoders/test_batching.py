@@ -118,7 +118,9 @@ def test_a_batch_is_encoded_as_it_lies(encoder, monkeypatch, asked):
     wanted = encoder.encode(batch.images(), preprocess=False, **asked)
     monkeypatch.setattr("zoo._encoders.run.run_in_batches", None)  # not needed
     done = []
-    found = encoder.encode(batch, preprocess=False, progress=lambda *said: done.append(said), **asked)
+    found = encoder.encode(
+        batch, preprocess=False, progress=lambda *step: done.append(step), **asked
+    )
     assert done == [("encoding", 3, 3)]
     for name in ("embedding", "counts", "channels", "tokens", "token_offsets"):
         one, other = getattr(found, name), getattr(wanted, name)
