@@ -33,7 +33,7 @@ HIDDEN_AT_ONCE = 2**19
 class LayerWeights(NamedTuple):
     """Parameters of one layer of ChAda-ViT, as `torch.nn` stores them; D features, M hidden units.
 
-    Parameters
+    Attributes
     ----------
     qkv_weight, qkv_bias
         Joint projection to queries, keys and values: `(3 D, D)`, `(3 D,)`.

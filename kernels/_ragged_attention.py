@@ -23,6 +23,7 @@ except ModuleNotFoundError as missing:
 
 
 BACKENDS = ("triton", "sdpa", "reference")
+"""What `ragged_attention` accepts as ``backend``."""
 QUERIES = 256
 """Rows whose scores are in memory at once where a log-sum-exp is computed without a kernel."""
 
