@@ -1,7 +1,7 @@
-"""Microscopy image encoders for any number of channels, judged beside trivial controls.
+"""Microscopy image encoders for any number of channels, evaluated beside trivial controls.
 
 Names are imported when they are first used, so that ``import zoo`` costs milliseconds;
-``__init__.pyi`` lists them with their homes.
+``__init__.pyi`` lists where each is defined.
 """
 
 from typing import Any

@@ -1,4 +1,4 @@
-"""What there is to load: names by pattern, and the record behind a name."""
+"""List encoders and datasets by name, and look up an encoder's record."""
 
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
@@ -11,7 +11,7 @@ def list_encoders(
 ) -> list[str]:
     """Names of the encoders that are installed, sorted.
 
-    Families, such as ``timm:…``, are open and stand in ``zoo list``.
+    Open families, such as ``timm:…``, are listed by ``zoo list`` only.
 
     Parameters
     ----------

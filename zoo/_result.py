@@ -1,9 +1,13 @@
 """The outcome of an evaluation, to be printed, opened in a browser or written to files."""
 
+from html import escape
 from importlib.util import find_spec
 from pathlib import Path
 
+import pandas as pd
+
 from ._evaluation.scorecard import Scorecard
+from ._evaluation.verdict import difference
 
 
 class Result(Scorecard):
@@ -58,3 +62,18 @@ class Result(Scorecard):
 
     def __repr__(self) -> str:
         return f"<zoo.Result: {self.headline}>"
+
+    def _repr_html_(self) -> str:
+        lines = [
+            {
+                "score": f"{row.task}, {row.metric}",
+                self.encoder: f"{row.estimates[self.encoder].value:.2f}",
+                "chance": f"{row.chance:.2f}",
+                "verdict": row.verdict.summary,
+                "difference to control (95 % CI)": difference(row.verdict),
+                "n (groups)": f"{row.n_items} ({row.n_groups})",
+            }
+            for row in self.rows
+        ]
+        table = pd.DataFrame(lines).to_html(index=False)
+        return f"<p><b>{escape(self.headline)}</b></p>{table}"

@@ -1,7 +1,7 @@
 """What authors of plugins need: hooks, records, base classes and helpers.
 
 Names are imported when they are first used, since a plugin that is only listed must not import
-torch; ``plugin.pyi`` lists them with their homes.
+torch; ``plugin.pyi`` lists where each is defined.
 """
 
 import lazy_loader

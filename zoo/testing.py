@@ -1,4 +1,4 @@
-"""A conformance kit for authors of encoders: run it in your tests, as we do in ours."""
+"""Conformance checks for authors of encoders: run them in your tests, as we do in ours."""
 
 import json
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ __all__ = ["Check", "check_encoder"]
 
 @dataclass(frozen=True)
 class Check:
-    """One check: `problem` is None where it holds, `skipped` says why it did not run."""
+    """One check: `problem` is None if it passed, `skipped` is the reason if it did not run."""
 
     name: str
     problem: str | None = None
@@ -28,24 +28,24 @@ class Check:
 def check_encoder(
     encoder: str | Encoder, *, channels: tuple[int, ...] | None = None
 ) -> list[Check]:
-    """Check that an encoder keeps the promises of `zoo.Encoder`, and raise if it does not.
+    """Check that an encoder fulfils the contract of `zoo.Encoder`, and raise if it does not.
 
     Parameters
     ----------
     encoder
         A name or a loaded encoder.
     channels
-        Channel counts to try; by default the smallest that the record allows, and two more.
+        Channel counts to try; by default the smallest that the record allows and the next two.
 
     Returns
     -------
     list of Check
-        Every check that was run or skipped, so that their number can be seen.
+        Every check that was run or skipped.
 
     Raises
     ------
     AssertionError
-        Listing all promises that are broken.
+        Listing all checks that failed.
     """
     subject = load(encoder) if isinstance(encoder, str) else encoder
     if channels is None:
@@ -67,7 +67,7 @@ def check_encoder(
     ]
     broken = [f"{c.name}: {c.problem}" for c in checks if c.problem]
     if broken:
-        raise AssertionError(f"{subject.name} breaks {len(broken)} of {len(checks)} promises:\n"
+        raise AssertionError(f"{subject.name} fails {len(broken)} of {len(checks)} checks:\n"
                              + "\n".join(broken))  # fmt: skip
     return checks
 
@@ -81,7 +81,7 @@ def _images(counts: tuple[int, ...], preprocessing: Preprocessing) -> list[NDArr
 
 
 def _encode(encoder: Encoder, images: list[NDArray[np.uint8]], **asked: Any) -> Features:
-    """Encode, with objects of two types where an encoder refuses images without."""
+    """Encode, with objects of two types if the encoder requires them."""
     if encoder.requires_object_types:
         masks = [_objects(image) for image in images]
         asked |= {"masks": masks, "types": [np.arange(16) % 2] * len(images)}
@@ -89,7 +89,7 @@ def _encode(encoder: Encoder, images: list[NDArray[np.uint8]], **asked: Any) -> 
 
 
 def _objects(image: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Number up to 16 blocks, those whose first pixel is odd: none in a black image."""
+    """Label up to 16 blocks, those whose first pixel is odd: none in a black image."""
     height, width = image.shape[1] // 4, image.shape[2] // 4
     mask: NDArray[np.int64] = np.zeros(image.shape[1:], dtype=np.int64)
     for k in range(16):
@@ -137,7 +137,7 @@ def _alone(encoder: Encoder, images: list[NDArray[np.uint8]], together: Features
 
 def _any_order(encoder: Encoder, images: list[NDArray[np.uint8]], before: Features) -> Check:
     back = _encode(encoder, images[::-1]).embedding.flip(0)
-    return Check("the order of images changes nothing", _difference(back, before.embedding))
+    return Check("the order of images does not matter", _difference(back, before.embedding))
 
 
 def _dark(encoder: Encoder, count: int) -> Check:
@@ -148,13 +148,13 @@ def _dark(encoder: Encoder, count: int) -> Check:
 
 
 def _request(encoder: Encoder, images: list[NDArray[np.uint8]], what: str) -> Check:
-    name = f"{what} can be asked for"
+    name = f"{what} can be requested"
     if what not in encoder.outputs:
         try:
             _encode(encoder, images[:1], **{what: 1 if what == "layer" else True})
         except ValueError:
-            return Check(name, skipped=f"{encoder.name} gives none, and says so")
-        return Check(name, "it is not in outputs, but asking for it is no error")
+            return Check(name, skipped=f"{encoder.name} does not have it and raises ValueError")
+        return Check(name, "it is not in outputs, but requesting it raises no ValueError")
     found = _encode(encoder, images, **{what: 1 if what == "layer" else True})
     if what == "channels":
         rows = sum(len(image) for image in images)
@@ -166,18 +166,18 @@ def _request(encoder: Encoder, images: list[NDArray[np.uint8]], what: str) -> Ch
         sound = sound and offsets is not None and len(offsets) == len(images) + 1
         return Check(name, None if sound else "tokens and token_offsets do not fit")
     if what == "layer" and not encoder.depth:
-        return Check(name, f"its depth is {encoder.depth!r}, so that nobody knows which layers")
+        return Check(name, f"its depth is {encoder.depth!r}, so the layers are unknown")
     return Check(name)
 
 
 def _attention(encoder: Encoder, images: list[NDArray[np.uint8]]) -> Check:
-    name = "attention can be asked for"
+    name = "attention can be requested"
     if "attention" not in encoder.outputs:
         try:
             encoder.attention(images[:1])
         except ValueError:
-            return Check(name, skipped=f"{encoder.name} gives none, and says so")
-        return Check(name, "it is not in outputs, but asking for it is no error")
+            return Check(name, skipped=f"{encoder.name} does not have it and raises ValueError")
+        return Check(name, "it is not in outputs, but requesting it raises no ValueError")
     for image, found in zip(images, encoder.attention(images), strict=True):
         groups = len(image) + 1
         if found.channels.shape[2:] != (groups, groups) or found.cls.shape[2] != len(image):
@@ -194,5 +194,5 @@ def _attention(encoder: Encoder, images: list[NDArray[np.uint8]]) -> Check:
 def _difference(found: torch.Tensor, wanted: torch.Tensor) -> str | None:
     scale = max(float(wanted.abs().max()), 1e-12)
     worst = float((found - wanted).abs().max()) / scale
-    # Matrix products of other shapes sum in another order: 1e-4 is float32 with room.
+    # Matrix products of other shapes sum in another order: 1e-4 is generous for float32.
     return f"they differ by {worst:.1e} of the largest number" if worst > 1e-4 else None

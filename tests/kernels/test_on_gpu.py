@@ -319,7 +319,7 @@ def test_memory_that_runs_out_is_said_and_everything_goes_on():
     used = torch.cuda.memory_reserved()
     torch.cuda.set_per_process_memory_fraction(min(1.0, (used + 96 * 2**20) / total))
     try:
-        with pytest.warns(UserWarning, match="memory ran out"):
+        with pytest.warns(UserWarning, match="out of memory"):
             found = embed(encoder, batch)
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)

@@ -115,7 +115,7 @@ def load_encoder(name: str, *, scaling: str | None = None, **options: Any) -> "E
 
 def load_subject(name: str, load: Callable[[str], "Encoder"]) -> Any:
     """Load an encoder, read a table of embeddings, or leave it to the dataset to find them."""
-    if name.lower().removesuffix(".gz").endswith((".csv", ".tsv", ".parquet")):
+    if name.lower().removesuffix(".gz").endswith((".csv", ".tsv", ".parquet", ".h5ad")):
         from .._embedding.profiles import read_profiles
 
         return read_profiles(name)

@@ -1,1 +1,1 @@
-"""Datasets, tables of images, and what is asked of them."""
+"""Datasets, tables of images, and evaluation designs."""

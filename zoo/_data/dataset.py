@@ -21,9 +21,9 @@ class Precomputed:
     summary
         One line.
     read
-        Gives the matrix, `(n, D)` float32, one row for each item of the dataset.
+        Returns the matrix, `(n, D)` float32, one row for each item of the dataset.
     role, control
-        As in `EncoderSpec`: counts of cells, say, are a structural control.
+        As in `EncoderSpec`: cell counts, for example, are a structural control.
     """
 
     summary: str
@@ -39,19 +39,18 @@ class Dataset:
     Parameters
     ----------
     name
-        What tables and provenance call it.
+        Name in tables and provenance.
     metadata
         One row for each item.
     read
-        Reads the item of a number; called anew each time, so nothing is kept in memory. None for
-        datasets without images.
+        Reads one item by index, each time it is needed. None for datasets without images.
     spec
         Its record, for datasets of the registry.
     profiles
-        Embeddings that come with it, by name; evaluated as ``precomputed:NAME``.
+        Embeddings that come with the dataset, by name; evaluated as ``precomputed:NAME``.
     design
-        What is biology, what is an independent unit, and what is asked; by default the record's.
-        `zoo.evaluate` takes another.
+        Columns of label, batch and independent unit, and the tasks; by default the record's.
+        `zoo.evaluate` can replace it.
     """
 
     name: str
@@ -73,7 +72,7 @@ class Dataset:
 
     @property
     def channels(self) -> tuple[int, int] | None:
-        """Smallest and largest number of channels, where its record says so."""
+        """Smallest and largest number of channels; None without a record."""
         return None if self.spec is None else self.spec.channels
 
     def __len__(self) -> int:
@@ -96,7 +95,7 @@ class Dataset:
 
 
 def check_columns(wanted: Iterable[str], table: pd.DataFrame, name: str) -> None:
-    """Refuse a design that names columns which a table does not have.
+    """Raise if a table lacks columns that a design names.
 
     Raises
     ------

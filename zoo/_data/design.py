@@ -1,4 +1,4 @@
-"""What is asked of a dataset: its own design, or columns that the user names."""
+"""The design of an evaluation: the dataset's own, or columns that the user names."""
 
 from dataclasses import replace
 
@@ -8,7 +8,7 @@ from zoo.registry import Design, EvaluationError, Task
 
 from .dataset import Dataset, check_columns
 
-# Beyond this, values are amounts rather than classes, and only their order is asked for.
+# More distinct numbers than this are not classes: only the dose task is run on them.
 MAX_CLASSES = 24
 
 
@@ -20,22 +20,22 @@ def with_design(
     group: str | None = None,
     batch: str | None = None,
 ) -> Dataset:
-    """Return the dataset with the design that an evaluation shall have.
+    """Return the dataset with the design of the evaluation.
 
     Parameters
     ----------
     dataset
-        Any; without a design of its own, one must be given.
+        Any dataset.
     design
-        In place of the dataset's.
+        Replaces the dataset's own.
     label, group, batch
-        Columns, in place of those of the dataset's design. Another label asks the usual tasks of
-        its values; what the dataset says of groups and batches holds unless it is named anew.
+        Columns that replace those of the dataset's design. A new label gets the default tasks for
+        its values; the dataset's group and batch stay unless given.
 
     Raises
     ------
     ValueError
-        For a design beside columns, and where label or group are neither given nor known.
+        For a design together with columns, or without a label or group.
     DataError
         When a column is missing.
     """
@@ -44,12 +44,12 @@ def with_design(
     own = dataset.design
     if design is None and not (label or group or batch):
         if own is None:
-            raise ValueError(_ask_for_columns(dataset))
+            raise ValueError(_no_design(dataset))
         design = own
     elif design is None:
         if label is None or group is None:
             if own is None:
-                raise ValueError(_ask_for_columns(dataset))
+                raise ValueError(_no_design(dataset))
             label, group = label or own.label, group or own.group
         batch = batch or (own.batch if own is not None else None)
         if own is not None and label == own.label:
@@ -59,28 +59,28 @@ def with_design(
     check_columns(design.columns, dataset.metadata, dataset.name)
     if not design.tasks:
         values = dataset.metadata[design.label]
-        design = replace(design, tasks=usual_tasks(values, design.label))
+        design = replace(design, tasks=default_tasks(values, design.label))
     return replace(dataset, design=design)
 
 
 def design_of(dataset: Dataset) -> Design:
-    """Return the design of a dataset that is known to have one.
+    """Return the design of a dataset.
 
     Raises
     ------
     EvaluationError
-        Where it has none.
+        If it has none.
     """
     if dataset.design is None:
-        raise EvaluationError(_ask_for_columns(dataset))
+        raise EvaluationError(_no_design(dataset))
     return dataset.design
 
 
-def usual_tasks(values: pd.Series, label: str) -> tuple[Task, ...]:
-    """Ask what the values of a label suggest.
+def default_tasks(values: pd.Series, label: str) -> tuple[Task, ...]:
+    """Choose tasks by the values of a label.
 
-    Three or more numbers are asked for as a dose, two values are separated. Values that are few
-    enough to be classes are also asked for by retrieval, neighbours and a linear probe.
+    Dose for three or more numbers, separation for two values; retrieval, k-NN and linear probe
+    unless there are more numbers than `MAX_CLASSES`.
     """
     numeric = pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
     classes = values.nunique()
@@ -95,9 +95,9 @@ def usual_tasks(values: pd.Series, label: str) -> tuple[Task, ...]:
     return tuple(kinds)
 
 
-def _ask_for_columns(dataset: Dataset) -> str:
+def _no_design(dataset: Dataset) -> str:
     columns = ", ".join(map(str, dataset.metadata.columns))
     return (
-        f"{dataset.name} does not say what is asked of it: name with label= and group= (--label, "
-        f"--group) the columns of biology and of the independent unit; it has {columns}"
+        f"{dataset.name} has no evaluation design: name its columns of biology and of the "
+        f"independent unit with label= and group= (--label, --group); it has {columns}"
     )

@@ -1,4 +1,4 @@
-"""Datasets by name, and tables, folders and files of one's own."""
+"""Open datasets by name, and your own tables, folders and files."""
 
 from pathlib import Path
 from typing import Any
@@ -22,16 +22,16 @@ def load_dataset(name: str, path: str | Path | None = None) -> Dataset:
     Parameters
     ----------
     name
-        As `list_datasets` gives it.
+        A name from `list_datasets`.
     path
-        Its folder, where it is not where it usually is.
+        Its folder, if it is not in the default place.
 
     Raises
     ------
     UnknownNameError
         With near names.
     DataError
-        When it is not there or lacks files.
+        When it is missing or incomplete.
 
     Examples
     --------
@@ -42,18 +42,18 @@ def load_dataset(name: str, path: str | Path | None = None) -> Dataset:
     spec = registry().dataset(name)
     dataset = resolve_target(spec.builder)(spec, path=None if path is None else Path(path))
     if not isinstance(dataset, Dataset):
-        raise DataError(f"{spec.builder} gave {dataset!r}, which is no zoo.Dataset")
+        raise DataError(f"{spec.builder} returned {dataset!r}, which is not a zoo.Dataset")
     return dataset
 
 
 def open_images(source: Any) -> Dataset:
     """Open a table of files, a folder of images, image files, or images in memory.
 
-    A table (CSV, TSV, Parquet) has a column ``image`` (or ``image_path``) with a path relative to
-    the table, several separated by ``|`` where each channel has its file; or columns
-    ``image_STAIN``, one for each channel, empty where an image lacks it. A column ``stains`` or
-    ``channels`` names channels, separated by ``|``. Everything else is metadata. A folder with a
-    ``labels.csv`` is that table.
+    A table (CSV, TSV, Parquet) has a column ``image`` (or ``image_path``) of paths relative to the
+    table, one per image or one per channel separated by ``|``; or columns ``image_STAIN``, one for
+    each channel, empty if an image lacks it. A column ``stains`` or ``channels`` names channels,
+    separated by ``|``. All other columns are metadata. A folder with a ``labels.csv`` is read as
+    that table.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ def open_images(source: Any) -> Dataset:
     Raises
     ------
     DataError
-        When there is nothing there, or the table has no image column.
+        When nothing is found, or the table has no image column.
     TypeError
         For anything else.
 
@@ -129,14 +129,16 @@ def _open_table(path: Path) -> Dataset:
             table = pd.read_csv(path, sep=separator)
     except Exception as error:
         reason = str(error).strip().splitlines()
-        raise DataError(f"{path} is no readable table: {reason[0] if reason else error}") from error
+        raise DataError(
+            f"{path} is not a readable table: {reason[0] if reason else error}"
+        ) from error
     table.columns = table.columns.map(str)
     whole = next((c for c in _IMAGE_COLUMNS if c in table.columns), None)
     numbers = set(table.select_dtypes("number").columns)
     per_stain = [c for c in table.columns if c.startswith("image_") and c not in numbers]
     if whole is None and not per_stain:
         raise DataError(
-            f"{path} has no column 'image' and none such as 'image_DNA'; "
+            f"{path} has neither a column 'image' nor columns such as 'image_DNA'; "
             f"its columns are {', '.join(map(str, table.columns))}"
         )
     named = next((c for c in _STAIN_COLUMNS if c in table.columns), None)

@@ -1,1 +1,1 @@
-"""Embeddings: made, cached, read and written."""
+"""Compute, cache, read and write embeddings."""

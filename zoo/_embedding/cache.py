@@ -1,4 +1,4 @@
-"""Embeddings kept by what they are made of: the image's content and everything of the encoder."""
+"""A disk cache of embeddings, keyed by image content and everything that defines the encoder."""
 
 import hashlib
 import json
@@ -27,24 +27,27 @@ def cache_folder() -> Path:
 
 
 def image_hash(image: Image) -> str:
-    """Return the sha256 of pixels, shape, type and stains, and of objects where they are given."""
+    """Return the sha256 of pixels, shape, dtype and stains, and of objects if there are any."""
     pixels = np.ascontiguousarray(image.pixels)
     digest = hashlib.sha256(f"{pixels.dtype.str}{pixels.shape}{image.stains}".encode())
     digest.update(pixels.data)
     for name, numbers in (("mask", image.mask), ("types", image.types)):
-        if numbers is not None:  # by value: the type of these integers says nothing
+        if numbers is not None:  # by value, whatever the integer dtype
             same = np.ascontiguousarray(numbers, dtype="<i8")
             digest.update(f"{name}{same.shape}".encode())
             digest.update(same.data)
     return digest.hexdigest()
 
 
-class EmbeddingCache:
-    """Rows by encoder, number of channels and image hash, one file for each of the first two.
+# Rooms whose code decides every embedding.
+ROOMS = ("zoo._encoders", "zoo._images", "zoo.kernels")
 
-    A file that cannot be read counts as empty; one that cannot be written is not an error, since
-    a cache only saves time. Parameters are looked at once: after training in place, take a new
-    cache.
+
+class EmbeddingCache:
+    """Rows by encoder, number of channels and image hash; one file per encoder and number.
+
+    A file that cannot be read counts as empty, and one that cannot be written is not an error.
+    Parameters are hashed once: after training in place, make a new cache.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
@@ -59,14 +62,14 @@ class EmbeddingCache:
         return None if key is None else self._store(key).get(image)
 
     def put(self, encoder: Encoder, image: str, count: int, row: NDArray[np.float32]) -> None:
-        """Remember a row until `flush` writes it."""
+        """Keep a row until `flush` writes it."""
         key = self._key(encoder, count)
         if key is not None:
             self._store(key)[image] = row
             self._changed.add(key)
 
     def flush(self) -> None:
-        """Write what is new, each file in one step."""
+        """Write new rows; each file is replaced atomically."""
         for key in sorted(self._changed):
             rows = self._rows[key]
             path = self.folder / f"{key}.npz"
@@ -90,7 +93,7 @@ class EmbeddingCache:
     def _store(self, key: str) -> dict[str, NDArray[np.float32]]:
         if key not in self._rows:
             self._rows[key] = {}
-            # Whatever is wrong with a file shows as an error of zipfile, zlib, NumPy or Python.
+            # A broken file raises errors of zipfile, zlib, NumPy or Python.
             with (
                 suppress(Exception),
                 (self.folder / f"{key}.npz").open("rb") as opened,
@@ -101,9 +104,9 @@ class EmbeddingCache:
         return self._rows[key]
 
     def _key(self, encoder: Encoder, count: int) -> str | None:
-        """Everything that decides a row, or None for encoders that did not come from `zoo.load`.
+        """Hash everything that determines a row; None for encoders not loaded by `zoo.load`.
 
-        What somebody built by hand may differ in ways that no record shows.
+        An encoder built by hand may differ in ways that its record does not show.
         """
         if not encoder.from_registry:
             return None
@@ -121,13 +124,13 @@ class EmbeddingCache:
 
 
 def _modules(encoder: Encoder) -> list[str]:
-    """Name the modules of an encoder and of those it is made of, as a wrapper is."""
+    """Name the modules of an encoder and of the encoders that it wraps."""
     parts = [part for part in vars(encoder).values() if isinstance(part, Encoder)]
     return [type(encoder).__module__, *(name for part in parts for name in _modules(part))]
 
 
 def _state_fingerprint(encoder: Encoder) -> str | None:
-    """Hash the parameters as they are now, since a network may have been trained after loading."""
+    """Hash the current parameters: a network may have been trained after loading."""
     if encoder.model is None:
         return None
     digest = hashlib.sha256()
@@ -139,23 +142,23 @@ def _state_fingerprint(encoder: Encoder) -> str | None:
 
 @cache
 def _code_fingerprint(module: str) -> str:
-    """Hash the code that makes embeddings, so that no row outlives the code that made it."""
+    """Hash the encoder's code, so that changed code invalidates its rows."""
     digest = hashlib.sha256()
     for library in ("torch", "timm", "numpy", "scipy", "scikit-image"):
         digest.update(f"{library} {version(library)}".encode())
-    for package in ("zoo._encoders", "zoo._images", "zoo.kernels", _home(module)):
+    for package in (*ROOMS, _home(module)):
         for file in _sources(package):
             digest.update(file.read_bytes())
     return digest.hexdigest()
 
 
 def _home(module: str) -> str:
-    """Name the package whose code an encoder may use: all of an outsider's, one folder of ours."""
+    """Name the package that an encoder may use: a third party's, or one folder of the built-ins."""
     return module.rpartition(".")[0] if module.startswith("zoo.") else module.partition(".")[0]
 
 
 def _sources(name: str) -> list[Path]:
-    """List the files of a package, its sub-packages included, or the file of a lone module."""
+    """List the files of a package with its sub-packages, or the file of a single module."""
     module = import_module(name)
     if hasattr(module, "__path__"):
         return [file for folder in module.__path__ for file in sorted(Path(folder).rglob("*.py"))]

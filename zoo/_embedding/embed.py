@@ -1,4 +1,4 @@
-"""Embed datasets, each image read once whatever the number of encoders, and cached by content."""
+"""Embed datasets; each image is read once for all encoders, and cached by content."""
 
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -30,7 +30,7 @@ _CHUNK = 64
 
 
 class UnequalChannelsError(DataError):
-    """Images differ in their number of channels, and an encoder joins channels."""
+    """Images differ in their number of channels, but an encoder concatenates channels."""
 
 
 def embed(
@@ -46,22 +46,22 @@ def embed(
     Parameters
     ----------
     source
-        What `open_images` takes: a table of files, a folder, an image file, several of them; or
-        an array `(C, H, W)` or `(B, C, H, W)`, an `Image`, or a sequence of these.
+        As for `open_images`: a table of files, a folder, one or several image files; or an array
+        `(C, H, W)` or `(B, C, H, W)`, an `Image`, or a sequence of these.
     encoder
         A name or a loaded encoder.
     on_error
         ``"skip"`` leaves out items that cannot be read or embedded and lists them in
         `Embeddings.failures`.
     cache
-        Whether embeddings of encoders from `zoo.load` are kept on disk, by content.
+        Whether to cache embeddings on disk, by content, for encoders from `zoo.load`.
     progress
-        Called with what is being done, items done, and items in all.
+        Called with the name of the step, items done, and their total.
 
     Raises
     ------
     ZooError
-        For the first bad item, or when none is left.
+        For the first bad item, or if all items fail.
 
     Examples
     --------
@@ -96,7 +96,7 @@ def embed_many(
     rows: list[list[Row]] = [[] for _ in encoders]
     seen: dict[int, tuple[int, tuple[str, ...] | None]] = {}
     done = 0
-    with cache if cache is not None else nullcontext():  # keeps what is done, whatever happens
+    with cache if cache is not None else nullcontext():  # writes finished rows even after an error
         for items in _chunks(dataset):
             sound: dict[int, Image] = {}
             bad: dict[int, ZooError] = {}
@@ -138,7 +138,7 @@ def embed_many(
 
 
 def _checked(image: Image, name: str, encoders: Sequence[Encoder]) -> Image:
-    """Check an image once, and that it is within the limits of every encoder."""
+    """Check an image once, and against the limits of every encoder."""
     pixels = check_image(image.pixels, name)
     stains = check_stains(image.stains, len(pixels), name)
     objects = check_objects(image.mask, image.types, (pixels.shape[1], pixels.shape[2]), name)
@@ -152,8 +152,8 @@ def _check_equal(dataset: Dataset, encoders: Sequence[Encoder], counts: set[int]
     if joining and len(counts) > 1:
         raise UnequalChannelsError(
             f"{dataset.name} has images of {min(counts)} to {max(counts)} channels, but "
-            f"{joining[0].name} joins channels and needs as many in each image; take an encoder "
-            "that averages them"
+            f"{joining[0].name} concatenates channels and needs the same number in each image; use "
+            "an encoder that averages them"
         )
 
 
@@ -163,7 +163,7 @@ def _encode_chunk(
     encoders: Sequence[Encoder],
     cache: EmbeddingCache | None,
 ) -> tuple[list[list[Row | None]], dict[int, ZooError]]:
-    """Return the rows by encoder and, by position, why an image has none from one of them."""
+    """Return the rows by encoder and, by position, why an image could not be embedded."""
     hashes = [image_hash(image) for image in images] if cache is not None else []
     prepared: dict[tuple[Preprocessing, int], tuple[Tensor, Objects]] = {}
     refused: dict[int, ZooError] = {}
@@ -199,7 +199,7 @@ def _encode_chunk(
                         cache.put(encoder, hashes[i], len(images[i].pixels), row)
                 else:
                     refused[i] = DataError(
-                        f"{encoder.name} gave NaN or infinite numbers for {names[i]}"
+                        f"{encoder.name} returned NaN or infinite numbers for {names[i]}"
                     )
         rows.append(found)
     return rows, refused
@@ -214,7 +214,7 @@ def _prepare(encoder: Encoder, image: Image, name: str) -> tuple[Tensor, Objects
 def _with_channels(
     metadata: pd.DataFrame, seen: list[tuple[int, tuple[str, ...] | None]]
 ) -> pd.DataFrame:
-    """Add the number of channels and the stains of each image, where no column says so already."""
+    """Add columns with the number of channels and the stains, unless they exist."""
     added: dict[str, Any] = {}
     if not {"n_channels", "channel_count"} & set(metadata.columns):
         added["channel_count"] = [count for count, _ in seen]
@@ -225,7 +225,7 @@ def _with_channels(
 
 
 def _chunks(dataset: Dataset) -> Iterable[list[tuple[int, Image | Exception]]]:
-    """Read ahead by one chunk while the last one is encoded."""
+    """Read the next chunk while one is encoded."""
 
     def read(start: int) -> list[tuple[int, Image | Exception]]:
         items: list[tuple[int, Image | Exception]] = []

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Embeddings:
-    """A matrix with its metadata and its provenance; the only thing metrics see.
+    """A matrix with its metadata and its provenance; the input of all metrics.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ class Embeddings:
     metadata
         `n` rows.
     provenance
-        What decided the numbers, as plain values.
+        Everything that determined the numbers, as plain values.
     failures
         Items that were left out, with the reason.
     """
@@ -45,7 +45,7 @@ class Embeddings:
         return len(self.matrix)
 
     def __getitem__(self, rows: Any) -> "Embeddings":
-        """Choose items by a slice, a boolean mask or positions."""
+        """Select items by a slice, a boolean mask or positions."""
         if isinstance(rows, int | np.integer):
             rows = [rows]
         chosen = np.arange(len(self))[rows]
@@ -76,7 +76,7 @@ class Embeddings:
     def to_anndata(self) -> "AnnData":
         """Return an `anndata.AnnData`: the matrix as ``X``, metadata as ``obs``.
 
-        Provenance lies in ``uns["zoo"]`` as JSON.
+        Provenance is stored in ``uns["zoo"]`` as JSON.
 
         Raises
         ------
@@ -99,7 +99,7 @@ class Embeddings:
 
     def __repr__(self) -> str:
         items, size = self.shape
-        encoder = self.provenance.get("encoder", "an encoder that is not named")
+        encoder = self.provenance.get("encoder", "an unnamed encoder")
         left = f", {len(self.failures)} items left out" if self.failures else ""
         return f"Embeddings({items} items × {size}, by {encoder}{left})"
 
@@ -108,9 +108,9 @@ class Embeddings:
         return f"<p>{html.escape(repr(self))}</p>{head}"
 
     def write(self, path: str | Path) -> None:
-        """Write Parquet with the provenance inside, or CSV with it in a ``.json`` beside it.
+        """Write Parquet that includes the provenance, or CSV with a ``.json`` next to it.
 
-        Nothing is left half-written.
+        Writing is atomic.
 
         Raises
         ------
@@ -125,7 +125,7 @@ class Embeddings:
         provenance = json.dumps(self.provenance, indent=1)
         if path.suffix == ".csv":
             sidecar = path.with_suffix(".json")
-            with written_whole(path) as table_file, written_whole(sidecar) as sidecar_file:
+            with atomic_write(path) as table_file, atomic_write(sidecar) as sidecar_file:
                 self.to_frame().to_csv(table_file, index=False)
                 sidecar_file.write_text(provenance + "\n")
             return
@@ -134,13 +134,13 @@ class Embeddings:
 
         table = pa.Table.from_pandas(self.to_frame(), preserve_index=False)
         metadata = {**(table.schema.metadata or {}), b"zoo": provenance.encode()}
-        with written_whole(path) as table_file:
+        with atomic_write(path) as table_file:
             pq.write_table(table.replace_schema_metadata(metadata), table_file)
 
 
 @contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
-    """Give a place to write to, which takes the place of `path` once all went well."""
+def atomic_write(path: Path) -> Iterator[Path]:
+    """Yield a temporary path that replaces `path` on success."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         yield partial
@@ -150,7 +150,7 @@ def written_whole(path: Path) -> Iterator[Path]:
 
 
 def check_output(path: Path) -> None:
-    """Say beforehand, not after an hour of embedding, that a file cannot be written."""
+    """Raise before embedding starts if a file cannot be written."""
     if path.suffix not in (".parquet", ".csv"):
         raise ValueError(f"{path.name} must end in .parquet or .csv")
     if path.is_dir():

@@ -1,4 +1,4 @@
-"""Read tables of profiles: embeddings that `zoo embed`, pycytominer or anybody else has written."""
+"""Read tables of profiles: embeddings written by `zoo embed`, pycytominer or other tools."""
 
 import re
 from collections.abc import Sequence
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from zoo.registry import DataError, suggest
 
+from .anndata_files import read_anndata
 from .embeddings import Embeddings
 from .tables import Table, duplicated, open_table, sha256, unreadable
 
@@ -24,7 +25,7 @@ _CELLPROFILER = re.compile(r"(Cells|Cytoplasm|Nuclei|Image(?!_Metadata))_.+")
 
 _IMAGE_METADATA = f"Image_{_PREFIX}"
 
-# Row numbers that pandas writes where nobody asked for them.
+# Index columns that pandas writes by default.
 _ROW_NUMBER = re.compile(r"Unnamed: \d+|__index_level_\d+__|")
 
 Matrix = NDArray[np.float32]
@@ -36,37 +37,38 @@ def read_profiles(
     prefix: str | tuple[str, ...] | None = None,
     missing: Literal["raise", "drop"] = "raise",
 ) -> Embeddings:
-    """Read a table of profiles, CSV, TSV (also gzipped) or Parquet, one row for each item.
+    """Read a table of profiles: CSV, TSV (also gzipped), Parquet or AnnData, one row for each item.
 
-    Features are the columns ``embedding_0000`` and so on, where there are such; else those of
-    CellProfiler (``Cells_*``, ``Cytoplasm_*``, ``Nuclei_*``, ``Image_*``); else, in a table that
-    marks its metadata as ``Metadata_*``, all other columns of numbers. Every other column is
-    metadata, without its ``Metadata_``. Provenance that `Embeddings.write` has left with the table
-    comes back.
+    Features are the columns ``embedding_0000`` and so on; without these, the CellProfiler columns
+    (``Cells_*``, ``Cytoplasm_*``, ``Nuclei_*``, ``Image_*``); without these too, all numeric
+    columns of a table that marks its metadata as ``Metadata_*``. Every other column is metadata,
+    without its ``Metadata_``. Provenance written by `Embeddings.write` is restored.
 
     Parameters
     ----------
     path
-        The table.
+        The table; of ``.h5ad``, ``X`` holds the features and ``obs`` the metadata.
     prefix
-        What the names of features begin with, instead.
+        Prefix of the feature names, instead of these rules.
     missing
-        ``"drop"`` leaves out features that are NaN or infinite in any row, and names them in
+        ``"drop"`` removes features that are NaN or infinite in any row, and lists them in
         ``provenance["dropped_features"]``.
 
     Raises
     ------
     DataError
-        When the table cannot be read, features are not to be told from metadata, are no numbers,
-        or are NaN, infinite or beyond float32.
+        When the table cannot be read, features cannot be told from metadata, are not numeric, or
+        are NaN, infinite or beyond float32.
     MissingExtraError
-        For Parquet without pyarrow.
+        For Parquet without pyarrow, for ``.h5ad`` without anndata.
     """
     if missing not in ("raise", "drop"):
         raise ValueError(f"missing is {missing!r}, but must be 'raise' or 'drop'")
     if prefix is not None and not (prefix and all(prefix)):
-        raise ValueError(f"prefix is {prefix!r}, but must say what names of features begin with")
+        raise ValueError(f"prefix is {prefix!r}, but must be the beginning of feature names")
     path = Path(path)
+    if path.suffix.lower() == ".h5ad":
+        return read_anndata(path)
     table = open_table(path)
     features, ignored = _choose(table, prefix)
     matrix, dropped = _fill(table, features, missing)
@@ -91,7 +93,7 @@ def read_profiles(
 
 
 def _choose(table: Table, prefix: str | tuple[str, ...] | None) -> tuple[list[str], list[str]]:
-    """Tell features from metadata, and from row numbers, which are neither."""
+    """Return feature columns and ignored columns, such as row numbers."""
     columns = table.columns
     ignored = [c for c in columns if _ROW_NUMBER.fullmatch(c)]
     if prefix is not None:
@@ -108,7 +110,7 @@ def _choose(table: Table, prefix: str | tuple[str, ...] | None) -> tuple[list[st
         if words:
             more = f" and {len(words) - 1} more" if len(words) > 1 else ""
             raise DataError(
-                f"{table.path} has features that are no numbers: {words[0]}{more}; mark what is "
+                f"{table.path} has features that are not numbers: {words[0]}{more}; mark "
                 f"metadata as {_PREFIX}…, or name the features with prefix="
             )
         return chosen, [c for c in ignored if c not in chosen]
@@ -122,17 +124,17 @@ def _choose(table: Table, prefix: str | tuple[str, ...] | None) -> tuple[list[st
         )
     if not chosen:
         raise DataError(f"{table.path} has no columns of numbers besides {_shown(marked)}")
-    spoilt = _spoilt(table, [c for c in rest if c not in table.numeric])
-    if spoilt is not None:
+    mixed = _mixed_column(table, [c for c in rest if c not in table.numeric])
+    if mixed is not None:
         raise DataError(
-            f"{table.path} has {spoilt[1]!r} among the numbers of column {spoilt[0]}: mend it, or "
-            f"call the column {_PREFIX}{spoilt[0]} if it is metadata"
+            f"{table.path} has {mixed[1]!r} among the numbers of column {mixed[0]}: fix it, or "
+            f"call the column {_PREFIX}{mixed[0]} if it is metadata"
         )
     return chosen, ignored
 
 
-def _spoilt(table: Table, names: list[str]) -> tuple[str, str] | None:
-    """Find a column of words that are numbers for the most part, and a word in it."""
+def _mixed_column(table: Table, names: list[str]) -> tuple[str, str] | None:
+    """Find a text column of mostly numbers, and one of its other values."""
     for name in names:
         values = table.metadata([name])[name].dropna()
         numbers = pd.to_numeric(values.astype(str), errors="coerce")
@@ -149,14 +151,14 @@ def _shown(columns: Sequence[str]) -> str:
 def _fill(
     table: Table, features: list[str], missing: Literal["raise", "drop"]
 ) -> tuple[Matrix, list[str]]:
-    """Gather the matrix, and the features that are left out of it."""
+    """Read the matrix, and return it with the features that were dropped."""
     matrix = np.empty((table.rows, len(features)), dtype=np.float32)
     bad_rows = np.zeros(table.rows, dtype=bool)
     bad_columns = np.zeros(len(features), dtype=bool)
     try:
         for top, left, numbers in table.blocks(features):
             bottom, right = top + len(numbers), left + numbers.shape[1]
-            with np.errstate(over="ignore"):  # what is beyond float32 is refused below
+            with np.errstate(over="ignore"):  # values beyond float32 are refused below
                 matrix[top:bottom, left:right] = numbers
             wrong = ~np.isfinite(matrix[top:bottom, left:right])
             bad_rows[top:bottom] |= wrong.any(1)

@@ -32,9 +32,9 @@ Blocks = Iterator[tuple[int, int, NDArray[Any]]]
 
 @dataclass(frozen=True)
 class Table:
-    """What is known of a table before its numbers are read.
+    """A table before its numbers are read.
 
-    `blocks` gives the numbers of some columns piece by piece, so that no second copy is needed.
+    `blocks` yields the numbers of some columns piece by piece, to avoid a second copy.
     """
 
     path: Path
@@ -50,12 +50,12 @@ def open_table(path: Path) -> Table:
     if not path.name.lower().endswith(TABLE_SUFFIXES):
         raise DataError(f"{path} is none of the tables {', '.join(TABLE_SUFFIXES)}")
     if not path.is_file():
-        raise DataError(f"{path} is missing" if not path.exists() else f"{path} is no file")
+        raise DataError(f"{path} is missing" if not path.exists() else f"{path} is not a file")
     try:
         table = _open_parquet(path) if path.suffix.lower() == ".parquet" else _open_text(path)
     except (DataError, MissingExtraError):
         raise
-    except Exception as error:  # readers raise whatever they like on broken files
+    except Exception as error:  # readers raise any exception on broken files
         raise unreadable(path, error) from error
     seen: set[str] = set()
     twice = [c for c in table.columns if c in seen or seen.add(c)]  # type: ignore[func-returns-value]
@@ -68,7 +68,7 @@ def open_table(path: Path) -> Table:
 
 def unreadable(path: Path, error: Exception) -> DataError:
     reason = str(error).strip().splitlines()
-    return DataError(f"{path} is no readable table: {reason[0] if reason else repr(error)}")
+    return DataError(f"{path} is not a readable table: {reason[0] if reason else repr(error)}")
 
 
 def _open_parquet(path: Path) -> Table:
@@ -85,7 +85,7 @@ def _open_parquet(path: Path) -> Table:
     def metadata(names: list[str]) -> pd.DataFrame:
         if not names:
             return pd.DataFrame(index=range(file.metadata.num_rows))
-        # Without the pandas note, which would make an index of columns again.
+        # Without the pandas metadata, which would turn columns into an index.
         return file.read(columns=names).select(names).replace_schema_metadata(None).to_pandas()
 
     def blocks(names: list[str]) -> Blocks:
@@ -124,7 +124,7 @@ def _open_text(path: Path) -> Table:
     rows = 0
     numeric = dict.fromkeys(columns, True)
     with warnings.catch_warnings():
-        # A line with more cells than there are columns would only be cut, with a warning.
+        # By default a line with too many cells is cut, with a warning.
         warnings.simplefilter("error", pd.errors.ParserWarning)
         for part in pd.read_csv(path, chunksize=chunk, **options):
             rows += len(part)
@@ -175,7 +175,7 @@ def duplicated(matrix: Matrix) -> int:
 
 
 def provenance(stored: bytes | None) -> dict[str, Any]:
-    """Return what `Embeddings.write` has left; anything else is nobody's provenance."""
+    """Return provenance written by `Embeddings.write`, or an empty dict."""
     try:
         found = json.loads(stored or b"{}")
     except ValueError:

@@ -1,1 +1,1 @@
-"""What an encoder is, how it is loaded and how it is run."""
+"""The `Encoder` base class, loading and batching."""

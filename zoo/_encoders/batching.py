@@ -1,4 +1,4 @@
-"""Images go through an encoder a bounded number at a time, fewer where memory runs out."""
+"""Run images in batches of bounded size, smaller after an out-of-memory error."""
 
 import gc
 import warnings
@@ -8,12 +8,12 @@ from typing import TypeVar
 import torch
 
 NOMINAL = 224 * 224
-"""Pixels of a plane in which budgets are counted, since tokens go with pixels."""
+"""Pixels of the nominal plane that budgets are counted in."""
 Output = TypeVar("Output")
 
 
 class ImageTooLargeError(Exception):
-    """Memory ran out with a single image; `place` says which."""
+    """A single image is too large for the memory; `place` is its index."""
 
     def __init__(self, place: int) -> None:
         super().__init__(f"image {place} alone is too large for the memory")
@@ -21,18 +21,19 @@ class ImageTooLargeError(Exception):
 
 
 class PlaneBudget:
-    """How many planes of 224 × 224 pixels, or as many pixels of another size, go at once.
+    """Batch size in planes of 224 × 224 pixels, or as many pixels of another size.
 
-    Tokens go with pixels, so that a batch of one-channel images and a batch of ten-channel images
-    hold as many tokens. Once memory has run out the budget stays smaller.
+    The number of tokens is proportional to the number of pixels, so batches of one-channel and of
+    ten-channel images hold the same number of tokens. An out-of-memory error reduces the budget
+    permanently.
     """
 
     def __init__(self, planes: int) -> None:
         self.pixels = planes * NOMINAL
-        self._said = False
+        self._warned = False
 
     def consecutive(self, counts: Sequence[int], size: tuple[int, int]) -> list[tuple[int, int]]:
-        """Divide images of one size, in their order, into parts `(first, last + 1)`."""
+        """Split images of one size, in order, into parts `(first, last + 1)`."""
         parts: list[tuple[int, int]] = []
         first = pixels = 0
         for i, count in enumerate(counts):
@@ -44,13 +45,13 @@ class PlaneBudget:
         return [*parts, (first, len(counts))]
 
     def halve(self, pixels: int) -> None:
-        """Take half of what was too much from now on; say so the first time."""
+        """Reduce the budget to half of `pixels`; warn the first time."""
         self.pixels = max(1, pixels // 2)
-        if not self._said:
-            self._said = True
+        if not self._warned:
+            self._warned = True
             warnings.warn(
-                f"memory ran out with {pixels / NOMINAL:.0f} planes of 224 × 224 pixels at once; "
-                "going on with half as many, or fewer. Give batch_planes= to begin with fewer",
+                f"out of memory with {pixels / NOMINAL:.0f} planes of 224 × 224 pixels in a batch; "
+                "continuing with at most half as many. Set batch_planes= to start with fewer",
                 stacklevel=2,
             )
 
@@ -62,29 +63,29 @@ def run_in_batches(
     budget: PlaneBudget,
     most: int | None = None,
 ) -> Iterator[tuple[list[int], Output]]:
-    """Run over images in groups of one size, like channel counts together.
+    """Run over images in batches of one size, similar channel counts together.
 
     Parameters
     ----------
     shapes
         `(C, H, W)` of each image.
     run
-        Called with the places of a group's images. Where it runs out of memory, the budget is
-        halved and the same images go again, fewer at once.
+        Called with the indices of a batch's images. On an out-of-memory error the budget is
+        halved and the images are run again in smaller batches.
     budget
-        Planes that go at once, by their pixels; an image that alone has more goes alone.
+        Batch size in pixels; a larger image runs alone.
     most
-        Planes that go at once at most, whatever their pixels.
+        Maximum number of planes in a batch, whatever their size.
 
     Yields
     ------
     tuple
-        The places of a group, and what `run` gave for it.
+        The indices of a batch, and the result of `run`.
 
     Raises
     ------
     ImageTooLargeError
-        Where memory runs out with a single image.
+        If a single image is too large for the memory.
     """
     waiting = sorted(range(len(shapes)), key=lambda i: (*shapes[i][1:], shapes[i][0]))
     while waiting:
@@ -106,7 +107,7 @@ def run_in_batches(
                 raise
             if len(members) == 1:
                 raise ImageTooLargeError(members[0]) from error
-        # Not inside the handler: the error holds on to what filled the memory.
+        # Outside the handler, because the exception keeps the tensors alive.
         if result is None:
             gc.collect()
             if torch.cuda.is_available():
@@ -118,7 +119,7 @@ def run_in_batches(
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Say whether an error means that memory ran out, on a GPU or on the host."""
+    """Whether an error means out of memory, on a GPU or on the host."""
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
         isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
     )

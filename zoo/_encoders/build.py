@@ -1,4 +1,4 @@
-"""From a name to a record, and from a record to an encoder; what plugins of plugins build on."""
+"""Look up an encoder's record and build an encoder from it, for plugins that wrap encoders."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def get_spec(name: str) -> EncoderSpec:
-    """Return the record of an encoder, fixed or from a family; imports no torch by itself.
+    """Return the record of an encoder, fixed or from a family; does not import torch.
 
     Raises
     ------
@@ -21,18 +21,18 @@ def get_spec(name: str) -> EncoderSpec:
 
 
 def build(spec: EncoderSpec, *, weights: Path | None = None, seed: int = 0) -> "Encoder":
-    """Call a record's builder: no weights are fetched, and the encoder stays on the CPU.
+    """Call a record's builder; fetches no weights and leaves the encoder on the CPU.
 
-    For encoders made of other encoders; `zoo.load` is what users want.
+    For encoders that wrap other encoders; users call `zoo.load`.
 
     Raises
     ------
     PluginError
-        When the builder cannot be imported, or builds something else.
+        When the builder cannot be imported, or does not return an encoder.
     """
     from .contract import Encoder
 
     encoder = resolve_target(spec.builder)(spec, weights=weights, seed=seed)
     if not isinstance(encoder, Encoder):
-        raise PluginError(f"{spec.builder} built {encoder!r}, which is no zoo.Encoder")
+        raise PluginError(f"{spec.builder} returned {encoder!r}, which is not a zoo.Encoder")
     return encoder

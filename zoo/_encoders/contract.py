@@ -1,4 +1,4 @@
-"""What every encoder is: a record, one method to write, and one to call."""
+"""The `Encoder` base class: plugin authors write `forward`, users call `encode`."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
@@ -19,16 +19,16 @@ from .._images.checks import Objects, check_image, check_objects, check_stains
 from .._images.preprocess import check_size, prepare, prepare_mask
 from .batching import PlaneBudget
 from .features import Attention, Features, join
-from .inputs import Images, Inputs, Pixels, as_floating, take_apart
+from .inputs import Images, Inputs, Pixels, as_floating, as_inputs
 from .run import Output, encode_in_place, in_batches
 
 PLANES_ON_CPU, PLANES_ON_GPU = 32, 512
 Progress = Callable[[str, int, int], object]
-"""Called with what is being done, how much of it is done, and how much there is in all."""
+"""Called with the name of the current step, the number of items done, and their total."""
 
 
 def _silent(what: str, done: int, total: int) -> None:
-    """Say nothing."""
+    """Report nothing."""
 
 
 class Encoder(ABC):
@@ -39,13 +39,13 @@ class Encoder(ABC):
     """
 
     outputs: frozenset[str] = frozenset()
-    """Which of ``"attention"``, ``"channels"``, ``"layer"`` and ``"tokens"`` can be asked for."""
+    """Optional outputs: any of ``"attention"``, ``"channels"``, ``"layer"`` and ``"tokens"``."""
     requires_equal_channels: bool = False
-    """Whether all images must have the same number of channels, as when channels are joined."""
+    """Whether all images need the same number of channels, as when channels are concatenated."""
     requires_object_types: bool = False
-    """Whether images without types of their objects are refused."""
+    """Whether images must have object types."""
     uses_channel_index: ClassVar[bool] = False
-    """Whether a channel's place in an embedding matters, so that it may be given explicitly."""
+    """Whether the encoder has a channel embedding, so that `channel_index` can be given."""
 
     def __init__(self, spec: EncoderSpec, *, model: torch.nn.Module | None = None) -> None:
         self.spec = spec
@@ -69,15 +69,15 @@ class Encoder(ABC):
     ) -> Features:
         """Embed prepared images of one size; called under `torch.inference_mode`.
 
-        The requests are made only as far as `outputs` allows.
+        Called only with options that `outputs` lists.
         """
 
     def forward_attention(self, batch: ImageBatch) -> list[Attention]:
-        """Read out attention for each image of a batch; called if `outputs` says so."""
+        """Return the attention of each image of a batch; called only if `outputs` lists it."""
         raise NotImplementedError
 
     def count_tokens(self, channels: int, size: tuple[int, int]) -> int | None:
-        """Return the tokens of an image of `channels` planes of a size, None without tokens."""
+        """Return the number of tokens of an image, or None for encoders without tokens."""
         return None
 
     @property
@@ -87,30 +87,30 @@ class Encoder(ABC):
 
     @property
     def embedding_size(self) -> int | None:
-        """Numbers of an embedding; None where they depend on the image."""
+        """Dimensions of the embedding; None if they depend on the image."""
         return self.spec.embedding_size
 
     @property
     def channels(self) -> tuple[int, int | None]:
-        """Fewest and most channels of an image; None for no limit."""
+        """Minimum and maximum number of channels of an image; None for no limit."""
         return self.spec.channels
 
     @property
     def depth(self) -> int | None:
-        """Layers that `encode` can be asked for; None where it has no choice of layers."""
+        """Number of layers for `encode(layer=…)`; None if layers cannot be chosen."""
         return None
 
     def to(
         self, device: torch.device | str | None = None, dtype: torch.dtype | None = None
     ) -> "Encoder":
-        """Move to a device, and to a floating dtype where one is given; returns itself.
+        """Move to a device, and to a floating dtype if one is given; returns itself.
 
-        As in torch, what is not given stays as it is.
+        As in torch, arguments left out change nothing.
 
         Raises
         ------
         ValueError
-            For a finer dtype than the parameters have been rounded to.
+            For a higher precision than the parameters have been rounded to.
         """
         if dtype is not None:
             self.check_dtype(dtype)
@@ -124,7 +124,7 @@ class Encoder(ABC):
         return self
 
     def check_dtype(self, dtype: torch.dtype) -> None:
-        """Raise `ValueError` for another dtype than parameters have been rounded to."""
+        """Raise `ValueError` if the parameters have been rounded to another dtype."""
         if self.model is not None and self.dtype.itemsize < 4 and dtype != self.dtype:
             had, wanted = (str(d).removeprefix("torch.") for d in (self.dtype, dtype))
             raise ValueError(
@@ -165,36 +165,36 @@ class Encoder(ABC):
         batch_planes: int | None = None,
         progress: Progress | None = None,
     ) -> Features:
-        """Embed images of any channel counts, side by side.
+        """Embed images with any numbers of channels.
 
         Parameters
         ----------
         images
-            A sequence of `(C, H, W)` arrays or tensors, C and size differing as they like; one
-            such array; a `(B, C, H, W)` array; or an `ImageBatch`, which without preprocessing is
-            encoded where it lies, nothing copied.
+            A sequence of `(C, H, W)` arrays or tensors, whose C, H and W may differ; one such
+            array; a `(B, C, H, W)` array; or an `ImageBatch`, which without preprocessing is
+            encoded without a copy.
         stains
             Names of each image's channels, where known.
         channel_index
-            Place of each image's channels in the encoder's channel embedding; needed beyond as
-            many channels as the encoder has places for. By default 0, 1, 2, …
+            Rows of the encoder's channel embedding for each image's channels, by default 0, 1, 2,
+            …; required for images with more channels than the embedding has rows.
         masks, types
             `zoo.Image.mask` and `zoo.Image.types` of each image, or None. Masks are resized and
-            cropped as their images are. Networks take no notice of them.
+            cropped like their images. Networks ignore them.
         preprocess
-            Whether images are prepared as ``spec.preprocessing`` says. If not, they must be
-            floating already and are taken as they are, at any size that the encoder accepts.
+            Whether to apply ``spec.preprocessing``. If not, images must be floating and of a size
+            that the encoder accepts.
         channels, tokens
-            Ask for `Features.channels` and `Features.tokens`.
+            Whether to return `Features.channels` and `Features.tokens`.
         layer
-            Read everything after this layer, 1 … depth or counted from the end; by default the
+            Layer to read all outputs from, 1 … depth, or negative from the end; by default the
             last.
         batch_planes
-            Planes that go through the encoder at once; changes memory and speed only. By default
-            as many as hold the pixels of 32 planes of 224 × 224 on a CPU, of 512 on a GPU. Where
-            memory runs out, fewer go at once, which is said once.
+            Number of planes in a batch; affects memory and speed only. By default the pixels of
+            32 planes of 224 × 224 on a CPU, of 512 on a GPU, reduced with a warning after an
+            out-of-memory error.
         progress
-            Called after each batch with what is being done, images done, and images in all.
+            Called after each batch with the name of the step, images done, and their total.
 
         Returns
         -------
@@ -205,13 +205,13 @@ class Encoder(ABC):
         ------
         ImageError
             Naming the item: NaN, wrong shape or dtype, too small, too many channels, a mask or
-            types that do not fit. For an image that is too large for the memory, its tokens.
+            types that do not fit. If an image is too large for the memory, with its tokens.
         ValueError
-            When something is asked for that this encoder cannot give.
+            For an output that this encoder does not have.
         """
         asked = {"channels": channels, "tokens": tokens, "layer": layer is not None}
         for what in sorted(k for k, wanted in asked.items() if wanted):
-            self._check_gives(what)
+            self._check_output(what)
         tell = progress or _silent
         beside = (stains, channel_index, masks, types, batch_planes)
         if isinstance(images, ImageBatch) and not preprocess and all(b is None for b in beside):
@@ -238,7 +238,7 @@ class Encoder(ABC):
         )
 
     def encode_prepared(self, inputs: Inputs) -> Features:
-        """Embed images that were checked and prepared for this encoder already."""
+        """Embed images that have been checked and prepared for this encoder."""
         self._check_equal(inputs.counts)
         return self._encode(inputs)
 
@@ -251,7 +251,7 @@ class Encoder(ABC):
         preprocess: bool = True,
         batch_planes: int | None = None,
     ) -> list[Attention]:
-        """Read out how attention flows between the channels of each image.
+        """Return the attention between the channels of each image.
 
         Parameters and errors are those of `encode`; encoders without attention between channels
         raise `ValueError`. The matrix over all patches is never formed.
@@ -261,7 +261,7 @@ class Encoder(ABC):
         list of Attention
             In the order of `images`, on the encoder's device.
         """
-        self._check_gives("attention")
+        self._check_output("attention")
         inputs = self._prepared(self._inputs(images, stains, channel_index), preprocess)
 
         def run(members: list[int]) -> list[Attention]:
@@ -289,9 +289,9 @@ class Encoder(ABC):
         self.check_fits(array, found, item)
 
     def check_fits(self, array: Pixels, objects: Objects, item: str) -> None:
-        """Raise `ImageError`, naming `item`, unless a sound image is within this encoder's limits.
+        """Raise `ImageError`, naming `item`, if a valid image exceeds this encoder's limits.
 
-        Asked once for each encoder, where `check_image` is asked once for each image.
+        Called once for each encoder; `check_image` is called once for each image.
         """
         self._check_count(len(array), item, given=False)
         check_size(array, self.spec.preprocessing, item)
@@ -300,14 +300,14 @@ class Encoder(ABC):
     def check_objects(
         self, mask: NDArray[Any] | None, types: NDArray[np.int64] | None, item: str
     ) -> None:
-        """Raise `ImageError`, naming `item`, where this encoder needs other objects than these.
+        """Raise `ImageError`, naming `item`, if this encoder cannot use these objects.
 
-        Called for each image, once its mask and types are known to be sound or absent.
+        Called for each image, after its mask and types have been checked.
         """
         if self.requires_object_types and types is None:
             raise ImageError(
-                f"{item} has no types of objects, which {self.name} describes: give images with "
-                "mask and types, or take an encoder that needs none"
+                f"{item} has no object types, which {self.name} requires: give images with mask "
+                "and types, or use an encoder that does not need them"
             )
 
     def prepare(self, image: NDArray[Any] | Tensor, item: str) -> Tensor:
@@ -315,11 +315,11 @@ class Encoder(ABC):
         return prepare(image, self.spec.preprocessing, item)
 
     def prepare_mask(self, mask: NDArray[Any] | Tensor, item: str) -> Tensor:
-        """Do to a checked mask what `prepare` does to where pixels lie; `(h, w)` int64."""
+        """Resize and crop a checked mask as `prepare` does its image; `(h, w)` int64."""
         return prepare_mask(mask, self.spec.preprocessing, item)
 
     def provenance(self) -> dict[str, Any]:
-        """Everything that decides the embedding, as plain values."""
+        """Everything that determines the embedding, as plain values."""
         return {
             "encoder": self.name,
             "builder": self.spec.builder,
@@ -333,13 +333,13 @@ class Encoder(ABC):
         }
 
     def with_preprocessing(self, preprocessing: Preprocessing) -> "Encoder":
-        """Use another preprocessing than the record's from now on; returns itself."""
+        """Replace the record's preprocessing, in place; returns itself."""
         self.spec = replace(self.spec, preprocessing=preprocessing)
         return self
 
-    def _check_gives(self, what: str) -> None:
+    def _check_output(self, what: str) -> None:
         if what not in self.outputs:
-            raise ValueError(f"{self.name} cannot give {what}: it has none")
+            raise ValueError(f"{self.name} does not have the output {what!r}")
 
     def _inputs(
         self,
@@ -351,7 +351,7 @@ class Encoder(ABC):
     ) -> Inputs:
         if channel_index is not None and not self.uses_channel_index:
             raise ValueError(f"{self.name} has no channel embedding: channel_index has no effect")
-        return take_apart(
+        return as_inputs(
             images, stains=stains, channel_index=channel_index, masks=masks, types=types
         )
 
@@ -422,11 +422,11 @@ class Encoder(ABC):
         low, high = self.spec.channels
         if count < low or (high is not None and count > high and not given):
             accepted = f"{low} to {high}" if high is not None else f"{low} or more"
-            mend = "choose channels, image[[0, 1, …]]"
+            fix = "choose channels, image[[0, 1, …]]"
             if self.uses_channel_index:
-                mend += f", or give each a place from 0 to {(high or 0) - 1} with channel_index="
+                fix += f", or give each an index from 0 to {(high or 0) - 1} with channel_index="
             raise ImageError(
-                f"{item} has {count} channels, but {self.name} takes {accepted}: {mend}"
+                f"{item} has {count} channels, but {self.name} takes {accepted}: {fix}"
             )
 
     def _check_equal(self, counts: list[int]) -> None:
@@ -435,6 +435,6 @@ class Encoder(ABC):
                 if count != counts[0]:
                     raise ImageError(
                         f"image {i} has {count} channel(s), image 0 has {counts[0]}: {self.name} "
-                        "joins channels and needs as many in each image; take the encoder that "
-                        "averages them"
+                        "concatenates channels and needs the same number in each image; use the "
+                        "encoder that averages them"
                     )

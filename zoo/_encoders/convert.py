@@ -1,11 +1,11 @@
-"""Turn a pickled checkpoint into safetensors, once and explicitly."""
+"""Convert a pickled checkpoint to safetensors, once and explicitly."""
 
 from pathlib import Path
 
 from zoo.registry import WeightsError
 
 _PREFIXES = ("backbone.", "encoder.")
-# Older versions of torch.load ran code in spite of weights_only (CVE-2025-32434 and later ones).
+# Older versions of torch.load ran code despite weights_only (CVE-2025-32434 and later ones).
 _SAFE_TORCH = (2, 10)
 
 
@@ -15,7 +15,7 @@ def convert(checkpoint: Path, out: Path) -> list[str]:
     Raises
     ------
     ValueError
-        When `out` is no .safetensors file or exists.
+        When `out` does not end in .safetensors or exists.
     WeightsError
         When the checkpoint needs code to be run, holds no tensors, or torch is too old for
         `weights_only` to be trusted.
@@ -36,8 +36,8 @@ def convert(checkpoint: Path, out: Path) -> list[str]:
         content = torch.load(checkpoint, map_location="cpu", weights_only=True)
     except Exception as error:
         raise WeightsError(
-            f"{checkpoint} cannot be loaded without running code of its own, or is no checkpoint; "
-            "save its state_dict alone, which holds tensors and nothing else"
+            f"{checkpoint} cannot be loaded without running code, or is not a checkpoint; "
+            "save its state_dict alone, which holds tensors only"
         ) from error
     if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
         content = content["state_dict"]

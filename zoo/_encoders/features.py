@@ -1,4 +1,4 @@
-"""What an encoder returns: embeddings of images, and attention between channels."""
+"""Outputs of an encoder: embeddings of images, and attention between channels."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Features:
-    """What an encoder returns for B images.
+    """Output of an encoder for B images.
 
     Parameters
     ----------
@@ -21,9 +21,9 @@ class Features:
     counts
         Channels of each image, `(B,)` int64.
     channels
-        On request, one embedding for each channel, `(sum of C_i, D)`, in the order of the planes.
+        If requested, one embedding per channel, `(sum of C_i, D)`, in the order of the planes.
     tokens
-        On request, one row for each patch of each channel, `(T, D)`: image by image, channel by
+        If requested, one row per patch of each channel, `(T, D)`: image by image, channel by
         channel, row by row.
     token_offsets
         Row of `tokens` where each image starts, and T: `(B + 1,)` int64.
@@ -60,17 +60,17 @@ class Features:
 
 @dataclass(frozen=True)
 class Attention:
-    """How attention flows between the channels of one image, in L layers of H heads.
+    """Attention between the channels of one image, in L layers of H heads.
 
     Parameters
     ----------
     channels
-        Attention that the tokens of one channel pay to all tokens of another, averaged over those
-        that pay it: `(L, H, C + 1, C + 1)` float32. Row and column 0 are the CLS token; each row
-        sums to 1.
+        Attention from the tokens of one channel (rows) to all tokens of another (columns),
+        averaged over the former: `(L, H, C + 1, C + 1)` float32. Row and column 0 are the CLS
+        token; each row sums to 1.
     cls
-        Attention that the CLS token pays to each patch of each channel: `(L, H, C, rows, columns)`
-        float32. With what it pays to itself, ``channels[:, :, 0, 0]``, it sums to 1.
+        Attention from the CLS token to each patch of each channel: `(L, H, C, rows, columns)`
+        float32. With its attention to itself, ``channels[:, :, 0, 0]``, it sums to 1.
     """
 
     channels: Tensor
@@ -78,7 +78,7 @@ class Attention:
 
 
 def join(pieces: list[tuple[list[int], Features]], counts: list[int]) -> Features:
-    """Put the features of batches back into the order of the images."""
+    """Concatenate the features of batches in the order of the images."""
     order = [i for members, _ in pieces for i in members]
     back = torch.tensor(sorted(range(len(order)), key=order.__getitem__))
 
@@ -96,7 +96,7 @@ def join(pieces: list[tuple[list[int], Features]], counts: list[int]) -> Feature
     if features[0].tokens is not None:
         lengths = [0] * len(counts)
         for members, f in pieces:
-            assert f.token_offsets is not None  # asked for together with tokens
+            assert f.token_offsets is not None  # returned together with tokens
             for i, n in zip(members, f.token_offsets.diff().tolist(), strict=True):
                 lengths[i] = n
         tokens = rows([f.tokens for f in features if f.tokens is not None], lengths)

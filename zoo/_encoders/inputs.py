@@ -1,4 +1,4 @@
-"""Images as users give them, taken apart and checked once, and as batches for a network."""
+"""Check the images that a user gives, once, and pack them into batches."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,18 +21,18 @@ Images = Sequence[Pixels | Image] | Pixels | Image | ImageBatch
 
 @dataclass(frozen=True, kw_only=True)
 class Inputs:
-    """Images of one call, with what belongs to each; nothing here needs to be checked again.
+    """Checked images of one call, with their stains and objects.
 
     Parameters
     ----------
     planes
         Pixels of each image, `(C, H, W)`: as given, or prepared.
     stains
-        Names of its channels, or None.
+        Names of each image's channels, or None.
     places
-        Place of its channels in the encoder's channel embedding, `(C,)` int64, or None.
+        Rows of the channel embedding for each image's channels, `(C,)` int64, or None.
     objects
-        Its mask and the types of its objects.
+        Mask and object types of each image.
     """
 
     planes: list[Pixels]
@@ -64,7 +64,7 @@ class Inputs:
         )
 
 
-def take_apart(
+def as_inputs(
     images: Images,
     *,
     stains: Sequence[Sequence[str] | None] | None = None,
@@ -72,15 +72,15 @@ def take_apart(
     masks: Sequence[Any] | None = None,
     types: Sequence[Any] | None = None,
 ) -> Inputs:
-    """Return the single images with what belongs to them, each checked once.
+    """Split images into single ones with their stains and objects, and check each once.
 
     Raises
     ------
     ImageError
         Naming the item.
     ValueError
-        For lists that do not fit the images, and for what an `Image` or `ImageBatch` brings
-        itself.
+        For lists of another length than the images, and for values that an `Image` or
+        `ImageBatch` already has.
     """
     beside = {"stains": stains, "masks": masks, "types": types}
     if isinstance(images, ImageBatch):
@@ -106,17 +106,15 @@ def take_apart(
 
 
 def as_floating(array: Pixels, item: str) -> Tensor:
-    """Take planes that were prepared elsewhere as they are."""
+    """Accept planes that were prepared elsewhere, unchanged."""
     planes = array if isinstance(array, Tensor) else torch.from_numpy(np.ascontiguousarray(array))
     if not planes.is_floating_point():
-        raise ImageError(
-            f"{item} is {planes.dtype}; with preprocess=False images must be floating already"
-        )
+        raise ImageError(f"{item} is {planes.dtype}; with preprocess=False images must be floating")
     return planes
 
 
 def _members(images: Any) -> list[Any]:
-    """Divide what was given into single images."""
+    """Split what was given into single images."""
     if isinstance(images, Image):
         return [images]
     if isinstance(images, np.ndarray | Tensor):
@@ -136,7 +134,7 @@ _HINT = "; read files with zoo.read_image, or embed a folder or a table with zoo
 def _refuse(given: dict[str, Any], what: str) -> None:
     twice = [name for name, values in given.items() if values is not None]
     if twice:
-        raise ValueError(f"{what} carries its own {', '.join(given)}: leave out {twice[0]}=")
+        raise ValueError(f"{what} has its own {', '.join(given)}: leave out {twice[0]}=")
 
 
 def _checked(

@@ -1,4 +1,4 @@
-"""From a name to an encoder that is ready to encode."""
+"""Load an encoder by name, ready to encode."""
 
 from pathlib import Path
 
@@ -33,26 +33,26 @@ def load(
     Parameters
     ----------
     name
-        As `zoo list` shows it, or `scheme:text` for a family.
+        A name from `zoo list`, or `scheme:text` for a family.
     device
-        By default the first NVIDIA GPU where there is one, otherwise the CPU.
+        By default the first NVIDIA GPU if there is one, otherwise the CPU.
     dtype
         Floating dtype of the parameters and of the computation. In half precision an encoder may
-        keep finer what needs it: ChAda-ViT keeps norms, sums and the residual stream in float32.
+        keep some parts in float32: ChAda-ViT keeps norms, sums and the residual stream.
     weights
-        Local safetensors file to use in place of the record's.
+        Local safetensors file to use instead of the record's.
     seed
-        For untrained networks and noise: which one. 0 by default.
+        Random seed of untrained networks and noise; 0 by default.
     preprocessing
-        In place of the record's.
+        Used instead of the record's.
 
     Raises
     ------
     UnknownNameError
         With near names.
     WeightsError
-        Weights missing, unreachable, corrupt, or for another architecture. Nothing is ever
-        replaced by an untrained network.
+        Weights missing, unreachable, corrupt, or for another architecture; never replaced by an
+        untrained network.
     ValueError
         `seed` for an encoder that is not seeded, `weights` for one that has none.
     """
@@ -65,7 +65,7 @@ def load(
     if seed is not None and not spec.seeded:
         raise ValueError(f"{name} is not seeded: seed= is for untrained networks and noise")
     if weights is not None and spec.weights is None:
-        raise ValueError(f"{name} has no weights to replace, so weights= says nothing")
+        raise ValueError(f"{name} has no weights to replace, so weights= has no effect")
     file = Weights(path=Path(weights)) if weights is not None else spec.weights
     fetched = _fetch(spec, file) if file is not None else None
     encoder = build(spec, weights=fetched.path if fetched else None, seed=seed or 0)
@@ -86,8 +86,8 @@ def _device(name: torch.device | str | None) -> torch.device:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         raise ValueError(
-            f"the device {str(name)!r} is not to be had here: give 'cpu', or 'cuda' where torch "
-            "finds an NVIDIA GPU ('zoo doctor' tells)"
+            f"the device {str(name)!r} is not available: give 'cpu', or 'cuda' if torch finds "
+            "an NVIDIA GPU ('zoo doctor' shows this)"
         ) from error
     return device
 
@@ -101,16 +101,16 @@ def _fetch(spec: EncoderSpec, weights: Weights) -> Fetched:
 
 
 def load_state(model: torch.nn.Module, path: Path) -> None:
-    """Fill a network, which may be on the meta device, from a safetensors file, strictly.
+    """Load a safetensors file into a network, which may be on the meta device, strictly.
 
     Names and shapes are compared before any tensor is read.
 
     Raises
     ------
     ArchitectureMismatchError
-        Listing the tensors that are missing, unexpected or misshapen.
+        Listing the tensors that are missing, unexpected or of the wrong shape.
     IntegrityError
-        When the file is no safetensors file.
+        When the file is not a safetensors file.
     """
     from safetensors.torch import load_file
 

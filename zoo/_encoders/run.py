@@ -1,4 +1,4 @@
-"""How images go through an encoder: in bounded batches, or a packed batch where it lies."""
+"""Run images through an encoder: in bounded batches, or a packed batch without a copy."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -31,11 +31,11 @@ def in_batches(
     Parameters
     ----------
     run
-        Called with the places of the images of a batch.
+        Called with the indices of the images of a batch.
     budget, most
-        What goes at once by default, and planes that go at once where the user says so.
+        Default batch size, and the user's limit of planes in a batch.
     too_large
-        What to say of an image that alone is too large, from its channels, height and width.
+        Message for an image that is too large, from its channels, height and width.
     """
     if most is not None and most < 1:
         raise ValueError(f"batch_planes is {most}, but must be positive")
@@ -56,9 +56,9 @@ def encode_in_place(
     device: torch.device,
     dtype: torch.dtype,
 ) -> Features | None:
-    """Encode a batch as it lies, in parts if it is large; None where memory runs out.
+    """Encode a packed batch without a copy, in parts if it is large; None if out of memory.
 
-    Whether pixels are finite is asked before and looked at afterwards, so that nothing waits for
+    The check for finite pixels is started before and read afterwards, to avoid synchronising with
     a GPU in between.
     """
     counts = batch.counts.tolist()

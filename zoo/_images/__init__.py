@@ -1,1 +1,1 @@
-"""One image: from a file to pixels to prepared planes to a ragged batch."""
+"""Single images: reading, checking, preprocessing, perturbing, and packing into ragged batches."""

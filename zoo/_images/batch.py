@@ -1,4 +1,4 @@
-"""Images as they come, checked, and as encoders take them, packed."""
+"""A ragged batch of images: channels are packed, never padded."""
 
 from dataclasses import dataclass
 
@@ -14,30 +14,30 @@ from .checks import Stains, check_objects
 
 @dataclass(frozen=True)
 class ImageBatch:
-    """Images of one size and any number of channels, side by side and never padded.
+    """Images of one size and any numbers of channels, packed without padding.
 
     Parameters
     ----------
     planes
-        All channels of all images, one after the other: `(sum of C_i, H, W)`, floating.
+        All channels of all images, concatenated: `(sum of C_i, H, W)`, floating.
     counts
         Number of channels of each image, `(B,)`, int64, on the CPU.
     stains
         Stain names of each image, or None where they are unknown.
     channel_index
-        Place of each plane in the encoder's channel embedding, `(sum of C_i,)`, int64, on the CPU;
-        by default the place in its image, 0 … C_i - 1.
+        Row of the encoder's channel embedding for each plane, `(sum of C_i,)`, int64, on the CPU;
+        by default the channel's position in its image, 0 … C_i - 1.
     masks
-        Number of the object at each pixel, `(H, W)` int64 on the CPU, 0 for background, or None for
-        images without; empty where no image has one.
+        Label mask of each image, `(H, W)` int64 on the CPU, 0 for background, or None; empty if no
+        image has one.
     types
-        Type of each object, `(n,)` int64 from 0, ``types[k - 1]`` of object k, or None; empty where
-        no image has them. Objects that a crop has cut away keep their entry.
+        Type of each object, `(n,)` int64 from 0, ``types[k - 1]`` of object k, or None; empty if no
+        image has them. Objects outside a crop keep their entry.
 
     Raises
     ------
     ImageError
-        When the parts do not fit together.
+        For inconsistent shapes, lengths or dtypes.
     """
 
     planes: Tensor
@@ -51,7 +51,7 @@ class ImageBatch:
         if self.planes.ndim != 3:
             raise ImageError(f"planes have the shape {tuple(self.planes.shape)}, not (N, H, W)")
         if 0 in self.planes.shape[1:]:
-            raise ImageError(f"planes have the shape {tuple(self.planes.shape)}: no pixel in them")
+            raise ImageError(f"planes have the shape {tuple(self.planes.shape)}: no pixels")
         if not self.planes.is_floating_point():
             raise ImageError(f"planes are {self.planes.dtype}, but must be floating")
         if self.counts.ndim != 1 or self.counts.dtype != torch.int64 or self.counts.is_cuda:
@@ -64,7 +64,7 @@ class ImageBatch:
                 f"but there are {self.planes.shape[0]} planes"
             )
         if self.stains and len(self.stains) != len(self):
-            raise ImageError(f"there are {len(self)} images, but stains of {len(self.stains)}")
+            raise ImageError(f"there are {len(self)} images, but stains for {len(self.stains)}")
         if self.stains and [len(s) for s in self.stains if s is not None] != [
             int(c) for c, s in zip(self.counts, self.stains, strict=True) if s is not None
         ]:
@@ -80,7 +80,7 @@ class ImageBatch:
     def _check_objects(self) -> None:
         for what, entries in (("masks", self.masks), ("types", self.types)):
             if entries and len(entries) != len(self):
-                raise ImageError(f"there are {len(self)} images, but {what} of {len(entries)}")
+                raise ImageError(f"there are {len(self)} images, but {what} for {len(entries)}")
         masks = self.masks or (None,) * len(self)
         for i, (mask, types) in enumerate(
             zip(masks, self.types or (None,) * len(self), strict=True)
@@ -112,5 +112,5 @@ class ImageBatch:
         )
 
     def images(self) -> tuple[Tensor, ...]:
-        """Views of the single images, each `(C_i, H, W)`."""
+        """Views of the individual images, each `(C_i, H, W)`."""
         return self.planes.split(self.counts.tolist())

@@ -1,4 +1,4 @@
-"""Images, stains and objects, checked as they come."""
+"""Checks of images, stains and objects."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -16,7 +16,7 @@ _NUMPY_FLOATS = (torch.float16, torch.float32, torch.float64)
 
 
 def check_image(image: Any, item: str) -> NDArray[Any] | Tensor:
-    """Return an image as a `(C, H, W)` array or tensor of real numbers, or say what is wrong.
+    """Return an image as a `(C, H, W)` array or tensor of finite real numbers.
 
     Raises
     ------
@@ -27,7 +27,7 @@ def check_image(image: Any, item: str) -> NDArray[Any] | Tensor:
         try:
             image = np.asarray(image)
         except ValueError as error:
-            raise ImageError(f"{item} is no array: {error}") from error
+            raise ImageError(f"{item} is not an array: {error}") from error
     shape = tuple(image.shape)
     if len(shape) == 2:
         raise ImageError(
@@ -37,7 +37,7 @@ def check_image(image: Any, item: str) -> NDArray[Any] | Tensor:
     if len(shape) != 3:
         raise ImageError(f"{item} has the shape {shape}; an image is (channels, height, width)")
     if 0 in shape:
-        raise ImageError(f"{item} has the shape {shape}: there is nothing in it")
+        raise ImageError(f"{item} has the shape {shape}: it is empty")
     if shape[2] <= 4 and shape[0] > 16 and shape[1] > 16:
         raise ImageError(
             f"{item} has the shape {shape}, which looks like (height, width, channels); an image "
@@ -46,7 +46,7 @@ def check_image(image: Any, item: str) -> NDArray[Any] | Tensor:
     if isinstance(image, Tensor):
         if image.is_complex() or image.dtype == torch.bool:
             raise ImageError(f"{item} is {image.dtype}; pixels are integers or floats")
-        # Where they are: pixels on a GPU are not fetched to be looked at.
+        # Checked on their device: pixels on a GPU are not copied to the host.
         sound = finite_planes(image).tolist()
     else:
         if image.dtype.kind not in "iuf":
@@ -60,12 +60,12 @@ def check_image(image: Any, item: str) -> NDArray[Any] | Tensor:
 
 
 def finite_planes(planes: Tensor) -> Tensor:
-    """Say of each plane whether all its pixels are finite, `(N,)`, without waiting for a GPU."""
+    """Whether all pixels of each plane are finite, `(N,)`; does not synchronise with a GPU."""
     return torch.isfinite(planes).flatten(1).all(1)
 
 
 def as_array(image: NDArray[Any] | Tensor) -> NDArray[Any]:
-    """Return the pixels in NumPy; floats of types that it lacks, such as bfloat16, as float32."""
+    """Return a NumPy array; float dtypes that NumPy lacks, such as bfloat16, become float32."""
     if not isinstance(image, Tensor):
         return image
     if image.is_floating_point() and image.dtype not in _NUMPY_FLOATS:
@@ -75,7 +75,7 @@ def as_array(image: NDArray[Any] | Tensor) -> NDArray[Any]:
 
 
 def check_stains(stains: Sequence[str] | None, count: int, item: str) -> Stains | None:
-    """Return stain names as a tuple, or say that their number is off."""
+    """Return stain names as a tuple; raise `ImageError` if their number is wrong."""
     if stains is None:
         return None
     if isinstance(stains, str) or len(stains) != count:
@@ -84,29 +84,28 @@ def check_stains(stains: Sequence[str] | None, count: int, item: str) -> Stains 
 
 
 def check_objects(mask: Any, types: Any, size: tuple[int, int], item: str) -> Objects:
-    """Return a mask and the types of its objects as arrays, or say what is wrong.
+    """Return a label mask and the types of its objects as arrays.
 
     Parameters
     ----------
     mask
-        Number of the object at each pixel, `(H, W)` integers, 0 for background; or None.
+        Label mask, `(H, W)` integers, 0 for background; or None.
     types
-        Type of each object, `(n,)` integers from 0, n no less than the largest number in `mask`; or
-        None.
+        Type of each object, `(n,)` integers from 0, n at least the largest label; or None.
     size
         Height and width of the image.
     item
-        What messages call the image.
+        Name of the image in messages.
 
     Raises
     ------
     ImageError
-        Naming `item`: another shape, no integers, negative numbers, types without a mask, fewer
+        Naming `item`: wrong shape, not integers, negative numbers, types without a mask, fewer
         types than objects.
     """
     if mask is None:
         if types is not None:
-            raise ImageError(f"{item} has types of objects, but no mask that says where they are")
+            raise ImageError(f"{item} has object types, but no mask")
         return None, None
     mask = _integers(mask, f"the mask of {item}", "number objects by integers, 0 for background")
     if mask.shape != tuple(size):
@@ -123,7 +122,7 @@ def check_objects(mask: Any, types: Any, size: tuple[int, int], item: str) -> Ob
             "object"
         )
     if len(types) < (count := int(mask.max())):
-        raise ImageError(f"{item} has objects up to number {count}, but types of {len(types)} only")
+        raise ImageError(f"{item} has objects up to number {count}, but only {len(types)} types")
     return mask, types.astype(np.int64)
 
 

@@ -1,4 +1,4 @@
-"""Images from which something essential was taken, to see whether scores needed it."""
+"""Pathological inputs: images without essential information, to test what scores depend on."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -32,7 +32,7 @@ def constant(pixels: Array, _: Rng) -> Array:
 
 
 def white_noise(pixels: Array, rng: Rng) -> Array:
-    """Draw every pixel anew, evenly between the extremes of its plane."""
+    """Replace every pixel by uniform noise between the extremes of its plane."""
     low, high = pixels.min((1, 2), keepdims=True), pixels.max((1, 2), keepdims=True)
     if pixels.dtype.kind == "f":
         share = rng.random(pixels.shape)
@@ -44,10 +44,10 @@ def white_noise(pixels: Array, rng: Rng) -> Array:
 
 
 def shuffle_patches(pixels: Array, rng: Rng) -> Array:
-    """Shuffle the patches of a 16 × 16 grid, in all channels alike.
+    """Shuffle the patches of a 16 × 16 grid, identically in all channels.
 
-    A side that 16 does not divide has patches of two lengths, one pixel apart; patches change
-    places with those of their own size. A side shorter than 16 is cut into single pixels.
+    If 16 does not divide a side, patch lengths differ by one pixel and only patches of equal size
+    are swapped. A side shorter than 16 is cut into single pixels.
     """
     shuffled = pixels.copy()
     for size, corners in _patches(*pixels.shape[1:]):
@@ -58,7 +58,7 @@ def shuffle_patches(pixels: Array, rng: Rng) -> Array:
 
 
 def shuffle_pixels(pixels: Array, rng: Rng) -> Array:
-    """Shuffle the pixels, in all channels alike: histograms stay, and what lies on what."""
+    """Shuffle the pixels, identically in all channels: keeps histograms and colocalisation."""
     flat = pixels.reshape(len(pixels), -1)
     return flat[:, rng.permutation(flat.shape[1])].reshape(pixels.shape)
 
@@ -66,16 +66,16 @@ def shuffle_pixels(pixels: Array, rng: Rng) -> Array:
 def scramble_phases(pixels: Array, rng: Rng) -> Array:
     """Add the phases of a noise image to those of every plane; the power spectrum stays.
 
-    All channels get the same phases, so that they stay as correlated as they were. Where the
-    result does not fit between the `limits` of the image, its mean is moved by as little as will
-    do, rather than pixels clipped; and only where it is too wide for them, contrast is lowered.
+    All channels get the same phases, which keeps their correlations. If the result exceeds the
+    `limits` of the image, its mean is shifted as little as needed instead of clipping pixels;
+    contrast is lowered only if its range is too wide.
     """
     low, high = limits(pixels)
     phases = np.exp(1j * np.angle(rfft2(rng.normal(size=pixels.shape[1:]))))
-    phases[0, 0] = 1  # that of the mean
+    phases[0, 0] = 1  # keeps the mean
     planes = []
     for plane in pixels:
-        if plane.min() == plane.max():  # rounding must not become a picture
+        if plane.min() == plane.max():  # do not amplify rounding errors
             planes.append(plane.astype(np.float64))
             continue
         # A common unit keeps sums of huge floats finite.
@@ -100,31 +100,30 @@ TAKEN: Mapping[str, Take] = {
 }
 
 INPUTS = tuple(TAKEN)
-"""What `pathological_dataset` can do to any image; beside them, ``"X only"`` for a channel X."""
+"""Inputs of `pathological_dataset` for any image; also ``"X only"`` for a channel X."""
 
 READINGS: Mapping[str, str] = {
-    "black": "nothing of the picture is needed, so that the answer leaks from elsewhere, such as "
-    "the size of images or their order",
-    "constant": "mean brightness is enough, or the answer leaks",
-    "white noise": "the darkest and the brightest pixel are enough, or the answer leaks",
-    "patches shuffled": "texture is enough, and the place of things is not needed",
-    "pixels shuffled": "intensity is enough, and no shape is needed",
-    "phases scrambled": "the power spectrum is enough, and no shape is needed",
-    "one channel only": "that stain is enough, and no other is needed",
+    "black": "information leaks from outside the pixels, such as image size or order",
+    "constant": "mean intensity is sufficient, or information leaks",
+    "white noise": "minimum and maximum intensity are sufficient, or information leaks",
+    "patches shuffled": "texture is sufficient, spatial arrangement is not needed",
+    "pixels shuffled": "the intensity distribution is sufficient, shape is not needed",
+    "phases scrambled": "the power spectrum is sufficient, shape is not needed",
+    "one channel only": "that stain alone is sufficient",
 }
-"""What it means if a score is kept, by input."""
+"""What it means if a score is kept on an input."""
 
 
 def destroy(image: Image, name: str, rng: Rng) -> Image:
-    """Take from an image what the name says; other channels than X are black for ``"X only"``.
+    """Apply the named change to an image; ``"X only"`` sets all channels except X to 0.
 
-    X is a stain, or ``channel 1`` and so on where stains are unknown. Objects are left out where
-    the pixels no longer show them.
+    X is a stain, or ``channel 1`` and so on where stains are unknown. Objects are dropped if the
+    pixels no longer show them.
 
     Raises
     ------
     ValueError
-        For a name that means nothing.
+        For an unknown name.
     ImageError
         For a channel that the image lacks.
     """
@@ -152,7 +151,7 @@ def check_input(name: str) -> None:
 
 
 def _patches(height: int, width: int) -> Iterator[tuple[tuple[int, int], list[tuple[int, int]]]]:
-    """Yield the size of patches with the corners of all that have it."""
+    """Yield each patch size with the corners of all patches of that size."""
     by_size: dict[tuple[int, int], list[tuple[int, int]]] = {}
     for y, h in _cuts(height):
         for x, w in _cuts(width):

@@ -19,10 +19,9 @@ class Image:
     pixel_size
         Micrometres along a pixel's side, where known.
     mask
-        Number of the object at each pixel, `(H, W)` integers, 0 for background, where objects have
-        been segmented.
+        Label mask of segmented objects, `(H, W)` integers, 0 for background.
     types
-        Type of each object, `(n,)` integers from 0: ``types[k - 1]`` is that of object k.
+        Type of each object, `(n,)` integers from 0: ``types[k - 1]`` for object k.
     """
 
     pixels: NDArray[Any]
@@ -33,7 +32,7 @@ class Image:
 
 
 def channel_names(image: Image) -> tuple[str, ...]:
-    """Stain of each channel, or its place from 1; a stain that comes again has its place added."""
+    """Stain of each channel, or its number from 1, which is also appended to repeated stains."""
     names = image.stains or [str(k + 1) for k in range(len(image.pixels))]
     return tuple(
         f"{name} ({k + 1})" if name in names[:k] else str(name) for k, name in enumerate(names)

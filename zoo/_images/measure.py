@@ -1,4 +1,4 @@
-"""Simple measurements of images: what a score may come from without any biology."""
+"""Intensity and focus of images: confounders that can explain a score without any biology."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -19,8 +19,8 @@ def measure(images: Iterable[Image]) -> pd.DataFrame:
     DataFrame
         One row for each image: ``intensity X``, the mean of channel X, and ``focus X``, the log of
         the mean squared Laplacian over the variance (NaN for a constant plane). X is the stain, or
-        the place from 1. Where images differ in their channels: ``intensity`` and ``focus``, the
-        means over those that an image has.
+        the channel number from 1. If images differ in their channels: ``intensity`` and ``focus``,
+        means over the channels of each image.
     """
     channels, intensities, focuses = [], [], []
     for image in images:
@@ -30,7 +30,7 @@ def measure(images: Iterable[Image]) -> pd.DataFrame:
     if len({frozenset(names) for names in channels}) > 1:
         means = {
             "intensity": [pd.Series(values).mean() for values in intensities],
-            "focus": [pd.Series(values).mean() for values in focuses],  # of planes that have one
+            "focus": [pd.Series(values).mean() for values in focuses],  # skips NaN
         }
         return pd.DataFrame(means)
     rows = []
@@ -41,7 +41,7 @@ def measure(images: Iterable[Image]) -> pd.DataFrame:
 
 
 def sharpness(plane: NDArray[Any]) -> float:
-    """Log of the mean squared Laplacian over the variance; gain and offset change nothing."""
+    """Log of the mean squared Laplacian over the variance; invariant to gain and offset."""
     pixels = plane.astype(np.float64)
     spread = pixels.var()
     edges = float((laplace(pixels) ** 2).mean())

@@ -1,4 +1,4 @@
-"""Changes of an image that should not matter, and changes of its channels."""
+"""Nuisance perturbations of an image, and changes of its channels."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,14 +18,14 @@ NOISE = 0.02  # of a plane's range
 
 
 def limits(pixels: Array) -> tuple[float, float]:
-    """Range that changed pixels must keep to: that of the type, and of the image's convention.
+    """Allowed range of changed pixels: that of the dtype, and of the image's convention.
 
-    An image without negative pixels gets none, and floats in [0, 1] stay there.
+    An image without negative pixels gets none, and floats in [0, 1] stay in [0, 1].
     """
     if pixels.dtype.kind != "f":
         info = np.iinfo(pixels.dtype)
         top = float(info.max)
-        # The largest 64-bit integers have no float, and the next one is too large.
+        # The largest 64-bit integers round up to a float beyond their range.
         high = top if int(top) <= info.max else float(np.nextafter(top, 0))
         return 0.0 if pixels.min() >= 0 else float(info.min), high
     largest = float(np.finfo(pixels.dtype).max)
@@ -35,7 +35,7 @@ def limits(pixels: Array) -> tuple[float, float]:
 
 
 def fitted(values: Array, like: Array) -> Array:
-    """Clip and round values to the type and `limits` of an image, never wrapping around."""
+    """Clip and round values to the dtype and `limits` of an image, without wrap-around."""
     kept = np.clip(values, *limits(like))
     return (kept if like.dtype.kind == "f" else np.rint(kept)).astype(like.dtype)
 
@@ -48,7 +48,7 @@ def blackened(image: Image, channel: int) -> Image:
 
 
 def _moving(move: Callable[[Array], Array]) -> Change:
-    """Move pixels and mask alike, by a function of the last two axes."""
+    """Transform pixels and mask together, by a function of the last two axes."""
 
     def change(image: Image, _: Rng) -> Image:
         mask = None if image.mask is None else np.ascontiguousarray(move(image.mask))
@@ -58,7 +58,7 @@ def _moving(move: Callable[[Array], Array]) -> Change:
 
 
 def _recolouring(recolour: Callable[[Array, Rng], Array]) -> Change:
-    """Change pixels where they are, by a function of floats."""
+    """Change pixel values in place, by a function of floats."""
 
     def change(image: Image, rng: Rng) -> Image:
         values = recolour(image.pixels.astype(np.float64), rng)
@@ -68,7 +68,7 @@ def _recolouring(recolour: Callable[[Array, Rng], Array]) -> Change:
 
 
 def _shift(planes: Array) -> Array:
-    """Move down and right by a tenth of each side; the edge is a mirror."""
+    """Shift down and right by a tenth of each side, with reflected edges."""
     height, width = planes.shape[-2:]
     down, right = (max(1, round(side / 10)) for side in (height, width))
     pad = [(0, 0)] * (planes.ndim - 2) + [(down, 0), (right, 0)]
@@ -76,7 +76,7 @@ def _shift(planes: Array) -> Array:
 
 
 def _gamma(planes: Array, _: Rng) -> Array:
-    """Bend each plane between its own extremes, which stay."""
+    """Apply a gamma to each plane between its own extremes."""
     low = planes.min((1, 2), keepdims=True)
     span = np.ptp(planes, (1, 2), keepdims=True)
     return low + span * ((planes - low) / np.where(span > 0, span, 1.0)) ** 0.7
@@ -96,11 +96,11 @@ NUISANCES: dict[str, Change] = {
     "blurred (sd 1.5 px)": _recolouring(lambda x, _: gaussian_filter(x, (0, BLUR, BLUR))),
     "noise (sd 2 % of the range)": _recolouring(_noisy),
 }
-"""Changes that should not matter, by what tables call them."""
+"""Nuisance perturbations, by their names in tables."""
 
 
 def reordered(image: Image) -> Image | None:
-    """Move every channel to the next place, with its name; the last becomes the first."""
+    """Shift every channel by one position, with its name; the last becomes the first."""
     if len(image.pixels) < 2:
         return None
     stains = image.stains and (image.stains[-1], *image.stains[:-1])
@@ -108,7 +108,7 @@ def reordered(image: Image) -> Image | None:
 
 
 def renamed(image: Image) -> Image | None:
-    """Move every channel to the next place and leave the names where they are."""
+    """Shift every channel by one position, but not the names."""
     moved = reordered(image)
     if moved is None or image.stains is None:
         return None

@@ -1,4 +1,4 @@
-"""From pixels as a microscope writes them to the floats that an encoder takes."""
+"""Preprocessing: from raw pixels to the floats that an encoder takes."""
 
 from typing import Any
 
@@ -21,9 +21,9 @@ def prepare(image: NDArray[Any] | Tensor, preprocessing: Preprocessing, item: st
     image
         `(C, H, W)`, integers or floats, finite.
     preprocessing
-        The record to follow.
+        Scaling, resizing and cropping to apply.
     item
-        What messages call the image.
+        Name of the image in messages.
 
     Returns
     -------
@@ -33,8 +33,8 @@ def prepare(image: NDArray[Any] | Tensor, preprocessing: Preprocessing, item: st
     Raises
     ------
     ImageError
-        When a side is shorter than the record allows, or values lie outside the range that the
-        scaling is defined for or that float32 can hold.
+        For a side shorter than ``min_side`` or the crop, and for values outside the range of the
+        scaling or of float32.
     """
     array = as_array(image)
     check_size(array, preprocessing, item)
@@ -50,9 +50,9 @@ def prepare(image: NDArray[Any] | Tensor, preprocessing: Preprocessing, item: st
 
 
 def prepare_mask(mask: NDArray[Any] | Tensor, preprocessing: Preprocessing, item: str) -> Tensor:
-    """Resize and crop a checked mask, `(H, W)` integers, just as `prepare` does its image.
+    """Resize and crop a checked mask, `(H, W)` integers, as `prepare` does its image.
 
-    A pixel takes the number of the nearest one, so that numbers never mix.
+    Nearest neighbour, so that labels are not interpolated.
 
     Returns
     -------
@@ -61,7 +61,7 @@ def prepare_mask(mask: NDArray[Any] | Tensor, preprocessing: Preprocessing, item
     """
     array = as_array(mask)
     size = _resized((array.shape[0], array.shape[1]), preprocessing)
-    # Where the centre of a new pixel falls among the old ones: floor((i + 1/2) · old / new).
+    # Old pixel that contains the centre of a new one: floor((i + 1/2) · old / new).
     centres = [
         ((2 * np.arange(new) + 1) * old // (2 * new))[kept]
         for old, new, kept in zip(array.shape, size, _kept(size, preprocessing, item), strict=True)
@@ -70,7 +70,7 @@ def prepare_mask(mask: NDArray[Any] | Tensor, preprocessing: Preprocessing, item
 
 
 def _resized(size: tuple[int, int], preprocessing: Preprocessing) -> tuple[int, int]:
-    """Height and width once the shorter side is as long as the record says."""
+    """Height and width after resizing the shorter side."""
     if preprocessing.resize is None:
         return size
     short, long = sorted(size)
@@ -79,7 +79,7 @@ def _resized(size: tuple[int, int], preprocessing: Preprocessing) -> tuple[int, 
 
 
 def _kept(size: tuple[int, int], preprocessing: Preprocessing, item: str) -> tuple[slice, slice]:
-    """Rows and columns that remain after the crop."""
+    """Rows and columns of the centre crop."""
     side = preprocessing.crop
     if side is None:
         return slice(None), slice(None)
@@ -91,7 +91,7 @@ def _kept(size: tuple[int, int], preprocessing: Preprocessing, item: str) -> tup
 
 
 def check_size(image: NDArray[Any] | Tensor, preprocessing: Preprocessing, item: str) -> None:
-    """Raise `ImageError` for images with a side shorter than the record allows."""
+    """Raise `ImageError` for a side shorter than ``min_side``."""
     height, width = image.shape[1:]
     if min(height, width) < preprocessing.min_side:
         raise ImageError(
@@ -101,7 +101,7 @@ def check_size(image: NDArray[Any] | Tensor, preprocessing: Preprocessing, item:
 
 
 def scale(array: NDArray[Any], preprocessing: Preprocessing, item: str) -> NDArray[np.float32]:
-    """Turn pixel values into float32 as `Preprocessing.scaling` says, channel by channel."""
+    """Scale pixel values to float32 by `Preprocessing.scaling`, channel by channel."""
     scaling = preprocessing.scaling
     if scaling == "auto":
         scaling = "range" if array.dtype == np.uint8 else "percentile"
@@ -118,7 +118,7 @@ def scale(array: NDArray[Any], preprocessing: Preprocessing, item: str) -> NDArr
     else:
         offset = flat.mean(axis=1, dtype=np.float64)
         span = flat.std(axis=1, dtype=np.float64)
-    # The mean of equal floats can differ from them in the last bit: ask the pixels themselves.
+    # The mean of equal floats can differ from them in the last bit, so pixels are compared too.
     contrast = (span > 0) & (flat.min(axis=1) < flat.max(axis=1))
     divisor = np.where(contrast, span, np.inf)
     centred = array.astype(np.float64) - offset[:, None, None]
@@ -137,6 +137,6 @@ def _by_range(array: NDArray[Any], item: str) -> NDArray[np.float32]:
         return array.astype(np.float32)
     if low < 0:
         raise ImageError(
-            f"{item} has negative pixels ({low:g}), which scaling 'range' cannot place"
+            f"{item} has negative pixels ({low:g}), which scaling 'range' does not accept"
         )
     return array.astype(np.float32) / np.float32(np.iinfo(array.dtype).max)

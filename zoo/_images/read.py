@@ -1,4 +1,4 @@
-"""Read image files into channels, height and width."""
+"""Read image files as `(C, H, W)` images."""
 
 import struct
 from collections.abc import Iterator, Sequence
@@ -20,17 +20,16 @@ SUFFIXES = (*TIFF_SUFFIXES, ".png", ".jpg", ".jpeg", ".bmp")
 def read_image(path: str | Path | Sequence[str | Path]) -> Image:
     """Read one file, or one file for each channel.
 
-    TIFF in any order of channel, row and column axes (a stack without named axes is taken as
-    channels, and so are single pages of one size and type; pages of other sizes than the first,
-    such as thumbnails, are not read), 8- and 16-bit integers and floats; OME channel names become
-    stains. PNG, JPEG and BMP give one channel if grey and three if coloured; transparency is
-    dropped.
+    TIFF: 8- and 16-bit integers and floats, any order of channel, row and column axes. Stacks
+    without named axes, and pages of one size and dtype, are read as channels; pages of another
+    size than the first, such as thumbnails, are skipped. OME channel names become stains. PNG,
+    JPEG and BMP give one channel if grey and three if in colour, without transparency.
 
     Raises
     ------
     ImageError
-        Naming the file: missing, truncated, no image, several images, or with a time or depth axis
-        to be projected first; or when files of one image differ in size or type.
+        Naming the file: missing, truncated, not an image, several images, or with a time or depth
+        axis; or if the files of one image differ in size or dtype.
     """
     if not isinstance(path, str | Path):
         parts = [read_image(p) for p in path]
@@ -49,7 +48,7 @@ def read_image(path: str | Path | Sequence[str | Path]) -> Image:
 
     path = Path(path)
     if not path.is_file():
-        raise ImageError(f"{path} is missing" if not path.exists() else f"{path} is no file")
+        raise ImageError(f"{path} is missing" if not path.exists() else f"{path} is not a file")
     if path.suffix.lower() not in SUFFIXES:
         raise ImageError(f"{path} is none of the formats {', '.join(SUFFIXES)}")
     try:
@@ -58,7 +57,7 @@ def read_image(path: str | Path | Sequence[str | Path]) -> Image:
         return Image(_read_picture(path))
     except ImageError:
         raise
-    except Exception as error:  # decoders raise whatever they like on broken files
+    except Exception as error:  # decoders raise any exception on broken files
         if "imagecodecs" in str(error):
             raise ImageError(
                 f"{path} is compressed in a way that needs imagecodecs: "
@@ -74,12 +73,12 @@ def _read_tiff(path: Path) -> Image:
 
     with _unlogged("tifffile"), tifffile.TiffFile(path) as file:
         if not _is_whole(file):
-            raise ImageError(f"{path} breaks off before its last page; is it truncated?")
+            raise ImageError(f"{path} ends before its last page; is it truncated?")
         series = [s for s in file.series if _size(s) == _size(file.series[0])]
         if any(page is None for s in series for page in s):
             raise ImageError(
-                f"{path} lacks planes that it announces: is it truncated, or does it belong to "
-                "other files that are missing?"
+                f"{path} lacks planes that its header lists: is it truncated, or one file of a "
+                "set of which others are missing?"
             )
         array, axes = series[0].asarray(), series[0].axes
         if len(series) > 1:
@@ -116,7 +115,7 @@ def _read_tiff(path: Path) -> Image:
 
 @contextmanager
 def _unlogged(name: str) -> Iterator[None]:
-    """Keep a library from logging in this thread what becomes an error of ours."""
+    """Silence a library's log in this thread; we raise an error instead."""
     import logging
     import threading
 
@@ -134,10 +133,10 @@ def _unlogged(name: str) -> Iterator[None]:
 
 
 def _is_whole(file: Any) -> bool:
-    """Whether the list of pages, and what describes them, ends within the file.
+    """Whether the list of pages and their descriptions end within the file.
 
-    Where a list breaks off, tifffile gives the pages before, and channels would go missing; where
-    a description does, names and the meaning of axes would.
+    For a truncated list tifffile returns the pages before, so channels would be missing; for a
+    truncated description, stain names and axes would be.
     """
     form, handle = file.tiff, file.filehandle
     entry = f"{form.byteorder}HH{'QQ' if form.offsetsize == 8 else 'II'}"
@@ -189,7 +188,7 @@ def _read_picture(path: Path) -> NDArray[Any]:
             raise ImageError(f"{path} has 16 bits a colour, which PNG readers cut to 8: use TIFF")
         if picture.mode in ("1", "P", "RGBA", "LA", "CMYK", "YCbCr", "PA"):
             grey = picture.mode in ("1", "LA")
-            if "transparency" in picture.info:  # which a palette cannot lose in one step
+            if "transparency" in picture.info:  # a palette cannot drop it in one step
                 picture = picture.convert("RGBA")
             picture = picture.convert("L" if grey else "RGB")
         array = np.asarray(picture)

@@ -192,7 +192,7 @@ class TestUntrained:
         ("text", "said"),
         [
             ("resnet81", "'resnet18'"),
-            ("resnet18.a1_in1k", "take 'untrained:resnet18'"),
+            ("resnet18.a1_in1k", "use 'untrained:resnet18'"),
             ("resnet18/sum", "'/mean' or '/concat'"),
             ("resnet18/", "'/mean' or '/concat'"),
             ("hf-hub:timm/resnet18", "'/mean' or '/concat'"),

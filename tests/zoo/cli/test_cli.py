@@ -351,7 +351,7 @@ def test_the_demo_says_in_one_line_what_it_leaves_out(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("device", ["weird", "cuda:99", "mps"])
 def test_a_device_that_is_not_there_is_said(device):
-    with pytest.raises(ValueError, match="not to be had"):
+    with pytest.raises(ValueError, match="is not available"):
         zoo.load("constant", device=device)
 
 

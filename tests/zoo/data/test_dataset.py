@@ -170,13 +170,13 @@ class TestTable:
     def test_a_table_without_an_image_column_lists_its_columns(self, tmp_path):
         path = write_table(tmp_path / "t.csv", pd.DataFrame({"file": ["a.tif"], "dose": [1]}))
         with pytest.raises(
-            errors.DataError, match=r"t\.csv has no column 'image'.* are file, dose$"
+            errors.DataError, match=r"t\.csv has neither a column 'image'.* are file, dose$"
         ):
             open_images(path)
 
     def test_numbered_columns_are_named_too(self, tmp_path):
         path = write_table(tmp_path / "t.parquet", pd.DataFrame({0: [1.5], 1: ["a.tif"]}))
-        with pytest.raises(errors.DataError, match=r"no column 'image'.* are 0, 1$"):
+        with pytest.raises(errors.DataError, match=r"neither a column 'image'.* are 0, 1$"):
             open_images(path)
 
     @pytest.mark.parametrize(
@@ -191,7 +191,7 @@ class TestTable:
     )
     def test_what_is_no_table_is_named(self, tmp_path, name, content):
         (tmp_path / name).write_bytes(content)
-        with pytest.raises(errors.DataError, match=rf"{name[0]}\.\w+ is no readable table: .+"):
+        with pytest.raises(errors.DataError, match=rf"{name[0]}\.\w+ is not a readable table: .+"):
             open_images(tmp_path / name)
 
     def test_a_table_without_rows_has_no_images(self, tmp_path):
@@ -299,7 +299,7 @@ class TestDataset:
     def test_a_builder_that_gives_no_dataset_is_named(self, monkeypatch):
         monkeypatch.setattr("zoo.plugins.phantom.open_phantom", lambda spec, *, path: [1])
         with pytest.raises(
-            errors.DataError, match=r"open_phantom gave \[1\], which is no zoo\.Dataset"
+            errors.DataError, match=r"open_phantom returned \[1\], which is not a zoo\.Dataset"
         ):
             load_dataset("phantom")
 

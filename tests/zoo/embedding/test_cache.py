@@ -16,7 +16,16 @@ import torch
 import zoo
 from zoo import errors
 from zoo._data.dataset import Dataset
-from zoo._embedding.cache import EmbeddingCache, _modules, cache_folder, image_hash
+from zoo._embedding.cache import (
+    ROOMS,
+    EmbeddingCache,
+    _code_fingerprint,
+    _home,
+    _modules,
+    _sources,
+    cache_folder,
+    image_hash,
+)
 from zoo._embedding.embed import embed_many
 from zoo._images.image import Image
 
@@ -467,6 +476,7 @@ def test_the_hash_is_of_everything_in_one_known_way():
 
 
 MASK = np.random.default_rng(0).integers(0, 3, (16, 18))
+TEXTURE = "zoo.plugins.controls.texture"
 MARKED = [
     {"mask": MASK},
     {"mask": MASK, "types": np.array([0, 1])},
@@ -516,3 +526,36 @@ def test_the_code_of_an_encoder_inside_another_counts(tmp_path, monkeypatch):
     plain = _modules(outer)
     outer.inner = outsider_for_cache.Inner(spec)
     assert _modules(outer) == [*plain, "outsider_for_cache"]
+
+
+def test_code_below_a_plugins_package_counts(tmp_path, monkeypatch):
+    package = tmp_path / "nested_plugin"
+    (package / "sub").mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+    (package / "enc.py").write_text("from nested_plugin.sub import net\n")
+    (package / "sub" / "__init__.py").write_text("")
+    net = package / "sub" / "net.py"
+    net.write_text("GAIN = 1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    before = _code_fingerprint("nested_plugin.enc")
+    _code_fingerprint.cache_clear()
+    assert _code_fingerprint("nested_plugin.enc") == before
+    net.write_text("GAIN = 2\n")
+    _code_fingerprint.cache_clear()
+    assert _code_fingerprint("nested_plugin.enc") != before
+
+
+def test_only_code_that_makes_embeddings_counts():
+    files = [file.as_posix() for name in (*ROOMS, _home(TEXTURE)) for file in _sources(name)]
+    for wanted in ("controls/texture.py", "controls/segmentation.py", "_images/preprocess.py"):
+        assert any(file.endswith(wanted) for file in files)
+    assert any("kernels/_ragged_attention.py" in file for file in files)
+    for unwanted in ("plugins/datasets", "plugins/phantom", "zoo/_report", "zoo/_cli"):
+        assert not any(unwanted in file for file in files)
+
+
+def test_a_module_without_a_package_counts_alone(tmp_path, monkeypatch):
+    (tmp_path / "lone_plugin.py").write_text("GAIN = 1\n")
+    (tmp_path / "neighbour.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert [file.name for file in _sources(_home("lone_plugin"))] == ["lone_plugin.py"]

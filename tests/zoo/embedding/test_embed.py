@@ -175,7 +175,7 @@ BAD = {
     # The next are found only when the image is prepared or embedded.
     "range": (Image(np.full((1, 8, 8), 600.0)), "5.tif is float64 with values from 600 to 600"),
     "crop": (Image(np.ones((1, 8, 5))), "5.tif is 8 × 5 pixels, too small to crop 6"),
-    "embedding": (Image(np.full((1, 8, 8), 600.0)), "means gave NaN or infinite numbers for 5.tif"),
+    "embedding": (Image(np.full((1, 8, 8), 600.0)), "means returned NaN or infinite numbers for 5.tif"),
 }
 
 
@@ -262,7 +262,7 @@ def test_other_ways_with_errors_are_refused():
 def test_an_encoder_that_joins_channels_needs_as_many_in_each_image(late):
     images = [Image(np.ones((2 + (i >= late), 8, 8), np.float32)) for i in range(120)]
     with pytest.raises(
-        errors.DataError, match=r"plate has images of 2 to 3 channels, but joint joins"
+        errors.DataError, match=r"plate has images of 2 to 3 channels, but joint concatenates"
     ):
         embed(dataset(images), Means(name="joint", joins=True), on_error="skip")
     equal = [Image(m.pixels[:2]) for m in images]
@@ -561,7 +561,7 @@ BAD_OBJECTS = {
     "float": ({"mask": objects(2) / 2}, "the mask of 5.tif holds float64 values"),
     "negative": ({"mask": -objects(2)}, "the mask of 5.tif holds -3"),
     "few types": ({"mask": objects(2), "types": np.array([1])}, "5.tif has objects up to number 3"),
-    "no mask": ({"types": np.array([1])}, "5.tif has types of objects, but no mask"),
+    "no mask": ({"types": np.array([1])}, "5.tif has object types, but no mask"),
 }
 
 
@@ -589,7 +589,7 @@ def test_encode_names_the_image_of_a_bad_mask_and_wants_one_entry_for_each():
     assert given.embedding.tolist() == [[2, 2, 3], [-1, -1, -1]]
     packed = encoder.batches[-1]
     assert encoder.encode(packed).embedding.tolist() == given.embedding.tolist()
-    with pytest.raises(ValueError, match="carries its own masks"):
+    with pytest.raises(ValueError, match="leave out masks="):
         encoder.encode(packed, masks=[None, None])
 
 
@@ -600,7 +600,7 @@ def test_an_encoder_that_needs_types_leaves_out_images_without():
     encoder.requires_object_types = True
     found = embed(dataset(images), encoder, on_error="skip")
     assert found.matrix[:, 0].tolist() == [1, 2, 4]
-    assert found.failures[0][1].startswith("2.tif has no types of objects, which means describes")
+    assert found.failures[0][1].startswith("2.tif has no object types, which means requires")
 
 
 def test_images_with_other_masks_have_rows_of_their_own_in_the_cache(cache):

@@ -128,7 +128,7 @@ def test_prefixes(tmp_path):
     assert "Image_Count_Cells" in found.metadata
     with pytest.raises(errors.DataError, match=r"no column that begins with 'Cell5_'"):
         zoo.read_profiles(path, prefix="Cell5_")
-    with pytest.raises(errors.DataError, match=r"features that are no numbers: Metadata_Plate;"):
+    with pytest.raises(errors.DataError, match=r"features that are not numbers: Metadata_Plate;"):
         zoo.read_profiles(path, prefix="Metadata_")
     for nothing in ("", (), ("a", "")):
         with pytest.raises(ValueError, match="must say what names"):
@@ -176,7 +176,7 @@ def test_words_among_features(tmp_path, suffix):
     frame, _ = cellprofiler()
     frame["Image_FileName_DNA"] = "a.tif"
     path = write(tmp_path / f"t{suffix}", frame)
-    with pytest.raises(errors.DataError, match="features that are no numbers: Image_FileName_DNA;"):
+    with pytest.raises(errors.DataError, match="features that are not numbers: Image_FileName_DNA;"):
         zoo.read_profiles(path)
     assert zoo.read_profiles(path, prefix="Cells_").matrix.shape == (6, 1)
 
@@ -225,12 +225,12 @@ def test_names_that_clash(tmp_path):
         ("t.xlsx", b"x", "none of the tables"),
         ("t.csv", b"", "is empty"),
         ("t.csv", b"Cells_a,Metadata_b\n", "has no rows"),
-        ("t.csv", b"Cells_a,Cells_b\n1,2\n1,2,3\n", "no readable table"),
+        ("t.csv", b"Cells_a,Cells_b\n1,2\n1,2,3\n", "not a readable table"),
         ("t.csv", b"Metadata_a,name\nx,y\n", "no columns of numbers besides Metadata_a"),
-        ("t.csv", b"\xff\xfe\x00a", "no readable table"),
-        ("t.csv.gz", b"no gzip", "no readable table"),
-        ("t.csv.gz", gzip.compress(b"Cells_a\n" + b"1\n" * 9999)[:-20], "no readable table"),
-        ("t.parquet", b"PAR1 and nothing", "no readable table"),
+        ("t.csv", b"\xff\xfe\x00a", "not a readable table"),
+        ("t.csv.gz", b"no gzip", "not a readable table"),
+        ("t.csv.gz", gzip.compress(b"Cells_a\n" + b"1\n" * 9999)[:-20], "not a readable table"),
+        ("t.parquet", b"PAR1 and nothing", "not a readable table"),
     ],
 )
 def test_files_that_are_no_tables(tmp_path, name, content, message):
@@ -249,7 +249,7 @@ def test_nothing_there(tmp_path):
     with pytest.raises(errors.DataError, match="is missing"):
         zoo.read_profiles(tmp_path / "t.csv")
     (tmp_path / "t.parquet").mkdir()
-    with pytest.raises(errors.DataError, match="is no file"):
+    with pytest.raises(errors.DataError, match="is not a file"):
         zoo.read_profiles(tmp_path / "t.parquet")
 
 

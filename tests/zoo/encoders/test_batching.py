@@ -55,7 +55,7 @@ def limited(planes, error, calls):
 @pytest.mark.parametrize("error", [GPU_ERROR, HOST_ERROR, MemoryError()])
 def test_what_is_too_much_goes_again_in_halves_and_is_said_once(error):
     shapes, calls, budget = [(1, 224, 224)] * 32, [], PlaneBudget(32)
-    with pytest.warns(UserWarning, match="memory ran out with 32 planes") as said:
+    with pytest.warns(UserWarning, match="out of memory with 32 planes") as said:
         found = list(run_in_batches(shapes, limited(5, error, calls), budget=budget))
     assert calls == [32, 16, 8, *[4] * 8]
     assert [i for m, _ in found for i in m] == list(range(32))
@@ -91,7 +91,7 @@ def test_encoding_goes_on_with_less_and_gives_the_same(monkeypatch):
     images = [torch.rand(c, 32, 32) for c in (1, 2, 3, 1)]
     wanted = encoder.encode(images, preprocess=False).embedding
     run_short_of_memory(monkeypatch, encoder)
-    with pytest.warns(UserWarning, match="memory ran out"):
+    with pytest.warns(UserWarning, match="out of memory"):
         found = encoder.encode(images, preprocess=False)
     torch.testing.assert_close(found.embedding, wanted)
     with pytest.raises(
@@ -202,7 +202,7 @@ def test_a_batch_too_large_for_memory_goes_in_parts(encoder, monkeypatch):
     batch = whole()
     wanted = encoder.encode(batch, preprocess=False).embedding
     run_short_of_memory(monkeypatch, encoder)
-    with pytest.warns(UserWarning, match="memory ran out"):
+    with pytest.warns(UserWarning, match="out of memory"):
         found = encoder.encode(batch, preprocess=False).embedding
     torch.testing.assert_close(found, wanted)
     encoder.to("cpu")  # and with it a budget that has seen no such thing

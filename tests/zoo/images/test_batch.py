@@ -48,9 +48,9 @@ def test_a_black_image_is_an_image():
         ((2, 3, 7, 9), r"\(2, 3, 7, 9\); an image is \(channels, height, width\)"),
         ((9,), r"\(9,\); an image is"),
         ((), r"\(\); an image is"),
-        ((0, 7, 9), r"\(0, 7, 9\): there is nothing in it"),
-        ((1, 0, 9), "there is nothing in it"),
-        ((1, 7, 0), "there is nothing in it"),
+        ((0, 7, 9), r"\(0, 7, 9\): it is empty"),
+        ((1, 0, 9), "it is empty"),
+        ((1, 7, 0), "it is empty"),
         ((64, 64, 3), r"np\.moveaxis\(image, -1, 0\)"),
     ],
 )
@@ -90,7 +90,7 @@ def test_what_is_no_array_is_refused_by_name(given):
 
 
 def test_ragged_lists_are_refused_by_name():
-    with pytest.raises(errors.ImageError, match=r"^well B07 is no array"):
+    with pytest.raises(errors.ImageError, match=r"^well B07 is not an array"):
         check_image([[[1, 2], [3]]], "well B07")
 
 
@@ -141,8 +141,8 @@ def test_a_batch_holds_ragged_images_without_padding():
         ({"counts": torch.tensor([2, 3], dtype=torch.int32)}, "int64"),
         ({"counts": torch.tensor([[2, 3]])}, r"\(B,\)"),
         ({"stains": (("a",), None)}, "one stain name for each"),
-        ({"stains": (("a", "b"),)}, "2 images, but stains of 1"),
-        ({"stains": (("a", "b"), None, None)}, "2 images, but stains of 3"),
+        ({"stains": (("a", "b"),)}, "2 images, but stains for 1"),
+        ({"stains": (("a", "b"), None, None)}, "2 images, but stains for 3"),
         ({"channel_index": torch.arange(4)}, "one entry for each plane"),
         ({"channel_index": torch.arange(5.0)}, "int64"),
     ],
@@ -191,12 +191,12 @@ def test_an_image_without_objects_has_no_types_and_more_types_than_objects_are_f
         (mask().astype("u8") + 2**63, None, "the mask of well B07 holds 9223372036854775810"),
         ([[1, 2], [3]], None, "the mask of well B07 cannot be read as an array"),
         ("labels.tif", None, "the mask of well B07 holds <U10 values"),
-        (mask(), [1], "well B07 has objects up to number 2, but types of 1 only"),
-        (mask(), [], "well B07 has objects up to number 2, but types of 0 only"),
+        (mask(), [1], "well B07 has objects up to number 2, but only 1 types"),
+        (mask(), [], "well B07 has objects up to number 2, but only 0 types"),
         (mask(), [0.0, 1.0], "the types of well B07 holds float64"),
         (mask(), [0, -1], "the types of well B07 holds -1"),
         (mask(), [[0, 1]], r"the types of well B07 have the shape \(1, 2\)"),
-        (None, [0, 1], "well B07 has types of objects, but no mask"),
+        (None, [0, 1], "well B07 has object types, but no mask"),
     ],
 )
 def test_bad_masks_are_refused_by_name_in_one_sentence(numbers, types, message):
@@ -215,12 +215,12 @@ def test_a_batch_carries_masks_and_types_for_those_that_have_them():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"masks": (None,)}, "2 images, but masks of 1"),
-        ({"types": (None,) * 3}, "2 images, but types of 3"),
+        ({"masks": (None,)}, "2 images, but masks for 1"),
+        ({"types": (None,) * 3}, "2 images, but types for 3"),
         ({"masks": (None, torch.zeros(4, 6))}, "mask of image 1 must be an int64 tensor"),
         ({"masks": (None, torch.zeros(4, 5, dtype=torch.int64))}, r"mask of image 1 .*\(4, 5\)"),
         ({"masks": (None, torch.from_numpy(mask() - 1))}, "mask of image 1 holds -1"),
-        ({"types": (np.array([1]), None)}, "image 0 has types of objects, but no mask"),
+        ({"types": (np.array([1]), None)}, "image 0 has object types, but no mask"),
     ],
 )
 def test_masks_of_a_batch_that_do_not_fit_are_refused(changes, message):

@@ -385,9 +385,9 @@ class TestAnyFile:
         with pytest.raises(errors.ImageError, match=r"gone\.tif is missing"):
             read_image(tmp_path / "gone.tif")
 
-    def test_a_folder_is_no_file(self, tmp_path):
+    def test_a_folder_is_not_a_file(self, tmp_path):
         (tmp_path / "a.tif").mkdir()
-        with pytest.raises(errors.ImageError, match=r"a\.tif is no file"):
+        with pytest.raises(errors.ImageError, match=r"a\.tif is not a file"):
             read_image(tmp_path / "a.tif")
 
     @pytest.mark.parametrize("name", ["a.npy", "a", "a.txt", "a.tif.gz"])
