@@ -96,7 +96,7 @@ def test_an_image_brings_its_own_stains_and_mask(images):
     np.testing.assert_array_equal(
         encoder.encode(one).numpy(), encoder.encode([images[0]], masks=[mask]).numpy()
     )
-    with pytest.raises(ValueError, match="carries its own"):
+    with pytest.raises(ValueError, match="has its own"):
         encoder.encode([one], masks=[mask])
 
 

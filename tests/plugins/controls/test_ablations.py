@@ -109,7 +109,7 @@ class TestOneChannel:
         torch.testing.assert_close(found.channels, each.embedding, **CLOSE)
         torch.testing.assert_close(found.tokens, each.tokens, **CLOSE)
         assert found.token_offsets.tolist() == [0, 2 * 16, 3 * 16, 6 * 16]
-        with pytest.raises(ValueError, match="does not have the output .tokens"):
+        with pytest.raises(ValueError, match=r"does not have the output .tokens"):
             zoo.load(f"one-channel:{VIT}").encode(given, preprocess=False, tokens=True)
 
     def test_all_planes_go_through_at_once(self, monkeypatch):
@@ -195,7 +195,7 @@ class TestMaskOnly:
         encoder = zoo.load(f"mask-only:{chadavit}")
         found = encoder.encode(images(3), preprocess=False, tokens=True, layer=1)
         assert found.tokens.shape[0] == 16
-        with pytest.raises(ValueError, match="does not have the output .channels"):
+        with pytest.raises(ValueError, match=r"does not have the output .channels"):
             encoder.encode(images(3), preprocess=False, channels=True)
 
 

@@ -175,7 +175,10 @@ BAD = {
     # The next are found only when the image is prepared or embedded.
     "range": (Image(np.full((1, 8, 8), 600.0)), "5.tif is float64 with values from 600 to 600"),
     "crop": (Image(np.ones((1, 8, 5))), "5.tif is 8 × 5 pixels, too small to crop 6"),
-    "embedding": (Image(np.full((1, 8, 8), 600.0)), "means returned NaN or infinite numbers for 5.tif"),
+    "embedding": (
+        Image(np.full((1, 8, 8), 600.0)),
+        "means returned NaN or infinite numbers for 5.tif",
+    ),
 }
 
 

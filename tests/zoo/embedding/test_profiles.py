@@ -176,7 +176,9 @@ def test_words_among_features(tmp_path, suffix):
     frame, _ = cellprofiler()
     frame["Image_FileName_DNA"] = "a.tif"
     path = write(tmp_path / f"t{suffix}", frame)
-    with pytest.raises(errors.DataError, match="features that are not numbers: Image_FileName_DNA;"):
+    with pytest.raises(
+        errors.DataError, match="features that are not numbers: Image_FileName_DNA;"
+    ):
         zoo.read_profiles(path)
     assert zoo.read_profiles(path, prefix="Cells_").matrix.shape == (6, 1)
 

@@ -65,7 +65,7 @@ def test_batches_and_order_change_nothing(encoder):
 
 
 def test_encoders_without_it_say_so():
-    with pytest.raises(ValueError, match="pixel-statistics does not have the output .attention"):
+    with pytest.raises(ValueError, match=r"pixel-statistics does not have the output .attention"):
         zoo.load("pixel-statistics").attention(images())
 
 
