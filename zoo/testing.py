@@ -46,6 +46,12 @@ def check_encoder(
     ------
     AssertionError
         Listing all checks that failed.
+
+    Examples
+    --------
+    >>> checks = zoo.testing.check_encoder("pixel-statistics")
+    >>> checks[0].name, len(checks)
+    ('the record and the provenance are plain values', 10)
     """
     subject = load(encoder) if isinstance(encoder, str) else encoder
     if channels is None:

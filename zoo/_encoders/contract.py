@@ -32,6 +32,17 @@ class Encoder(ABC):
 
     Authors write `forward`; users call `encode`. Networks go to ``self.model`` (a
     `torch.nn.Module`), so that `to` finds them.
+
+    Examples
+    --------
+    >>> import torch
+    >>> class Brightness(zoo.Encoder):
+    ...     def forward(self, batch, *, channels=False, tokens=False, layer=None):
+    ...         rows = [planes.mean().reshape(1) for planes in batch.images()]
+    ...         return zoo.Features(torch.stack(rows), batch.counts)
+    >>> record = zoo.plugin.EncoderSpec(name="brightness", builder="mine:build", summary="Mean")
+    >>> Brightness(record).encode(torch.full((1, 3, 64, 64), 0.5)).embedding
+    tensor([[...]])
     """
 
     outputs: frozenset[str] = frozenset()
@@ -107,6 +118,11 @@ class Encoder(ABC):
         ------
         ValueError
             For a higher precision than the parameters have been rounded to.
+
+        Examples
+        --------
+        >>> zoo.load("pixel-statistics", device="cpu").to("cpu").device
+        device(type='cpu')
         """
         if dtype is not None:
             self.check_dtype(dtype)
@@ -191,6 +207,16 @@ class Encoder(ABC):
             types that do not fit. If an image is too large for the memory, with its tokens.
         ValueError
             For an output that this encoder does not have.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> rng = np.random.default_rng(0)
+        >>> images = [rng.integers(0, 256, (c, 64, 64), dtype=np.uint8) for c in (2, 3)]
+        >>> encoder = zoo.load("texture-mean", device="cpu")
+        >>> features = encoder.encode(images, channels=True)
+        >>> len(features.embedding), len(features.channels)
+        (2, 5)
         """
         asked = {"channels": channels, "tokens": tokens, "layer": layer is not None}
         for what in sorted(k for k, wanted in asked.items() if wanted):
@@ -243,6 +269,14 @@ class Encoder(ABC):
         -------
         list of Attention
             In the order of `images`, on the encoder's device.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> image = np.random.default_rng(0).integers(0, 256, (2, 64, 64), dtype=np.uint8)
+        >>> found = zoo.load("chadavit-untrained", device="cpu").attention([image])[0]
+        >>> found.channels.shape  # layers, heads, CLS and channels, CLS and channels
+        torch.Size([12, 12, 3, 3])
         """
         self._check_output("attention")
         inputs = self._prepared(self._inputs(images, stains, channel_index), preprocess)
@@ -302,7 +336,13 @@ class Encoder(ABC):
         return prepare_mask(mask, self.spec.preprocessing, item)
 
     def provenance(self) -> dict[str, Any]:
-        """Everything that determines the embedding, as plain values."""
+        """Everything that determines the embedding, as plain values.
+
+        Examples
+        --------
+        >>> zoo.load("gaussian", seed=3, device="cpu").provenance()["seed"]
+        3
+        """
         return {
             "encoder": self.name,
             "builder": self.spec.builder,
@@ -316,7 +356,15 @@ class Encoder(ABC):
         }
 
     def with_preprocessing(self, preprocessing: Preprocessing) -> "Encoder":
-        """Replace the record's preprocessing, in place; returns itself."""
+        """Replace the record's preprocessing, in place; returns itself.
+
+        Examples
+        --------
+        >>> encoder = zoo.load("pixel-statistics", device="cpu")
+        >>> encoder = encoder.with_preprocessing(zoo.Preprocessing(scaling="range"))
+        >>> encoder.spec.preprocessing.scaling
+        'range'
+        """
         self.spec = replace(self.spec, preprocessing=preprocessing)
         return self
 
