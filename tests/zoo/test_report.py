@@ -6,13 +6,13 @@ import json
 import re
 from dataclasses import replace
 
+import chromium
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image as Picture
 
 import zoo
-from tests.support import chromium
 from zoo import _report_map
 from zoo._report import FIRST, LAST
 from zoo._report_blocks import blocks
