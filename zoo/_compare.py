@@ -1,4 +1,4 @@
-"""Two encoders on the same items: the paired gap between them, beside the controls of each."""
+"""Compare two encoders on the same items: paired differences, with the controls of each."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import pandas as pd
 
 from zoo.registry import Design, EvaluationError
 
-from ._encoders.contract import Progress
+from ._encoders.progress import Progress
 from ._evaluate import Source, Suite, evaluate
 from ._evaluation.bootstrap import interval
 from ._evaluation.comparison import Gap, Winner
@@ -37,7 +37,7 @@ class Comparison:
 
     @property
     def headline(self) -> str:
-        """Everything in one sentence."""
+        """The comparison in one sentence."""
         a, b, total = self.first.encoder, self.second.encoder, len(self.gaps)
         ahead = [sum(g.winner == side for g in self.gaps) for side in ("first", "second")]
         worth = [
@@ -51,7 +51,7 @@ class Comparison:
 
     @property
     def table(self) -> pd.DataFrame:
-        """Tidy gaps: one line for each score."""
+        """Tidy differences: one row for each score."""
         names = {"first": self.first.encoder, "second": self.second.encoder}
         lines: list[dict[str, Any]] = []
         for gap, a, b in zip(self.gaps, self.first.rows, self.second.rows, strict=True):
@@ -81,7 +81,7 @@ class Comparison:
         self.table.to_csv(path, index=False)
 
     def render(self, *, width: int = 120, colour: bool = False) -> str:
-        """Return the gaps as text of a width in characters."""
+        """Return the differences as text of a width in characters."""
         from ._report.terminal import render_comparison
 
         return render_comparison(
@@ -116,22 +116,22 @@ def compare(
 ) -> Comparison:
     """Evaluate two encoders on the same items and compare them, paired over groups.
 
-    One being ahead of the other says nothing of either: each stands beside its own controls, which
-    see the images as it does.
+    That one encoder is ahead does not show that either is good: both are also compared with their
+    own controls, which get the images after the same preprocessing.
 
     Parameters
     ----------
     first, second
-        As `evaluate` takes them.
+        As for `evaluate`.
     dataset, data, label, group, batch, design, suite, metrics, pairs, controls, control_seeds
-        As `evaluate` takes them, the same for both.
+        As for `evaluate`, the same for both.
     seed, cache, progress
-        As `evaluate` takes them.
+        As for `evaluate`.
 
     Raises
     ------
     EvaluationError
-        When both have one name, or a task cannot be asked.
+        When both have the same name, or a task cannot be scored.
 
     Examples
     --------
@@ -171,7 +171,7 @@ def compare(
     for x, y in zip(a.rows, b.rows, strict=True):
         mine, theirs = x.estimates[a.encoder], y.estimates[b.encoder]
         gap = mine.value - theirs.value
-        # Both were drawn with the same resamples of the same groups, so draws pair up.
+        # Both were drawn with the same resamples of the same groups, so the draws are paired.
         low, high = interval(gap, mine.draws - theirs.draws, x.n_groups)
         winner: Winner = "neither"
         if x.n_groups < MIN_GROUPS or not low <= high:
@@ -181,6 +181,6 @@ def compare(
         elif high < 0:
             winner, words = "second", f"{b.encoder} is ahead"
         else:
-            words = "no difference that the groups would support"
+            words = "no significant difference"
         gaps.append(Gap(x.task, x.metric, gap, low, high, winner, words))
     return Comparison(a, b, tuple(gaps))

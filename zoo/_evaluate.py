@@ -1,4 +1,4 @@
-"""Evaluate an encoder: embed once, then score it and every control in the same way."""
+"""Evaluate an encoder: embed once, then score it and its controls in the same way."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,14 +14,14 @@ from ._data.design import design_of, with_design
 from ._data.sources import load_dataset, open_images
 from ._embedding.cache import EmbeddingCache
 from ._embedding.embeddings import Embeddings
-from ._encoders.contract import Progress
 from ._encoders.inputs import Images
-from ._evaluation.contenders import CONTROL_SEEDS, Subject, contend
+from ._encoders.progress import Progress
+from ._evaluation.contenders import CONTROL_SEEDS, Subject, embed_contenders
 from ._evaluation.custom_metrics import Metric, metric_row
 from ._evaluation.findings import Diagnostic
 from ._evaluation.precomputed import name_of
-from ._evaluation.scoring import doubts, score
-from ._evaluation.tasks import pose
+from ._evaluation.scoring import duplicate_warnings, score
+from ._evaluation.tasks import pose_tasks
 from ._result import Result
 
 Suite = Literal["scores", "full"]
@@ -46,7 +46,7 @@ def evaluate(
     cache: bool = True,
     progress: Progress | None = None,
 ) -> Result:
-    """Score an encoder beside chance and beside controls, with a verdict for each score.
+    """Score an encoder and compare it with chance and with controls, with a verdict per score.
 
     Parameters
     ----------
@@ -54,45 +54,43 @@ def evaluate(
         A name, a loaded encoder, embeddings of the dataset's items made elsewhere, or
         ``"precomputed:NAME"`` for embeddings that come with the dataset.
     dataset
-        A name, a `Dataset`, or a table or folder of one's own images, as `embed` takes it. None
-        takes the table of `encoder`'s own metadata, where that is embeddings: without images there
-        are no controls but noise.
+        A name, a `Dataset`, or a table or folder of your own images, as for `embed`. If `encoder`
+        is embeddings, None uses their own metadata; without images the only controls are noise.
     data
-        Folder of a dataset given by name, where it is not found by itself.
+        Folder of a dataset given by name, if it is not in the default place.
     label, group, batch
         Columns of biology, of the independent unit (plate, well, patient) that folds and bootstrap
-        never split, and of a nuisance. Needed for images of one's own; for a dataset that has a
-        design they take the place of its own.
+        never split, and of a nuisance. Required for your own images; for a dataset with a design
+        they replace its columns.
     design
-        Everything that is asked, in place of columns.
+        Columns and tasks together, instead of columns.
     suite
-        ``"scores"`` for the scores and their verdicts; ``"full"`` adds more controls and every
-        diagnostic.
+        ``"scores"`` for scores and verdicts; ``"full"`` adds more controls and all diagnostics.
     metrics
         Further scores: functions of `Embeddings` that return a number, higher for better. Their
-        interval resamples influences of leaving a group out, and chance comes from permuting the
+        confidence interval comes from the jackknife over groups, and chance from permuting the
         label within groups.
     pairs
-        Perturbations that are known to be related, a table of two columns, for the full suite.
+        Pairs of perturbations known to be related, a table of two columns, for the full suite.
     controls
         Names of controls; by default degenerate, statistical, structural and untrained ones. The
-        untrained twin of a trained encoder is added unless `control_seeds` is 0. All see the
-        images as the encoder does, after the encoder's preprocessing.
+        untrained twin of a trained encoder is added unless `control_seeds` is 0. All get the
+        images after the encoder's preprocessing.
     control_seeds
-        Random draws of the untrained twin and of noise; their mean counts.
+        Random seeds of the untrained twin and of noise, whose scores are averaged.
     seed
-        Of the bootstrap and of everything random in the diagnostics.
+        Random seed of the bootstrap and of the diagnostics.
     cache
-        Whether embeddings are kept on disk, by content.
+        Whether to cache embeddings on disk, by content.
     progress
-        Called with what is being done, how much of it is done, and how much there is in all.
+        Called with the name of the current step, the number of items done, and their total.
 
     Raises
     ------
     EvaluationError
-        When a task cannot be asked: one class, one group, nothing to retrieve.
+        When a task cannot be scored: one class, one group, nothing to retrieve.
     ZooError
-        When an encoder cannot be loaded or an image not be read; nothing is skipped silently.
+        When an encoder cannot be loaded or an image cannot be read; nothing is skipped silently.
 
     Examples
     --------
@@ -117,8 +115,8 @@ def evaluate(
     opened = _open(encoder, dataset, data)
     opened = with_design(opened, design, label=label, group=group, batch=batch)
     asked = design_of(opened)
-    questions = pose(opened)
-    contenders, absent = contend(
+    questions = pose_tasks(opened)
+    contenders, skipped = embed_contenders(
         encoder,
         opened,
         controls=controls,
@@ -128,13 +126,13 @@ def evaluate(
         progress=progress,
     )
     subject = next(iter(contenders))
-    # The matrices are small: threads of the linear algebra would fight torch's for the cores.
+    # The matrices are small: threads of the linear algebra would compete with torch's for cores.
     with threadpool_limits(1):
         rows = score(questions, contenders, seed)
         rows += [metric_row(f, asked, contenders, seed) for f in metrics]
     diagnostics: tuple[Diagnostic, ...] = ()
     if suite == "full":
-        # Imported here, for they are as heavy as all their questions.
+        # Imported here because all diagnostics are slow to import.
         from ._diagnostics.study import Study
         from ._diagnostics.suite import diagnose
 
@@ -149,8 +147,8 @@ def evaluate(
             name: (c.spec, [e.provenance for e in c.embeddings]) for name, c in contenders.items()
         },
         diagnostics=diagnostics,
-        skipped_controls=absent,
-        warnings=doubts(contenders[subject].embeddings[0], asked.group),
+        skipped_controls=skipped,
+        warnings=duplicate_warnings(contenders[subject].embeddings[0], asked.group),
     )
 
 
@@ -162,17 +160,17 @@ def _open(encoder: Subject, dataset: Source | None, data: str | Path | None) -> 
         raise ValueError("data= is the folder of a dataset given by name")
     if dataset is None:
         if not isinstance(encoder, Embeddings):
-            raise ValueError("name a dataset: only embeddings bring a table of their own")
+            raise ValueError("name a dataset: only embeddings have a table of their own")
         return _own_table(encoder)
     if isinstance(dataset, Dataset):
         return dataset
     if isinstance(dataset, str) and not Path(dataset).expanduser().exists():
-        return load_dataset(dataset)  # which names what is near
+        return load_dataset(dataset)  # raises with near names
     return open_images(dataset)
 
 
 def _own_table(embeddings: Embeddings) -> Dataset:
-    """Make a dataset without images of embeddings and the metadata that came with them."""
+    """Make a dataset without images from embeddings and their metadata."""
     name = name_of(embeddings).removeprefix("precomputed:")
     own = Precomputed("Embeddings made elsewhere", lambda: embeddings.matrix)
     table = embeddings.metadata.reset_index(drop=True)

@@ -1,4 +1,4 @@
-"""The outcome of an evaluation, to be printed, opened in a browser or written to files."""
+"""The result of an evaluation, to be printed, opened in a browser or written to files."""
 
 from html import escape
 from importlib.util import find_spec
@@ -40,8 +40,8 @@ class Result(Scorecard):
     def write(self, folder: str | Path) -> tuple[Path, ...]:
         """Write the page and its numbers into a folder, and return the files.
 
-        ``index.html``, ``scores.csv`` and, of the full suite, ``diagnostics.csv``; the tables as
-        Parquet too where pyarrow is installed.
+        ``index.html``, ``scores.csv`` and, for the full suite, ``diagnostics.csv``; the tables
+        also as Parquet if pyarrow is installed.
 
         Raises
         ------

@@ -98,7 +98,7 @@ def test_controls_follow_the_channels_that_images_turn_out_to_have(plate, kinds,
         return zoo.Image(plate[i].pixels[: kinds[i % 2]])
 
     monkeypatch.setattr(contenders, "CONTROLS", ("constant", "pixel-statistics"))
-    found, _ = contenders.contend("object-density", replace(plate, read=some), seeds=1)
+    found, _ = contenders.embed_contenders("object-density", replace(plate, read=some), seeds=1)
     alike = kinds == (2, 2)
     joined = "pixel-statistics" if alike else "pixel-statistics-mean"
     assert list(found) == ["object-density", "constant", joined]

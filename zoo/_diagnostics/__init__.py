@@ -1,1 +1,1 @@
-"""Questions beyond the scores, one file each."""
+"""Diagnostics beyond the scores: one file, one question."""

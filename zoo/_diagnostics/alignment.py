@@ -1,4 +1,4 @@
-"""Whether alignment on controls helps an encoder more than it helps its controls."""
+"""Scores before and after alignment on negative controls."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._evaluation.findings import Diagnostic, Finding
-from .._evaluation.tasks import answer
+from .._evaluation.tasks import score_task
 from ..metrics._alignment import MIN_SHRINKAGE, centre_scale, pca_centre_scale, sphere, tvn
 from .study import Study, scored
 
@@ -15,16 +15,16 @@ Array = NDArray[Any]
 
 
 def alignment(study: Study) -> Diagnostic:
-    """Scores of embeddings as they are and aligned on negative controls, side by side."""
+    """Compare scores of raw embeddings and of embeddings aligned on negative controls."""
     control = study.negative
     controls = int(control.sum())
     batches = study.metadata[study.batch].astype(str).to_numpy()
-    refused: list[str] = []
-    said: list[str] = []
+    not_computed: list[str] = []
+    conclusions: list[str] = []
     wide: list[str] = []
     findings: list[Finding] = []
     if not control.any():
-        refused.append("No negative controls are named, and there is nothing to align on.")
+        not_computed.append("The design names no negative controls to align on.")
     for name, matrix in study.matrices.items() if control.any() else ():
         aligned: dict[str, Array] = {"raw": matrix}
         if controls <= matrix.shape[1]:
@@ -33,13 +33,13 @@ def alignment(study: Study) -> Diagnostic:
             try:
                 aligned[method] = align()
             except ValueError as error:
-                refused.append(f"{method}: {error}.".replace("..", "."))
+                not_computed.append(f"{method}: {error}.".replace("..", "."))
         for question in study.questions:
             for method, rows in aligned.items():
                 findings.append(
                     scored(
                         question,
-                        answer(question, rows[question.items])[:1],
+                        score_task(question, rows[question.items])[:1],
                         encoder=name,
                         condition=method,
                         seed=study.seed,
@@ -49,22 +49,22 @@ def alignment(study: Study) -> Diagnostic:
                     )
                 )
     if wide:
-        said.append(
-            f"With {controls} negative controls, PCA and TVN keep at most {controls - 1} axes and "
-            f"sphering shrinks; more dimensions have {', '.join(wide)}."
+        conclusions.append(
+            f"{controls} negative controls limit PCA and TVN to {controls - 1} axes, and sphering "
+            f"needs shrinkage, because these have more dimensions: {', '.join(wide)}."
         )
     return Diagnostic(
         name="alignment",
-        title="Raw and aligned",
+        title="Scores before and after alignment",
         how_to_read=(
-            f"Profiles centred and scaled on the negative controls of each {study.batch}, after a "
-            "PCA of the controls, by typical variation normalisation (TVN), and sphered. Read "
-            "each beside the raw score, for controls too: alignment helps a control as it helps "
-            "an encoder."
+            "Scores of the raw embedding, and of embeddings aligned on the negative controls: "
+            f"centred and scaled for each {study.batch}, also after a PCA of the controls; typical "
+            "variation normalisation (TVN); sphering. Compare with the controls as well, because "
+            "alignment can raise their scores too."
         ),
         findings=tuple(findings),
-        conclusions=tuple(said),
-        not_computed=tuple(dict.fromkeys(refused)),
+        conclusions=tuple(conclusions),
+        not_computed=tuple(dict.fromkeys(not_computed)),
         scores_again=True,
     )
 

@@ -1,4 +1,4 @@
-"""Batch effects: robustness, and mixing beside what is conserved."""
+"""Batch effects: robustness, and batch mixing with conservation of biology."""
 
 from typing import Any
 
@@ -15,10 +15,10 @@ NEIGHBOURS = 90
 
 
 def robustness(study: Study) -> Diagnostic:
-    """Whether neighbours share biology or batch."""
-    labels, batches, known, refused = _design(study)
+    """Compare neighbours of the same biology with neighbours of the same batch."""
+    labels, batches, known, not_computed = _design(study)
     findings: list[Finding] = []
-    for name, matrix in study.matrices.items() if not refused else ():
+    for name, matrix in study.matrices.items() if not not_computed else ():
         rows = matrix[known]
         k = min(NEIGHBOURS, len(rows) - 1, _smallest_class(labels))
         indices, _ = nearest_neighbours(rows, k)
@@ -34,7 +34,7 @@ def robustness(study: Study) -> Diagnostic:
                 quantity="robustness index",
                 value=index.value,
                 reference=index.expected_by_design,
-                reference_name="expected of random neighbours",
+                reference_name="expected for random neighbours",
                 note=f"{k} neighbours, support {index.support} of {index.neighbours}",
                 **more,
             ),
@@ -42,7 +42,7 @@ def robustness(study: Study) -> Diagnostic:
                 quantity="CRoMa, median",
                 value=margins.median,
                 reference=0.0,
-                reference_name="neither nearer",
+                reference_name="equally near",
                 note=f"{margins.items} items with a margin",
                 **more,
             ),
@@ -51,22 +51,23 @@ def robustness(study: Study) -> Diagnostic:
         ]
     return Diagnostic(
         name="robustness",
-        title="Robustness to batches",
+        title="Robustness to batch effects",
         how_to_read=(
-            "Among near neighbours, those of the same biology in another batch against those of "
-            "other biology in the same batch. The index has no fixed chance level: read it "
-            "beside what is expected. CRoMa is above 0 where biology is nearer than batch."
+            "The robustness index is the share of neighbours with the same biology from another "
+            "batch, among these and neighbours with other biology from the same batch. Its chance "
+            "level depends on the design: compare it with the expected value. CRoMa is positive if "
+            "items of the same biology are nearer than items of the same batch."
         ),
         findings=tuple(findings),
-        not_computed=tuple(refused),
+        not_computed=tuple(not_computed),
     )
 
 
 def mixed(study: Study) -> Diagnostic:
-    """How well batches mix, always beside how well biology is kept."""
-    labels, batches, known, refused = _design(study)
+    """Batch mixing and conservation of biology, always reported together."""
+    labels, batches, known, not_computed = _design(study)
     findings: list[Finding] = []
-    for name, contender in study.contenders.items() if not refused else ():
+    for name, contender in study.contenders.items() if not not_computed else ():
         rows = contender.embeddings[0].matrix[known]
         k = min(NEIGHBOURS, len(rows) - 1)
         found = mixing(rows, labels, batches, *nearest_neighbours(rows, k))
@@ -87,35 +88,35 @@ def mixed(study: Study) -> Diagnostic:
             ]
     claim = design_refusal(labels, batches) if len(labels) else None
     if claim is not None:
-        refused.append(claim)
+        not_computed.append(claim)
     return Diagnostic(
         name="mixing",
-        title="Batch mixing and conservation",
+        title="Batch mixing and conservation of biology",
         how_to_read=(
-            "From 0 to 1, higher is more mixed or better kept. Noise mixes best by construction, "
-            "so mixing says nothing but beside the biology that is kept."
+            "From 0 to 1; higher means better mixed batches or better conserved biology. Noise "
+            "mixes perfectly, so batch mixing is meaningful only together with conservation."
         ),
         findings=tuple(findings),
-        not_computed=tuple(refused),
+        not_computed=tuple(not_computed),
     )
 
 
 def _design(
     study: Study,
 ) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.bool_], list[str]]:
-    """Biology and batch of the items that have both, and why they cannot be compared, if so."""
+    """Label and batch of the items that have both, and reasons against comparing them."""
     label, batch = study.design.label, study.batch
     table = study.metadata
     known = (table[label].notna() & table[batch].notna()).to_numpy()
     labels = table[label][known].astype(str).to_numpy()
     batches = table[batch][known].astype(str).to_numpy()
-    refused = []
+    not_computed = []
     for column, values in ((label, labels), (batch, batches)):
         if len(np.unique(values)) < 2:
-            refused.append(f"There is one value of {column} only: nothing to tell apart.")
-    return labels, batches, known, refused
+            not_computed.append(f"{column} has a single value: there is nothing to compare.")
+    return labels, batches, known, not_computed
 
 
 def _smallest_class(labels: NDArray[Any]) -> int:
-    """Others of its label that an item of the rarest label has, 1 at least."""
+    """Size of the smallest class without the item itself, at least 1."""
     return max(1, int(np.unique(labels, return_counts=True)[1].min()) - 1)

@@ -1,4 +1,4 @@
-"""Embeddings of images that were changed, for the few encoders that are worth it."""
+"""Embeddings of changed images, for the encoder under test and a few controls."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -16,11 +16,11 @@ from .study import Study
 
 Array = NDArray[Any]
 
-NO_IMAGES = "There are no images, only embeddings made elsewhere."
+NO_IMAGES = "No images are available, only embeddings made elsewhere."
 
 
 def few_encoders(study: Study, more: Sequence[str]) -> Iterator[tuple[str, Encoder]]:
-    """Give the encoder under test, its twin, and the first control with each of some beginnings."""
+    """Yield the encoder under test, its twin, and the first control for each prefix in `more`."""
     names = [study.subject, *([study.twin] if study.twin else [])]
     for start in more:
         names += [n for n in study.contenders if n.startswith(start)][:1]
@@ -31,25 +31,25 @@ def few_encoders(study: Study, more: Sequence[str]) -> Iterator[tuple[str, Encod
 
 
 def embedded(
-    study: Study, dataset: Dataset, encoders: dict[str, Encoder], refused: list[str]
+    study: Study, dataset: Dataset, encoders: dict[str, Encoder], not_computed: list[str]
 ) -> Iterator[tuple[str, Array]]:
-    """Embed changed images, one encoder at a time, so that one that refuses them stops no other."""
+    """Embed changed images, one encoder at a time, so that an error affects one encoder only."""
     for name, encoder in encoders.items():
         try:
             kept = EmbeddingCache() if study.cache else None
             yield name, embed_many(dataset, [encoder], cache=kept)[0].matrix
         except ZooError as error:
-            refused.append(f"{name}: {error}")
+            not_computed.append(f"{name}: {error}")
 
 
 def one_channel_inputs(study: Study) -> list[str]:
-    """Name the inputs that keep one channel only, where images have several."""
+    """Names of the single-channel inputs, for images with several channels."""
     names = channels_of_dataset(study)
     return [f"{name} only" for name in names] if len(names) > 1 else []
 
 
 def channels_of_dataset(study: Study) -> list[str]:
-    """Names of the channels where all images have the same, or none."""
+    """Names of the channels if all images have the same, else none."""
     table = study.metadata
     counts = [table[c].nunique() for c in ("n_channels", "channel_count") if c in table.columns]
     low, high = study.dataset.channels or (1, max(counts, default=1))

@@ -1,4 +1,4 @@
-"""Scores without one channel."""
+"""Channel dropout: scores with one channel missing at test time."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -7,7 +7,7 @@ import numpy as np
 
 from .._data.dataset import Dataset
 from .._evaluation.findings import Diagnostic, Finding
-from .._evaluation.tasks import answer
+from .._evaluation.tasks import score_task
 from .._images.image import Image
 from .._images.perturb import blackened
 from ..metrics._probes import folds
@@ -16,36 +16,36 @@ from .study import Study, scored
 
 
 def channels_left_out(study: Study) -> Diagnostic:
-    """Scores when a channel is there in training and black in testing."""
-    title = "A channel lost"
-    reading = (
-        "Trained on images as they are and tested on images with one channel black: how far a "
-        "score hangs on one stain."
+    """Score images with one channel set to 0 in the test folds only."""
+    title = "Channel dropout"
+    how_to_read = (
+        "Trained on the original images and tested on images with one channel set to 0: a large "
+        "drop shows that a score depends on one stain."
     )
     if study.dataset.read is None or study.encoder is None:
         return Diagnostic(
             name="channels",
             title=title,
-            how_to_read=reading,
+            how_to_read=how_to_read,
             not_computed=(NO_IMAGES,),
             view="change",
             order=-1,
             scores_again=True,
         )
     findings: list[Finding] = []
-    refused: list[str] = []
+    not_computed: list[str] = []
     names = channels_of_dataset(study)
     if len(names) < 2:
-        refused.append(
-            "There is one channel only."
+        not_computed.append(
+            "The images have a single channel."
             if names
-            else "Images differ in their channels, so that none can be lost by all."
+            else "Images differ in their channels, so no channel can be dropped from all of them."
         )
         names = []
     encoders = dict(few_encoders(study, ()))
     for channel, label in enumerate(names):
         black = replace(study.dataset, read=_without(study.dataset, channel))
-        for name, matrix in embedded(study, black, encoders, refused):
+        for name, matrix in embedded(study, black, encoders, not_computed):
             intact = study.contenders[name].embeddings[0].matrix
             for question in study.questions:
                 if question.task.kind == "retrieval":
@@ -59,11 +59,11 @@ def channels_left_out(study: Study) -> Diagnostic:
                 )
                 splits = [(train, test + n) for train, test in folds(question.groups)]
                 rows = np.concatenate([intact[question.items], matrix[question.items]])
-                whole = answer(question, intact[question.items])[0]
+                whole = score_task(question, intact[question.items])[0]
                 findings.append(
                     scored(
                         doubled,
-                        answer(doubled, rows, splits=splits)[:1],
+                        score_task(doubled, rows, splits=splits)[:1],
                         encoder=name,
                         condition=f"{label} black",
                         seed=study.seed,
@@ -75,9 +75,9 @@ def channels_left_out(study: Study) -> Diagnostic:
     return Diagnostic(
         name="channels",
         title=title,
-        how_to_read=reading,
+        how_to_read=how_to_read,
         findings=tuple(findings),
-        not_computed=tuple(dict.fromkeys(refused)),
+        not_computed=tuple(dict.fromkeys(not_computed)),
         view="change",
         order=-1,
         scores_again=True,

@@ -1,4 +1,4 @@
-"""Confounders: how well they can be read from an embedding, and scores without them."""
+"""Confounders: how well an embedding predicts them, and scores adjusted for them."""
 
 import numpy as np
 import pandas as pd
@@ -10,23 +10,23 @@ from ..metrics._confounders import confounder_r_squared, confounding
 from .study import Study
 
 
-def confounds(study: Study) -> Diagnostic:
-    """How well confounders can be read from an embedding, and what a score is without them."""
-    columns, refused = _confounders(study)
+def confounders(study: Study) -> Diagnostic:
+    """Predict confounders from each embedding, and adjust scores for them."""
+    columns, not_computed = _confounders(study)
     findings: list[Finding] = []
-    said: list[str] = []
+    conclusions: list[str] = []
     for name, matrix in study.matrices.items() if columns else ():
         try:
             explained = confounder_r_squared(matrix, columns, study.groups)
         except ValueError as error:
-            refused.append(f"{name}: {error}")
+            not_computed.append(f"{name}: {error}")
             continue
         for confounder, value in explained.items():
             findings.append(
                 Finding(
                     encoder=name,
                     quantity=confounder,
-                    condition="read from the embedding, R²",
+                    condition="predicted from the embedding, R²",
                     value=value,
                     reference=0.0,
                     reference_name="the mean",
@@ -54,7 +54,7 @@ def confounds(study: Study) -> Diagnostic:
                     kind="regression" if regression else "classification",
                 )
             except ValueError as error:
-                refused.append(f"{quantity}, {name}: {error}")
+                not_computed.append(f"{quantity}, {name}: {error}")
                 continue
             for condition, value in (
                 ("raw", found.raw),
@@ -74,32 +74,33 @@ def confounds(study: Study) -> Diagnostic:
                     )
                 )
             if name == study.subject and found.partial_gain <= 0:
-                said.append(
-                    f"{quantity}: {name} adds nothing to the confounders, which alone score "
-                    f"{found.confounders:.2f}."
+                conclusions.append(
+                    f"{quantity}: {name} adds nothing to the confounders, which score "
+                    f"{found.confounders:.2f} alone."
                 )
     return Diagnostic(
         name="confounds",
         title="Confounders",
         how_to_read=(
-            "R² of simple measurements as ridge regression reads them from the embedding, groups "
-            "held out; then scores as they are, of what is left after regressing the confounders "
-            "out, of the confounders alone, and what the embedding adds to them."
+            "Cross-validated R² (grouped folds) of each confounder predicted from the embedding by "
+            "ridge regression; then task scores of the raw embedding, of the embedding after "
+            "regressing the confounders out (residual), of the confounders alone, and the gain of "
+            "embedding and confounders over confounders (partial gain)."
         ),
         findings=tuple(findings),
-        conclusions=tuple(said),
-        not_computed=tuple(dict.fromkeys(refused)),
+        conclusions=tuple(conclusions),
+        not_computed=tuple(dict.fromkeys(not_computed)),
     )
 
 
 def _confounders(study: Study) -> tuple[dict[str, NDArray[np.float64]], list[str]]:
-    """Numbers that should not matter, by name: columns of the table, and measured on images."""
-    refused: list[str] = []
+    """Collect confounders by name: columns of the table, and measurements of the images."""
+    not_computed: list[str] = []
     table = pd.DataFrame(index=range(len(study.metadata)))
     for column in study.design.confounders:
         values = study.metadata[column]
         if not pd.api.types.is_numeric_dtype(values):
-            # Rows of plates are letters; their order is their place.
+            # Rows of plates are letters, whose order is their position.
             values = values.astype("category").cat.codes.where(values.notna())
         table[column] = values.to_numpy(dtype=float)
     if study.dataset.read is not None and len(study.metadata) == len(study.dataset):
@@ -117,14 +118,14 @@ def _confounders(study: Study) -> tuple[dict[str, NDArray[np.float64]], list[str
         if (lacking := int((~np.isfinite(numbers)).sum())) > 0:
             unknown.setdefault(lacking, []).append(name)
         elif np.ptp(numbers) <= 0:
-            refused.append(f"{name} is the same for all items.")
+            not_computed.append(f"{name} is constant over all items.")
         else:
             kept[name] = numbers
     for lacking, names in unknown.items():
         verb, items = "is" if len(names) == 1 else "are", "item" if lacking == 1 else "items"
-        refused.append(
-            f"{', '.join(names)} {verb} unknown for {lacking} {items} and not regressed out."
+        not_computed.append(
+            f"{', '.join(names)} {verb} missing for {lacking} {items} and not regressed out."
         )
     if not kept:
-        refused.append("There is no confounder to look for.")
-    return kept, refused
+        not_computed.append("No confounders are available.")
+    return kept, not_computed

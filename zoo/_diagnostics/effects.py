@@ -16,22 +16,23 @@ SIGNIFICANT = 0.05
 
 
 def effects(study: Study) -> Diagnostic:
-    """Whether replicates agree more than controls do, and how far they are from controls."""
-    title = "Consistency and magnitude"
-    reading = (
-        "Consistency: mean cosine of replicates in different batches, centred and scaled on the "
-        "controls of each, beside as many controls. Magnitude: energy distance of replicates to "
-        "the controls of their batches, beside permutations; there all items are centred alike, "
-        "for controls that are fitted on themselves lie too close together."
+    """Test whether replicates agree more than controls, and how far they are from controls."""
+    title = "Consistency and magnitude of effects"
+    how_to_read = (
+        "Consistency: mean cosine between replicates in different batches, centred and scaled on "
+        "the negative controls of each batch, compared with the same number of controls. "
+        "Magnitude: energy distance between replicates and the controls of their batches, compared "
+        "with its permutation null; all items of a batch are centred together, because controls "
+        "centred on themselves would be too close to each other."
     )
     sought, batch = study.perturbation, study.batch
     if not study.negative.any():
-        refused = ("No negative controls are named, so there is nothing to compare with.",)
+        not_computed = ("The design names no negative controls to compare with.",)
         return Diagnostic(
             name="effects",
             title=title,
-            how_to_read=reading,
-            not_computed=refused,
+            how_to_read=how_to_read,
+            not_computed=not_computed,
         )
     batches = study.metadata[batch].astype(str).to_numpy()
     names = study.metadata[sought].astype(object).to_numpy()
@@ -66,7 +67,7 @@ def effects(study: Study) -> Diagnostic:
                     quantity=quantity,
                     value=float(table[quantity].mean()),
                     reference=float(table["expected"].mean()),
-                    reference_name="expected of controls",
+                    reference_name="expected for controls",
                     **more,
                 ),
                 Finding(
@@ -81,7 +82,7 @@ def effects(study: Study) -> Diagnostic:
     return Diagnostic(
         name="effects",
         title=title,
-        how_to_read=reading,
+        how_to_read=how_to_read,
         findings=tuple(findings),
         not_computed=tuple(dict.fromkeys(notes)),
     )

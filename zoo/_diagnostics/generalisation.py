@@ -1,4 +1,4 @@
-"""Whether scores hold on a compound, batch or cell line that was left out."""
+"""Generalisation: scores on held-out batches, compounds or cell lines."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._evaluation.findings import Diagnostic, Finding
-from .._evaluation.tasks import Question, answer
+from .._evaluation.tasks import Question, score_task
 from ..metrics._probes import folds
 from .study import FITTED, Study, scored
 
@@ -14,15 +14,15 @@ Array = NDArray[Any]
 
 
 def domains(study: Study) -> Diagnostic:
-    """Scores where a whole batch, compound or cell line was never seen in training."""
+    """Score each batch, compound or cell line with a model trained on the others."""
     findings: list[Finding] = []
-    refused: list[str] = []
-    said: list[str] = []
+    not_computed: list[str] = []
+    conclusions: list[str] = []
     design = study.design
     columns = dict.fromkeys((*design.domains, *((design.batch,) * bool(design.batch))))
     for column in columns:
         if column == design.group:
-            refused.append(f"Every score already leaves a {column} out at a time.")
+            not_computed.append(f"All scores are leave-one-{column}-out already.")
             continue
         for question in study.questions:
             if question.task.kind not in FITTED or question.task.target == column:
@@ -30,16 +30,16 @@ def domains(study: Study) -> Diagnostic:
             values = study.metadata[column].astype(str).to_numpy()[question.items]
             inside, outside = _domain_splits(question, values)
             if len(outside) < 2:
-                refused.append(
+                not_computed.append(
                     f"{question.task.title} ({question.task.kind}): fewer than two values of "
-                    f"{column} can be left out, each with another to learn from."
+                    f"{column} can be held out, because the others leave too little training data."
                 )
                 continue
             tested = np.sort(np.concatenate([test for _, test in outside]))
             for name, matrix in study.matrices.items():
                 rows = matrix[question.items]
                 kept, left = (
-                    answer(question, rows, splits=splits)[:1] for splits in (inside, outside)
+                    score_task(question, rows, splits=splits)[:1] for splits in (inside, outside)
                 )
                 more: dict[str, Any] = {"encoder": name, "seed": study.seed, "items": tested}
                 within = scored(question, kept, condition=f"within a {column}", **more)
@@ -53,30 +53,30 @@ def domains(study: Study) -> Diagnostic:
                 )
                 findings += [within, across]
                 if name == study.subject:
-                    said.append(
+                    conclusions.append(
                         f"{within.quantity}: {within.value:.2f} within a {column}, "
-                        f"{across.value:.2f} for one never seen."
+                        f"{across.value:.2f} on a held-out one."
                     )
     if not columns:
-        refused.append("The dataset names no batch, cell line or compound to leave out.")
+        not_computed.append("The design names no batch, cell line or compound to hold out.")
     return Diagnostic(
         name="domains",
-        title="Out of distribution",
+        title="Generalisation to held-out batches, lines or compounds",
         how_to_read=(
-            "Trained on all values of a column but one and tested on that one, beside training "
-            "on other groups with the same value. Classes or doses that occur in one value only "
-            "stay in training."
+            "Leave-one-out scores over the values of a column (left out), compared with training "
+            "on other groups of the same value (within). Values with a single class or dose are "
+            "used for training only."
         ),
         findings=tuple(findings),
-        conclusions=tuple(said),
-        not_computed=tuple(dict.fromkeys(refused)),
+        conclusions=tuple(conclusions),
+        not_computed=tuple(dict.fromkeys(not_computed)),
     )
 
 
 def _domain_splits(
     question: Question, values: Array
 ) -> tuple[list[tuple[Array, Array]], list[tuple[Array, Array]]]:
-    """Splits within each value and across values, testing the same items."""
+    """Return splits within each value and across values, with the same test items."""
     groups, truth = question.groups, question.truth
     varied = [v for v in np.unique(values) if len(np.unique(truth[values == v])) > 1]
     always = ~np.isin(values, varied)

@@ -1,4 +1,4 @@
-"""How an embedding fills its space."""
+"""Geometry of an embedding: effective dimensions and collapse."""
 
 import numpy as np
 
@@ -8,9 +8,9 @@ from .study import Study
 
 
 def space(study: Study) -> Diagnostic:
-    """Geometry of every embedding, and whether it has collapsed."""
+    """Describe the geometry of every embedding, and detect collapse."""
     findings: list[Finding] = []
-    said: list[str] = []
+    conclusions: list[str] = []
     collapsed: list[str] = []
     for name, contender in study.contenders.items():
         matrix = contender.embeddings[0].matrix
@@ -32,20 +32,22 @@ def space(study: Study) -> Diagnostic:
                 )
             )
         if found.collapse and name == study.subject:
-            said.append(f"{name}: {found.collapse}.")
+            conclusions.append(f"{name}: {found.collapse}.")
         elif found.collapse:
             collapsed.append(name)
         if (twice := len(matrix) - len(np.unique(matrix, axis=0))) > 0:
-            said.append(f"{name}: {twice} of {len(matrix)} rows repeat another row exactly.")
+            conclusions.append(
+                f"{name}: {twice} of {len(matrix)} rows are exact duplicates of another row."
+            )
     if collapsed:
-        said.append(f"Controls whose embedding is collapsed: {', '.join(collapsed)}.")
+        conclusions.append(f"Controls with a collapsed embedding: {', '.join(collapsed)}.")
     return Diagnostic(
         name="geometry",
         title="Geometry and collapse",
         how_to_read=(
-            "How many directions an embedding uses. A participation ratio below 3 or a mean cosine "
-            "above 0.9 means that most of its dimensions say the same."
+            "The effective number of dimensions of an embedding. A participation ratio below 3 or "
+            "a mean cosine above 0.9 means that most dimensions are redundant."
         ),
         findings=tuple(findings),
-        conclusions=tuple(said),
+        conclusions=tuple(conclusions),
     )

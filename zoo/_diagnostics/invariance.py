@@ -1,6 +1,6 @@
-"""How far embeddings move when images change as they should not matter, or lose a channel."""
+"""Drift of embeddings under nuisance perturbations and changes of channels."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -28,7 +28,7 @@ from .changed_images import NO_IMAGES, few_encoders
 from .study import Study
 
 Array = NDArray[Any]
-# 1 − cosine of directions that differ by the rounding of float32.
+# 1 − cosine of directions that differ by float32 rounding.
 UNRESOLVED = RESOLUTION**2 / 2
 
 
@@ -37,42 +37,39 @@ def invariance(
     images: Sequence[Image],
     *,
     seed: int = 0,
-    progress: Callable[[int], object] | None = None,
 ) -> tuple[tuple[Finding, ...], tuple[str, ...]]:
-    """Measure the drift of an embedding under nuisances and under changes of channels.
+    """Measure the drift of an embedding under nuisance perturbations and changes of channels.
 
     Drift is 1 − cos(f(x), f(Tx)), divided by the median of 1 − cosine over pairs of different
-    images: 0 is blind to the change, 1 moves as far as to another image. f includes the encoder's
-    own preprocessing, which may undo a change (a gain, say) before a network sees it. The interval
-    is a bootstrap over images, with the median between images taken as it is.
+    images: 0 is invariant, 1 is as far as another image. f includes the encoder's preprocessing,
+    which may undo a change such as a gain. The confidence interval is a bootstrap over images with
+    a fixed denominator.
 
     Parameters
     ----------
     encoder
-        Any; its name becomes the contender.
+        Any encoder.
     images
-        Two or more, different ones; 16 to 32 will do. Masks move along with pixels.
+        Two or more different images; 16 to 32 are enough. Masks are transformed with the pixels.
     seed
-        Of noise and bootstrap.
-    progress
-        Called with the number of images embedded, after each batch.
+        Random seed of noise and bootstrap.
 
     Returns
     -------
     findings
-        Quantity ``"drift"``, one for each change: the median over the images that it applies to.
-    refused
-        What could not be compared, and why, one sentence each.
+        Quantity ``"drift"``, one for each change: the median over the images it applies to.
+    not_computed
+        What could not be computed, and why, one sentence each.
 
     Raises
     ------
     ImageError
-        When the encoder refuses an image as it is.
+        When the encoder rejects an unchanged image.
     ValueError
         For fewer than two images.
     """
     if len(images) < 2:
-        raise ValueError(f"drift needs two images or more to compare with, not {len(images)}")
+        raise ValueError(f"drift needs at least two images, not {len(images)}")
 
     def embed(chosen: Sequence[Image]) -> Array:
         features = encoder.encode(
@@ -80,20 +77,19 @@ def invariance(
             stains=[image.stains for image in chosen],
             masks=[image.mask for image in chosen],
             types=[image.types for image in chosen],
-            progress=progress,
         )
         return features.embedding.cpu().numpy().astype(np.float64)
 
     intact = embed(images)
     if not np.isfinite(intact).all():
-        return (), ("NaN or infinite numbers come out: no drift can be measured.",)
+        return (), ("The embeddings are NaN or infinite, so no drift can be measured.",)
     unit = _between(intact)
     if unit <= UNRESOLVED:
-        return (), ("different images are embedded alike: drift has no unit.",)
+        return (), ("Different images have the same embedding, so drift has no scale.",)
 
     findings: list[Finding] = []
-    refused: list[str] = []
-    changes = [*NUISANCES.items(), *_channel_changes(encoder, images, refused)]
+    not_computed: list[str] = []
+    changes = [*NUISANCES.items(), *_channel_changes(encoder, images, not_computed)]
     for condition, change in changes:
         rngs = (np.random.default_rng([seed, i]) for i in range(len(images)))
         changed = [change(image, rng) for image, rng in zip(images, rngs, strict=True)]
@@ -101,33 +97,33 @@ def invariance(
         try:
             moved = embed([image for image in changed if image is not None])
         except ZooError as error:
-            refused.append(f"{condition}: {error}.")
+            not_computed.append(f"{condition}: {error}.")
             continue
         if moved.shape[1] != intact.shape[1]:
-            refused.append(
-                f"{condition}: {moved.shape[1]} numbers come out instead of {intact.shape[1]}, "
-                "which cannot be compared."
+            not_computed.append(
+                f"{condition}: the embedding has {moved.shape[1]} dimensions instead of "
+                f"{intact.shape[1]} and cannot be compared."
             )
             continue
         if not np.isfinite(moved).all():
-            refused.append(f"{condition}: NaN or infinite numbers come out.")
+            not_computed.append(f"{condition}: the embeddings are NaN or infinite.")
             continue
         drift = _apart(intact[places], moved) / unit
         found = _finding(encoder, condition, drift, seed)
         note = "" if len(places) == len(images) else f"applies to {len(places)} of {len(images)}"
         findings.append(replace(found, note=note))
-    return tuple(findings), tuple(refused)
+    return tuple(findings), tuple(not_computed)
 
 
 def _channel_changes(
-    encoder: Encoder, images: Sequence[Image], refused: list[str]
+    encoder: Encoder, images: Sequence[Image], not_computed: list[str]
 ) -> Iterator[tuple[str, Change]]:
-    """Yield what can be done to channels; channels go by stain where these are known."""
+    """Yield changes of channels; channels are named by stain if known."""
     several = [image for image in images if len(image.pixels) > 1]
     if (single := len(images) - len(several)) > 0:
-        refused.append(
-            f"{single} of {len(images)} images have one channel only: there is nothing to permute, "
-            "drop or blacken."
+        not_computed.append(
+            f"{single} of {len(images)} images have a single channel, so there is nothing to "
+            "permute, drop or set to 0."
         )
     if not several:
         return
@@ -135,9 +131,9 @@ def _channel_changes(
     if any(image.stains for image in several):
         yield "channels permuted, names kept", lambda image, _: renamed(image)
     if encoder.requires_equal_channels:
-        refused.append(
-            "Channels dropped or duplicated: channels are joined, so that embeddings of another "
-            "number of them cannot be compared."
+        not_computed.append(
+            "Channels dropped or duplicated: the encoder concatenates channels, so embeddings of "
+            "another number of channels cannot be compared."
         )
     else:
         yield "first channel duplicated", lambda image, _: duplicated(image)
@@ -153,7 +149,7 @@ def _between(rows: Array) -> float:
 
 
 def _apart(a: Array, b: Array) -> Array:
-    """1 − cosine of rows, exact where they hardly differ; a right angle where only one is zero."""
+    """1 − cosine of rows, accurate for small angles; 1 if only one row is zero."""
     a, b = np.broadcast_arrays(a, b)
     distance: Array = ((unit_rows(a) - unit_rows(b)) ** 2).sum(1) / 2
     return np.where(a.any(1) != b.any(1), 1.0, distance)
@@ -168,7 +164,7 @@ def _finding(encoder: Encoder, condition: str, drift: Array, seed: int) -> Findi
         quantity="drift",
         condition=condition,
         value=value,
-        low=float(np.maximum(low, 0.0)),  # the interval is stretched, but no drift is negative
+        low=float(np.maximum(low, 0.0)),  # widening must not make drift negative
         high=high,
         reference=1.0,
         reference_name="different images",
@@ -180,20 +176,20 @@ IMAGES = 16  # for drift, spread evenly over the items
 
 
 def drift(study: Study) -> Diagnostic:
-    """How far embeddings move under changes that should not matter, and under lost channels."""
+    """Measure drift under nuisance perturbations and channel dropout."""
     findings: list[Finding] = []
-    refused: list[str] = []
-    reading = (
-        "1 − cosine between the embedding of an image and of the changed image, divided by the "
-        "median over different images: 0 is blind to the change, 1 moves as far as to another "
-        "image. The preprocessing of the encoder is part of it."
+    not_computed: list[str] = []
+    how_to_read = (
+        "Drift: 1 − cosine between the embeddings of an image and of the changed image, divided by "
+        "the median over pairs of different images. 0 is invariant, 1 is as far as another image. "
+        "The encoder's preprocessing is included."
     )
     title = "Invariance and sensitivity"
     if study.dataset.read is None:
         return Diagnostic(
             name="invariance",
             title=title,
-            how_to_read=reading,
+            how_to_read=how_to_read,
             not_computed=(NO_IMAGES,),
             view="drift",
             order=-1,
@@ -204,16 +200,16 @@ def drift(study: Study) -> Diagnostic:
         try:
             found, cannot = invariance(encoder, images, seed=study.seed)
         except (ZooError, ValueError) as error:
-            refused.append(f"{name}: {error}")
+            not_computed.append(f"{name}: {error}")
             continue
         findings += [replace(f, encoder=name) for f in found]
-        refused += [f"{name}: {why}" for why in cannot]
+        not_computed += [f"{name}: {why}" for why in cannot]
     return Diagnostic(
         name="invariance",
         title=title,
-        how_to_read=reading,
+        how_to_read=how_to_read,
         findings=tuple(findings),
-        not_computed=tuple(refused),
+        not_computed=tuple(not_computed),
         view="drift",
         order=-1,
     )

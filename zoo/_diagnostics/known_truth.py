@@ -1,4 +1,4 @@
-"""What an encoder sees, and whether the evaluation is right, where the truth was planted."""
+"""Synthetic plates with known truth: which factors an encoder encodes, and checks of verdicts."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -14,11 +14,11 @@ from .._data.sources import load_dataset
 from .._embedding.cache import EmbeddingCache
 from .._embedding.embed import embed_many
 from .._embedding.embeddings import Embeddings
-from .._evaluation.contenders import CONTROLS, Contender, contend
+from .._evaluation.contenders import CONTROLS, Contender, embed_contenders
 from .._evaluation.findings import Diagnostic, Finding
 from .._evaluation.scorecard import Row
 from .._evaluation.scoring import score
-from .._evaluation.tasks import Question, answer, ask, pose
+from .._evaluation.tasks import Question, pose_task, pose_tasks, score_task
 from .metric_validation import validate_metrics
 from .study import Study, scored
 
@@ -26,29 +26,29 @@ FACTORS = "phantom-factors"
 SHORTCUT = "phantom-shortcut"
 TISSUE = "phantom-tissue"
 ORACLE = "oracle"
-# What the evaluation must find at chance where only the arrangement of cells is biology.
+# Controls that must be at chance if only the arrangement of cells is biology.
 BLIND = ("object-density", "pixel-statistics")
 _NUISANCES = ("intensity", "background", "density", "focus", "illumination", "position")
 
 
 def factor_profile(study: Study) -> Diagnostic:
-    """R² of every planted factor as ridge regression reads it from each embedding."""
-    title = "What an encoder sees"
-    reading = (
-        "R² with which ridge regression reads each planted factor of synthetic plates from the "
-        "embedding, plates held out: 1 is seen, 0 is not. Nuisances should be near 0 and biology "
-        "near 1; most encoders see the nuisances best."
+    """Predict every planted factor from each embedding by ridge regression."""
+    title = "Factors that the embedding encodes"
+    how_to_read = (
+        "R² of each factor of synthetic plates, predicted from the embedding by ridge regression "
+        "on held-out plates. It should be near 1 for biology and near 0 for nuisances; most "
+        "encoders encode the nuisances best."
     )
-    refused: list[str] = []
-    dataset = _planted(FACTORS, refused)
+    not_computed: list[str] = []
+    dataset = _planted(FACTORS, not_computed)
     if dataset is None or study.encoder is None:
         if study.encoder is None:
-            refused.append("Embeddings made elsewhere cannot be made of synthetic plates.")
+            not_computed.append("Without the encoder, synthetic plates cannot be embedded.")
         return Diagnostic(
             name="factors",
             title=title,
-            how_to_read=reading,
-            not_computed=tuple(refused),
+            how_to_read=how_to_read,
+            not_computed=tuple(not_computed),
             view="shades",
             order=-2,
         )
@@ -57,21 +57,21 @@ def factor_profile(study: Study) -> Diagnostic:
     findings: list[Finding] = []
     names = [n for n in study.matrices if study.contenders[n].encoders]
     for place, name in enumerate(names):
-        study.tell("factor profile", place, len(names))
+        study.report("factor profile", place, len(names))
         encoder = study.contenders[name].encoders[0]
         try:
             matrix = embed_many(dataset, [encoder], cache=kept)[0].matrix
         except ZooError as error:
-            refused.append(f"{name}: {error}")
+            not_computed.append(f"{name}: {error}")
             continue
         for factor in design.factors:
-            question = ask(
+            question = pose_task(
                 Task(kind="dose", target=factor, title=factor), dataset.metadata, design.group
             )
             with threadpool_limits(1):
                 found = scored(
                     question,
-                    answer(question, matrix[question.items])[1:],
+                    score_task(question, matrix[question.items])[1:],
                     encoder=name,
                     condition="nuisance" if factor in _NUISANCES else "biology",
                     seed=study.seed,
@@ -82,17 +82,17 @@ def factor_profile(study: Study) -> Diagnostic:
     return Diagnostic(
         name="factors",
         title=title,
-        how_to_read=reading,
+        how_to_read=how_to_read,
         findings=tuple(findings),
         conclusions=_seen(study, findings),
-        not_computed=tuple(refused),
+        not_computed=tuple(not_computed),
         view="shades",
         order=-2,
     )
 
 
 def _seen(study: Study, findings: list[Finding]) -> tuple[str, ...]:
-    """Say which factors the encoder under test sees better than every control."""
+    """Name the factors that the encoder under test encodes better than every control."""
     best: dict[str, tuple[float, str]] = {}
     for f in findings:
         if f.encoder != study.subject:
@@ -100,74 +100,75 @@ def _seen(study: Study, findings: list[Finding]) -> tuple[str, ...]:
     own = {f.quantity: f for f in findings if f.encoder == study.subject}
     ahead = [f"{q} (R² {f.value:.2f})" for q, f in own.items() if q in best and f.low > best[q][0]]
     words = ", ".join(ahead) if ahead else "no factor"
-    sentence = f"{study.subject} sees {words} better than every control."
+    sentence = f"{study.subject} encodes {words} better than every control."
     return (sentence,) if own else ()
 
 
 def known_truth(study: Study) -> Diagnostic:
-    """Verdicts on plates with a shortcut only, and on tissue whose arrangement is the biology."""
-    title = "Where the truth is known"
-    reading = (
-        "The same evaluation on synthetic plates. Where only a shortcut was planted, nobody may be "
-        "said to beat the controls; where only the arrangement of cells was planted, an oracle "
-        "that is given it must beat them all, and controls that look at density and at pixels "
-        "must be at chance."
+    """Check verdicts on plates with only a shortcut, and on tissue with only an arrangement."""
+    title = "Verdicts on synthetic plates with known truth"
+    how_to_read = (
+        "The same evaluation on synthetic plates. If only a shortcut was planted, no encoder "
+        "should beat the controls. If only the arrangement of cells was planted, an oracle that "
+        "encodes it must beat all controls, and the density and pixel controls must be at chance."
     )
-    refused: list[str] = []
-    said: list[str] = []
+    not_computed: list[str] = []
+    conclusions: list[str] = []
     findings: list[Finding] = []
     encoder = study.encoder
     if encoder is None:
-        refused.append("Embeddings made elsewhere cannot be made of synthetic plates.")
+        not_computed.append("Without the encoder, synthetic plates cannot be embedded.")
     for place, name in enumerate((SHORTCUT, TISSUE) if encoder is not None else ()):
-        study.tell("known truth", place, 2)
-        dataset = _planted(name, refused)
+        study.report("known truth", place, 2)
+        dataset = _planted(name, not_computed)
         if dataset is None or encoder is None:
             continue
         controls = [c for c in CONTROLS if c != encoder.name]
         kept = EmbeddingCache() if study.cache else None
         try:
-            contenders, _ = contend(encoder, dataset, controls=controls, seeds=1, cache=kept)
+            contenders, _ = embed_contenders(
+                encoder, dataset, controls=controls, seeds=1, cache=kept
+            )
         except ZooError as error:
-            refused.append(f"{name}: {error}")
+            not_computed.append(f"{name}: {error}")
             continue
-        questions = pose(dataset)
+        questions = pose_tasks(dataset)
         with threadpool_limits(1):
             rows = score(questions, contenders, study.seed)
             findings += _findings_of(rows, encoder.name, name)
-            said.append(_won(rows, encoder.name, name))
+            conclusions.append(_won(rows, encoder.name, name))
             if name == TISSUE:
-                rivals = {n: c for n, c in contenders.items() if n != encoder.name}
-                ideal = score(questions, {ORACLE: _oracle(dataset), **rivals}, study.seed)
+                others = {n: c for n, c in contenders.items() if n != encoder.name}
+                ideal = score(questions, {ORACLE: _oracle(dataset), **others}, study.seed)
                 findings += [f for f in _findings_of(ideal, ORACLE, name) if f.encoder == ORACLE]
-                said.append(_won(ideal, ORACLE, name))
-                said += _blind(questions, contenders, study.seed)
+                conclusions.append(_won(ideal, ORACLE, name))
+                conclusions += _blind(questions, contenders, study.seed)
     return Diagnostic(
         name="truth",
         title=title,
-        how_to_read=reading,
+        how_to_read=how_to_read,
         findings=tuple(findings),
-        conclusions=tuple(said),
-        not_computed=tuple(refused),
+        conclusions=tuple(conclusions),
+        not_computed=tuple(not_computed),
         order=1,
     )
 
 
 def metric_validation(study: Study) -> Diagnostic:
-    """Which metrics tell an encoder of the biology from one of the shortcut alone."""
+    """Test which metrics distinguish simulated biology from a simulated shortcut."""
     return validate_metrics(seed=study.seed)
 
 
-def _planted(name: str, refused: list[str]) -> Dataset | None:
+def _planted(name: str, not_computed: list[str]) -> Dataset | None:
     try:
         return load_dataset(name)
     except UnknownNameError:
-        refused.append(f"No plugin here offers the dataset {name}.")
+        not_computed.append(f"No installed plugin provides the dataset {name}.")
         return None
 
 
 def _oracle(dataset: Dataset) -> Contender:
-    """Give the planted dose itself, spread over bumps so that cosines can tell doses apart."""
+    """Encode the planted dose by radial basis functions, so that cosines distinguish doses."""
     doses = dataset.metadata[design_of(dataset).label].to_numpy(dtype=np.float64)
     levels = np.unique(doses)
     width = np.diff(levels).min()
@@ -206,8 +207,8 @@ def _won(rows: list[Row], name: str, dataset: str) -> str:
 
 
 def _blind(questions: list[Question], contenders: Mapping[str, Contender], seed: int) -> list[str]:
-    """Say at which scores controls that must be blind are not at chance."""
-    said = []
+    """Report scores at which controls that cannot see the arrangement exceed chance."""
+    conclusions = []
     for name in BLIND:
         if name not in contenders:
             continue
@@ -218,5 +219,5 @@ def _blind(questions: list[Question], contenders: Mapping[str, Contender], seed:
             if r.verdict.outcome not in ("at chance", "below chance", "no verdict")
         ]
         where = f"above chance in {', '.join(seeing)}" if seeing else "at chance in all scores"
-        said.append(f"On {TISSUE}, {name} is {where}.")
-    return said
+        conclusions.append(f"On {TISSUE}, {name} is {where}.")
+    return conclusions

@@ -1,4 +1,4 @@
-"""Scores by the number of groups that a readout is trained on."""
+"""Learning curves: scores by the number of training groups."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._evaluation.findings import Diagnostic, Finding
-from .._evaluation.tasks import Question, answer
+from .._evaluation.tasks import Question, score_task
 from ..metrics._probes import folds
 from .study import FITTED, Study, scored
 
@@ -15,9 +15,9 @@ REPEATS = 3
 
 
 def learning(study: Study) -> Diagnostic:
-    """Scores for more and more groups to learn from."""
+    """Score readouts trained on increasing numbers of groups."""
     findings: list[Finding] = []
-    refused: list[str] = []
+    not_computed: list[str] = []
     seen: set[str] = set()
     rng = np.random.default_rng(study.seed)
     for question in study.questions:
@@ -27,7 +27,9 @@ def learning(study: Study) -> Diagnostic:
         units = len(np.unique(question.groups))
         sizes = sorted({m for m in (1, 2, 4, 8, 16, 32) if m < units - 1} | {units - 1})
         if units < 3:
-            refused.append(f"{question.task.title}: {units} groups make no curve.")
+            not_computed.append(
+                f"{question.task.title}: {units} groups are too few for a learning curve."
+            )
             continue
         too_few = []
         for size in sizes:
@@ -38,7 +40,7 @@ def learning(study: Study) -> Diagnostic:
                 continue
             for name, matrix in study.matrices.items():
                 rows = matrix[question.items]
-                scores = [answer(question, rows, splits=splits)[0] for splits in drawn]
+                scores = [score_task(question, rows, splits=splits)[0] for splits in drawn]
                 findings.append(
                     scored(
                         question,
@@ -51,21 +53,21 @@ def learning(study: Study) -> Diagnostic:
                     )
                 )
         if too_few:
-            refused.append(
-                f"{question.task.title} ({question.task.kind}): of {', '.join(too_few)} "
-                f"{study.design.group}{'s' * (too_few != ['1'])} to learn from, some choice has "
-                f"one value of {question.task.target} only."
+            not_computed.append(
+                f"{question.task.title} ({question.task.kind}): some random choices of "
+                f"{', '.join(too_few)} {study.design.group}{'s' * (too_few != ['1'])} for training "
+                f"have a single value of {question.task.target}."
             )
     return Diagnostic(
         name="learning",
         title="Learning curves",
         how_to_read=(
-            f"Scores when only so many {study.design.group}s are there to learn from, the mean "
-            f"over {REPEATS} random choices. An encoder that is ahead with few labels is worth "
-            "more than one that catches up with many."
+            f"Scores by the number of {study.design.group}s used for training, mean over {REPEATS} "
+            "random choices. An advantage with few labels is worth more than the same score "
+            "reached with many."
         ),
         findings=tuple(findings),
-        not_computed=tuple(refused),
+        not_computed=tuple(not_computed),
         view="curves",
         unit=f"{study.design.group}s",
         scores_again=True,
@@ -75,7 +77,7 @@ def learning(study: Study) -> Diagnostic:
 def _few_groups(
     question: Question, size: int, rng: np.random.Generator
 ) -> list[tuple[Array, Array]] | None:
-    """Folds whose training sides keep `size` groups, or None where one class would be left."""
+    """Return folds with `size` training groups, or None if one has a single class."""
     splits = []
     for train, test in folds(question.groups):
         units = np.unique(question.groups[train])

@@ -1,9 +1,9 @@
-"""Which metrics tell an encoder of biology from one of a shortcut, and from which effect on.
+"""Metric validation: which metrics distinguish biology from a shortcut, and at which effect size.
 
-Plates are simulated without images. Two encoders see a code of the label, each with the same
-strength, and beside it which plate a well is on. For the encoder of biology the code is the same on
-every plate; for that of the shortcut it is drawn anew for each plate, as an effect of the place on
-the plate is where each plate has its own layout. An encoder of noise sees nothing.
+Embeddings of plates are simulated without images. Each contains a code of the label, an offset for
+each plate, and noise. For biology the code is the same on every plate; for the shortcut it is drawn
+separately for each plate, like an effect of the well position if each plate has its own layout.
+The null has neither code nor plate offset.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -21,7 +21,7 @@ from threadpoolctl import threadpool_limits
 from zoo.registry import Task, suggest
 
 from .._evaluation.findings import Diagnostic, Finding
-from .._evaluation.tasks import Question, answer
+from .._evaluation.tasks import Question, score_task
 from ..metrics._average_precision import mean_average_precision
 from ..metrics._geometry import Geometry, geometry
 from ..metrics._graph import graph_connectivity
@@ -41,12 +41,12 @@ Verdict = Literal["diagnostic", "insufficient", "blind"]
 PLATES, LABELS, REPLICATES = 4, 8, 3
 ITEMS = PLATES * LABELS * REPLICATES
 DIMENSIONS, CODE = 32, 3
-PLATE_EFFECT = 0.5  # of the effect of the label
+PLATE_EFFECT = 0.5  # relative to the effect of the label
 NULL_RUNS = 200
 LEVEL = 0.05
 POWER = 0.8
-# Replicates that share a shortcut lie in clumps. Clumps widen every metric and raise precision a
-# little even among other plates, so that well more than LEVEL pass; half needs information.
+# Replicates that share a shortcut form clusters, which increases the variance of every metric and
+# slightly the precision across plates: the rate exceeds LEVEL, but half requires information.
 TOLERATED = 0.5
 EFFECTS = (0.25, 0.5, 1.0, 2.0)
 _PLATE = np.repeat(np.arange(PLATES), LABELS * REPLICATES)
@@ -55,16 +55,16 @@ _TABLE = pd.DataFrame({"plate": _PLATE, "dose": _DOSE, "control": _DOSE == 0})
 
 
 def encode(contender: Contender, effect: float, rng: np.random.Generator) -> Array:
-    """Draw plates, and what an encoder makes of them, `(ITEMS, DIMENSIONS)`.
+    """Simulate an embedding of plates, `(ITEMS, DIMENSIONS)`.
 
     Parameters
     ----------
     contender
-        Whether the code of a label, `CODE` normal numbers, is shared by the plates (``"biology"``,
-        where the first of them rises evenly with the dose) or each plate's own (``"shortcut"``).
+        Whether the code of a label, `CODE` normal numbers, is shared by all plates (``"biology"``;
+        its first number is linear in the dose) or specific to each plate (``"shortcut"``).
     effect
-        Standard deviation of the code, in those of the noise of every dimension; that of the
-        plates is `PLATE_EFFECT` times as large. 0 is the encoder of noise.
+        Standard deviation of the code relative to the noise of a dimension; that of the plate
+        offsets is `PLATE_EFFECT` times as large. 0 is noise only.
     rng
         The same state gives the same plates, noise and rotation for every effect.
     """
@@ -82,7 +82,7 @@ def encode(contender: Contender, effect: float, rng: np.random.Generator) -> Arr
 
 @dataclass(frozen=True)
 class Run:
-    """One embedding of simulated plates, and what several metrics need of it."""
+    """One embedding of simulated plates, with intermediate results that metrics share."""
 
     rows: Array
 
@@ -105,7 +105,7 @@ class Run:
         """Score of a task, plates held out one by one."""
         everything = np.arange(ITEMS)
         question = Question(Task(kind=kind, target="dose", title="dose"), everything, _DOSE, _PLATE)
-        return answer(question, self.rows)[0].at(everything)
+        return score_task(question, self.rows)[0].at(everything)
 
     def retrieval(self, pairs: Pairs) -> float:
         """Mean average precision over profiles."""
@@ -151,7 +151,7 @@ METRICS: Mapping[str, Callable[[Run], float]] = {
     "participation ratio": lambda run: run.geometry.participation_ratio,
     "effective rank": lambda run: run.geometry.effective_rank,
 }
-"""Metrics by what tables call them; for each, higher is taken for better."""
+"""Metrics by their names in tables; higher is better for each."""
 
 
 def validate_metrics(
@@ -161,33 +161,33 @@ def validate_metrics(
     effects: Sequence[float] = EFFECTS,
     metrics: Sequence[str] | None = None,
 ) -> Diagnostic:
-    """Run each metric on an encoder of biology and on one of a shortcut, across effect sizes.
+    """Run each metric on simulated biology and on a simulated shortcut, across effect sizes.
 
-    A run is detected if the metric exceeds the 95th percentile of what it gives for `NULL_RUNS`
-    encoders of noise on plates of the same design.
+    A run is detected if the metric exceeds the 95th percentile of its values on `NULL_RUNS`
+    simulations of noise with the same design.
 
     Parameters
     ----------
     seed
-        Of the plates and of the encoders.
+        Random seed of the simulations.
     runs
-        Simulated sets of plates for each encoder and effect.
+        Simulations for each embedding and effect size.
     effects
-        Standard deviations of the label's code, in those of the noise of every dimension.
+        Standard deviations of the label's code, relative to the noise of a dimension.
     metrics
         Some of `METRICS`, by default all.
 
     Returns
     -------
     Diagnostic
-        ``"validation"``: for each metric, encoder and effect the detection rate, with its 95 %
-        interval (Wilson); and which metrics are diagnostic, insufficient or blind.
+        ``"validation"``: for each metric, embedding and effect size the detection rate with its
+        95 % confidence interval (Wilson); and which metrics are diagnostic, insufficient or blind.
 
     Raises
     ------
     ValueError
-        For fewer than one run, effects that are negative, repeated or not finite, or none above
-        0, and metrics that are not known.
+        For fewer than one run; effects that are negative, repeated or not finite, or none above 0;
+        and unknown metrics.
     """
     sizes, names = _checked(runs, effects, metrics)
     contenders: tuple[Contender, ...] = ("biology", "shortcut")
@@ -203,7 +203,7 @@ def validate_metrics(
     for name in names:
         if name in undefined:
             continue
-        # So defined, a further run of noise exceeds it with a probability of exactly LEVEL.
+        # With this rank, a further run of noise exceeds it with a probability of exactly LEVEL.
         threshold = float(np.quantile(null[name], 1 - LEVEL, method="weibull"))
         for (contender, effect), values in scores.items():
             detected = int((values[name] > threshold).sum())
@@ -220,45 +220,44 @@ def validate_metrics(
                     reference=LEVEL,
                     reference_name="noise",
                     n_items=runs,
-                    note=f"share of runs above {threshold:.3g}, which {NULL_RUNS} encoders of "
-                    "noise exceed in 5 %",
+                    note=f"share of runs above {threshold:.3g}, the 95th percentile of "
+                    f"{NULL_RUNS} simulations of noise",
                 )
             )
-    reading = (
-        f"Share of {runs} simulated sets of plates ({PLATES} plates, {LABELS} doses, {REPLICATES} "
-        "wells of each on every plate) on which a metric is above the 95th percentile of encoders "
-        "of noise. The encoder of biology sees a code of the dose that all plates share, that of "
-        "the shortcut one that each plate has for itself, and both see the plates "
-        f"{PLATE_EFFECT:g} times as strongly. The effect is the standard deviation of the code, in "
-        f"{CODE} of {DIMENSIONS} dimensions, over that of the noise. A shortcut that went with the "
-        "dose in the same way on all plates would pass for biology in every metric: only controls "
-        "show that one."
+    how_to_read = (
+        f"Detection rate: share of {runs} simulations ({PLATES} plates, {LABELS} doses, "
+        f"{REPLICATES} wells of each per plate) in which a metric exceeds the 95th percentile for "
+        "noise. For biology, the embedding contains a code of the dose that is the same on all "
+        "plates; for the shortcut, a code that is specific to each plate; both contain plate "
+        f"offsets {PLATE_EFFECT:g} times as large. The effect size is the standard deviation of "
+        f"the code, in {CODE} of {DIMENSIONS} dimensions, relative to the noise. No metric can "
+        "distinguish biology from a shortcut that is the same on all plates: this needs controls."
     )
-    refused = tuple(
-        f"{name} is not defined on plates of {ITEMS} wells in all, and is not validated."
+    not_computed = tuple(
+        f"{name} is undefined for {ITEMS} wells in total, and is not validated."
         for name in undefined
     )
-    title = "Which metrics tell biology from a shortcut"
-    said = _said(_by_metric(findings))
+    title = "Metric validation: biology against a shortcut"
+    conclusions = _conclusions(_by_metric(findings))
     return Diagnostic(
         name="validation",
         title=title,
-        how_to_read=reading,
+        how_to_read=how_to_read,
         findings=tuple(findings),
-        conclusions=said,
-        not_computed=refused,
+        conclusions=conclusions,
+        not_computed=not_computed,
         view="rates",
         order=1,
     )
 
 
 def metric_verdicts(diagnostic: Diagnostic) -> dict[str, Verdict]:
-    """Judge each metric by the findings of `validate_metrics`.
+    """Classify each metric by the findings of `validate_metrics`.
 
-    - ``"diagnostic"``: from some effect on, biology is detected in at least 80 % of the runs, and
-      the shortcut in no more than half of them;
-    - ``"insufficient"``: biology is detected, but at such effects the shortcut is as well;
-    - ``"blind"``: not even at the largest effect is biology detected.
+    - ``"diagnostic"``: from some effect size on, biology is detected in at least 80 % of the runs,
+      and the shortcut in at most half of them;
+    - ``"insufficient"``: biology is detected, but at these effect sizes the shortcut is too;
+    - ``"blind"``: biology is not detected at the largest effect size.
 
     Raises
     ------
@@ -266,7 +265,7 @@ def metric_verdicts(diagnostic: Diagnostic) -> dict[str, Verdict]:
         For another diagnostic.
     """
     if diagnostic.name != "validation":
-        raise ValueError(f"the diagnostic is of {diagnostic.name}, not of validation")
+        raise ValueError(f"the diagnostic is {diagnostic.name!r}, not 'validation'")
     metrics = _by_metric(diagnostic.findings)
     return {name: _judge(findings)[0] for name, findings in metrics.items()}
 
@@ -280,7 +279,7 @@ def _checked(
     if not np.isfinite(sizes).all() or min(sizes, default=0.0) < 0 or len({*sizes}) < len(sizes):
         raise ValueError(f"effects must be different numbers from 0 up, not {tuple(effects)}")
     if max(sizes, default=0.0) == 0:
-        raise ValueError("effects need one above 0, or there is nothing to detect")
+        raise ValueError("at least one effect must be above 0")
     names = list(METRICS) if metrics is None else list(dict.fromkeys(metrics))
     for name in names:
         if name not in METRICS:
@@ -309,7 +308,7 @@ def _by_metric(findings: Iterable[Finding]) -> dict[str, list[Finding]]:
 
 
 def _judge(findings: Sequence[Finding]) -> tuple[Verdict, float]:
-    """Return the verdict with the effect from which on it holds; NaN for blind."""
+    """Return the verdict with the smallest effect size where it holds; NaN for blind."""
     biology, shortcut = (
         {f.at: f.value for f in findings if f.encoder == contender}
         for contender in ("biology", "shortcut")
@@ -322,38 +321,38 @@ def _judge(findings: Sequence[Finding]) -> tuple[Verdict, float]:
     return ("insufficient", fooled[0]) if fooled else ("diagnostic", detected[0])
 
 
-def _said(metrics: Mapping[str, Sequence[Finding]]) -> tuple[str, ...]:
+def _conclusions(metrics: Mapping[str, Sequence[Finding]]) -> tuple[str, ...]:
     classes: dict[Verdict, dict[float, list[str]]] = {}
-    lucky: dict[str, float] = {}
+    false_positives: dict[str, float] = {}
     for name, findings in metrics.items():
         verdict, size = _judge(findings)
         classes.setdefault(verdict, {}).setdefault(size, []).append(f"“{name}”")
         above = [f.value for f in findings if f.encoder == "shortcut" and f.low > LEVEL]
         if verdict == "diagnostic" and above:
-            lucky[name] = max(above)
+            false_positives[name] = max(above)
     beginnings: dict[Verdict, str] = {
         "diagnostic": "Diagnostic",
-        "insufficient": "Insufficient, because an encoder of the shortcut alone scores as well",
-        "blind": "Blind, because biology does not raise them above noise",
+        "insufficient": "Insufficient, because the shortcut alone is detected too",
+        "blind": "Blind, because biology is not detected",
     }
-    said = []
+    conclusions = []
     for verdict, beginning in beginnings.items():
         parts = [
             ", ".join(names) + (f" from effect {size:g} on" if verdict != "blind" else "")
             for size, names in sorted(classes.get(verdict, {}).items())
         ]
         if parts:
-            said.append(f"{beginning}: {'; '.join(parts)}.")
-    if lucky:
-        rates = ", ".join(f"“{name}” {100 * rate:.0f} %" for name, rate in lucky.items())
-        said.append(
+            conclusions.append(f"{beginning}: {'; '.join(parts)}.")
+    if false_positives:
+        rates = ", ".join(f"“{name}” {100 * rate:.0f} %" for name, rate in false_positives.items())
+        conclusions.append(
             f"False-positive rates above the nominal {100 * LEVEL:.0f} %, because replicates on a "
             f"plate are not independent, up to: {rates}."
         )
-    return tuple(said)
+    return tuple(conclusions)
 
 
 def _evenly(levels: int) -> Array:
-    """Levels that rise evenly, of mean 0 and standard deviation 1."""
+    """Equidistant levels with mean 0 and standard deviation 1."""
     steps = np.arange(levels) - (levels - 1) / 2
     return steps / sqrt(float((steps**2).mean()))

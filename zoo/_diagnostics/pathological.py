@@ -1,4 +1,4 @@
-"""Scores of images from which something essential was taken."""
+"""Pathological inputs: scores of images without essential information."""
 
 from dataclasses import replace
 from typing import Any
@@ -10,7 +10,7 @@ from zoo.registry import DataError, ImageError
 
 from .._data.dataset import Dataset
 from .._evaluation.findings import Diagnostic, Finding
-from .._evaluation.tasks import answer
+from .._evaluation.tasks import score_task
 from .._images.destroy import INPUTS, READINGS, check_input, destroy
 from .._images.image import Image
 from .changed_images import NO_IMAGES, embedded, few_encoders, one_channel_inputs
@@ -20,11 +20,11 @@ Array = NDArray[Any]
 
 
 def pathological(study: Study) -> Diagnostic:
-    """Scores of images from which something essential was taken."""
+    """Score images from which essential information was removed."""
     title = "Pathological inputs"
-    reading = (
-        "Scores when every image is destroyed in one respect, training and testing alike. What "
-        "keeps its score did not need what was taken away: "
+    how_to_read = (
+        "Scores on images with information removed, in training and testing. An encoder that "
+        "keeps its score does not need that information: "
         + "; ".join(f"{what}: {meaning}" for what, meaning in READINGS.items())
         + "."
     )
@@ -32,17 +32,17 @@ def pathological(study: Study) -> Diagnostic:
         return Diagnostic(
             name="pathological",
             title=title,
-            how_to_read=reading,
+            how_to_read=how_to_read,
             not_computed=(NO_IMAGES,),
             view="change",
             order=-1,
             scores_again=True,
         )
     findings: list[Finding] = []
-    refused: list[str] = []
+    not_computed: list[str] = []
     encoders = dict(few_encoders(study, ()))
     originals = {
-        (name, k): answer(q, study.contenders[name].embeddings[0].matrix[q.items])[:1]
+        (name, k): score_task(q, study.contenders[name].embeddings[0].matrix[q.items])[:1]
         for name in encoders
         for k, q in enumerate(study.questions)
     }
@@ -53,7 +53,7 @@ def pathological(study: Study) -> Diagnostic:
             findings.append(
                 scored(
                     question,
-                    answer(question, matrix[question.items])[:1],
+                    score_task(question, matrix[question.items])[:1],
                     encoder=name,
                     condition=condition,
                     seed=study.seed,
@@ -64,9 +64,9 @@ def pathological(study: Study) -> Diagnostic:
 
     inputs = [*INPUTS, *one_channel_inputs(study)]
     for place, condition in enumerate(inputs):
-        study.tell("pathological inputs", place, len(inputs))
-        spoilt = pathological_dataset(study.dataset, condition, study.seed)
-        for name, matrix in embedded(study, spoilt, encoders, refused):
+        study.report("pathological inputs", place, len(inputs))
+        changed = pathological_dataset(study.dataset, condition, study.seed)
+        for name, matrix in embedded(study, changed, encoders, not_computed):
             add(name, condition, matrix)
     for name, contender in study.contenders.items():
         if name.startswith("mask-only:") and name.removeprefix("mask-only:") in encoders:
@@ -74,9 +74,9 @@ def pathological(study: Study) -> Diagnostic:
     return Diagnostic(
         name="pathological",
         title=title,
-        how_to_read=reading,
+        how_to_read=how_to_read,
         findings=tuple(findings),
-        not_computed=tuple(refused),
+        not_computed=tuple(not_computed),
         view="change",
         order=-1,
         scores_again=True,
@@ -84,21 +84,21 @@ def pathological(study: Study) -> Diagnostic:
 
 
 def pathological_dataset(dataset: Dataset, name: str, seed: int) -> Dataset:
-    """Take the same from every image of a dataset, when it is read.
+    """Apply one of the changes of `destroy` to every image of a dataset when it is read.
 
-    What is random follows from the seed and the number of the item. Metadata stays; embeddings
-    that came with the images are left out.
+    Random numbers depend on the seed and the index of the item. Metadata is kept; precomputed
+    embeddings are dropped.
 
     Raises
     ------
     ValueError
-        For a name that means nothing.
+        For an unknown name.
     DataError
         For a dataset without images.
     """
     check_input(name)
     if dataset.read is None:
-        raise DataError(f"{dataset.name} has no images that something could be taken from")
+        raise DataError(f"{dataset.name} has no images to change")
     read = dataset.read
 
     def read_without(i: int) -> Image:

@@ -13,13 +13,13 @@ from .._data.dataset import Dataset
 from .._encoders.contract import Encoder
 from .._encoders.loading import load
 from .._evaluation.findings import Diagnostic, Finding
-from .._evaluation.tasks import answer
+from .._evaluation.tasks import score_task
 from .changed_images import NO_IMAGES, embedded, few_encoders
 from .study import Study, scored
 
 Array = NDArray[Any]
 LAYERS = 6  # at most, spread evenly over the depth
-SWEPT = 512  # items at most that are embedded anew for a sweep
+SWEPT = 512  # maximum number of items to embed again for a sweep
 _SCALINGS = {
     "range": Preprocessing(scaling="range"),
     "minimum to maximum": Preprocessing(scaling="percentile", percentiles=(0, 100)),
@@ -29,27 +29,29 @@ _SCALINGS = {
 
 
 def sweep(study: Study) -> Diagnostic:
-    """Scores by layer, pooling and scaling of the pixels."""
+    """Score other layers, poolings and pixel scalings."""
     title = "Layers, pooling, preprocessing"
-    reading = (
-        "The same questions with another layer, another pooling, or another scaling of the pixels. "
-        "Preprocessing moves scores as much as models do, so controls are swept with it."
+    how_to_read = (
+        "Scores with another layer, another pooling, or another scaling of the pixels. "
+        "Preprocessing can change scores as much as the model, so controls are swept as well."
     )
     if study.dataset.read is None or study.encoder is None:
         return Diagnostic(
             name="sweep",
             title=title,
-            how_to_read=reading,
+            how_to_read=how_to_read,
             not_computed=(NO_IMAGES,),
             scores_again=True,
         )
-    refused: list[str] = []
+    not_computed: list[str] = []
     dataset, questions = study.dataset, study.questions
     if len(dataset) > SWEPT:
-        refused.append(f"Layers are swept for up to {SWEPT} items only; there are {len(dataset)}.")
+        not_computed.append(
+            f"Layers are swept for at most {SWEPT} items; there are {len(dataset)}."
+        )
         by_layer: Iterator[tuple[str, Array]] = iter(())
     else:
-        by_layer = _by_layer(study.encoder, dataset, refused)
+        by_layer = _by_layer(study.encoder, dataset, not_computed)
     findings: list[Finding] = []
 
     def add(name: str, condition: str, matrix: Array) -> None:
@@ -57,7 +59,7 @@ def sweep(study: Study) -> Diagnostic:
             findings.append(
                 scored(
                     question,
-                    answer(question, matrix[question.items])[:1],
+                    score_task(question, matrix[question.items])[:1],
                     encoder=name,
                     condition=condition,
                     seed=study.seed,
@@ -71,22 +73,22 @@ def sweep(study: Study) -> Diagnostic:
     try:
         for what, scaling in _SCALINGS.items():
             changed = {name: _rescaled(study, name, e, scaling) for name, e in encoders.items()}
-            for name, matrix in embedded(study, dataset, changed, refused):
+            for name, matrix in embedded(study, dataset, changed, not_computed):
                 add(name, f"scaling {what}", matrix)
     finally:
         study.encoder.with_preprocessing(before)
     return Diagnostic(
         name="sweep",
         title=title,
-        how_to_read=reading,
+        how_to_read=how_to_read,
         findings=tuple(findings),
-        not_computed=tuple(dict.fromkeys(refused)),
+        not_computed=tuple(dict.fromkeys(not_computed)),
         scores_again=True,
     )
 
 
 def _rescaled(study: Study, name: str, encoder: Encoder, scaling: Preprocessing) -> Encoder:
-    """Give an encoder another scaling, everything else of its preprocessing unchanged."""
+    """Change the scaling of an encoder, and nothing else of its preprocessing."""
     changed = replace(
         encoder.spec.preprocessing, scaling=scaling.scaling, percentiles=scaling.percentiles
     )
@@ -96,12 +98,12 @@ def _rescaled(study: Study, name: str, encoder: Encoder, scaling: Preprocessing)
 
 
 def _by_layer(
-    encoder: Encoder, dataset: Dataset, refused: list[str]
+    encoder: Encoder, dataset: Dataset, not_computed: list[str]
 ) -> Iterator[tuple[str, Array]]:
-    """Embed by layer, and the last layer by pooling, from tokens and channels where they exist."""
+    """Embed by layer, and the last layer by pooling of tokens and channels if available."""
     last = {"channels", "tokens"} & encoder.outputs
     if "layer" not in encoder.outputs:
-        refused.append(f"{encoder.name} cannot be read at other layers than its last.")
+        not_computed.append(f"{encoder.name} has no output for layers other than the last.")
         layers: list[int | None] = [None] * bool(last)
     else:
         depth = encoder.depth or 1
@@ -116,7 +118,7 @@ def _by_layer(
 def _pooled(
     encoder: Encoder, dataset: Dataset, layer: int | None, wanted: set[str]
 ) -> dict[str, Array]:
-    """Embed a dataset at a layer in one pass, pooled in every way that the encoder allows."""
+    """Embed a dataset at a layer in one pass, with every pooling that the encoder allows."""
     parts: dict[str, list[Array]] = {}
     for start in range(0, len(dataset), 32):
         images = [dataset[i] for i in range(start, min(start + 32, len(dataset)))]

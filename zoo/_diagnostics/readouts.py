@@ -20,9 +20,9 @@ NEIGHBOURS = (1, 5, 20)
 
 
 def readouts(study: Study) -> Diagnostic:
-    """The same questions read out in other ways, beside always naming the commonest class."""
+    """Score other readouts of the same embedding, compared with the majority class."""
     findings: list[Finding] = []
-    refused: list[str] = []
+    not_computed: list[str] = []
     done: set[tuple[str, str]] = set()
     for question in study.questions:
         kind = "separation" if question.task.kind == "separation" else "classes"
@@ -31,8 +31,8 @@ def readouts(study: Study) -> Diagnostic:
             continue
         done.add(key)
         fewest = min(len(train) for train, _ in folds(question.groups))
-        refused += [
-            f"{question.task.title}, {k}-NN: there are {fewest} items to learn from in a fold."
+        not_computed += [
+            f"{question.task.title}, {k}-NN: a fold has only {fewest} training items."
             for k in NEIGHBOURS
             if k > fewest and kind == "classes"
         ]
@@ -57,13 +57,15 @@ def readouts(study: Study) -> Diagnostic:
             ]
     return Diagnostic(
         name="readouts",
-        title="Other ways of reading out",
+        title="Other readouts",
         how_to_read=(
-            "Nearest neighbours, linear probes and their macro-F1 for the same labels and folds. A "
-            "claim that holds for one of them only is a claim about the readout."
+            "Nearest neighbours, ridge and logistic probes, by balanced accuracy and macro-F1, for "
+            "the same labels and folds. The ridge probe is the linear probe of the scores: ridge "
+            "regression on class indicators with optimal scoring. A result that holds for a single "
+            "readout is a property of that readout."
         ),
         findings=tuple(findings),
-        not_computed=tuple(refused) if findings else ("No task has classes to read out.",),
+        not_computed=tuple(not_computed) if findings else ("No task has classes.",),
     )
 
 
@@ -98,9 +100,9 @@ def _logistic(rows: Array, codes: Array, splits: list[tuple[Array, Array]]) -> A
     found = np.zeros_like(codes)
     for train, test in splits:
         if len(np.unique(codes[train])) < 2:
-            raise EvaluationError("a training fold has one class only")
+            raise EvaluationError("a training fold has a single class")
         seen, unseen = standardise(rows[train], rows[test])
-        # Features of unit variance, scaled so that the penalty means the same for any number.
+        # Scaled by the number of features, so that the penalty is comparable between encoders.
         scale = 1 / np.sqrt(rows.shape[1])
         model = LogisticRegression(max_iter=5000, tol=1e-3, class_weight="balanced")
         found[test] = model.fit(seen * scale, codes[train]).predict(unseen * scale)

@@ -7,22 +7,22 @@ from .study import Study
 
 
 def relationships(study: Study) -> Diagnostic:
-    """Whether annotated pairs of perturbations are among the most alike or unlike of all pairs."""
+    """Test whether annotated pairs are among the most similar or dissimilar of all pairs."""
     title = "Known relationships"
-    reading = (
+    how_to_read = (
         "Share of annotated pairs among the 5 % of all pairs with the highest or lowest cosine "
         "(chance 0.10), and with the highest (chance 0.05)."
     )
     if study.pairs is None:
-        refused = (
-            "No annotated pairs were given: databases of them forbid commercial use, so bring your "
+        not_computed = (
+            "No annotated pairs were given: their databases forbid commercial use, so provide your "
             "own table of two columns with pairs= (--pairs).",
         )
         return Diagnostic(
             name="relationships",
             title=title,
-            how_to_read=reading,
-            not_computed=refused,
+            how_to_read=how_to_read,
+            not_computed=not_computed,
         )
     names = study.metadata[study.perturbation].astype(object).to_numpy()
     findings: list[Finding] = []
@@ -35,7 +35,7 @@ def relationships(study: Study) -> Diagnostic:
                 rows = centre_scale(matrix, study.negative, batches, min_controls=2)
                 fitted_on = "negative controls"
             except ValueError as error:
-                notes.append(f"{name} is taken as it is: {error}")
+                notes.append(f"{name} is not centred and scaled: {error}")
         found = relationship_recall(rows, names, study.pairs)
         notes += found.notes
         for quantity, value, chance in (
@@ -58,7 +58,7 @@ def relationships(study: Study) -> Diagnostic:
     return Diagnostic(
         name="relationships",
         title=title,
-        how_to_read=reading,
+        how_to_read=how_to_read,
         findings=tuple(findings),
         not_computed=tuple(dict.fromkeys(notes)),
     )

@@ -10,24 +10,24 @@ from .study import Study
 
 
 def retrieval(study: Study) -> Diagnostic:
-    """Whether replicates find each other, by three definitions of who is sought among whom."""
-    design, refused = study.design, []
+    """Replicate retrieval (mAP) with three definitions of positive and negative pairs."""
+    design, not_computed = study.design, []
     sought, batch = study.perturbation, study.batch
     table = study.metadata.assign(_negative_control=study.negative)
     known = (table[sought].notna() & table[batch].notna()).to_numpy()
     if (missing := int((~known).sum())) > 0:
-        refused.append(f"{missing} item(s) without {sought} or {batch} are left out.")
+        not_computed.append(f"{missing} item(s) without {sought} or {batch} are left out.")
     asked: dict[str, Pairs] = {"any negatives": any_negatives(sought)}
     if study.negative.any():
         asked[f"controls of the same {batch}"] = control_negatives(
             sought, batch, "_negative_control"
         )
     else:
-        refused.append("No negative controls are named, so none can be the negatives.")
+        not_computed.append("The design names no negative controls to use as negatives.")
     if table[batch][known].nunique() > 1:
         asked[f"positives from another {batch} only"] = across_batches(sought, batch)
     else:
-        refused.append(f"There is one {batch} only, so no positive is in another.")
+        not_computed.append(f"There is a single {batch}, so no positive is from another.")
     if design.position is not None:
         asked[f"not at the same {design.position}"] = any_negatives(
             sought, pos_diffby=(design.position,)
@@ -40,12 +40,12 @@ def retrieval(study: Study) -> Diagnostic:
                     matrix[known], table[known].reset_index(drop=True), pairs, seed=study.seed
                 )
             except ValueError as error:
-                refused.append(f"{condition}: {error}")
+                not_computed.append(f"{condition}: {error}")
                 continue
             profiles, groups = found.profiles, found.groups
             scored = profiles["average_precision"].notna()
             if not scored.any():
-                refused.append(f"{condition}: no profile has both positives and negatives.")
+                not_computed.append(f"{condition}: no profile has both positives and negatives.")
                 continue
             tested = groups["corrected_p_value"].dropna()
             more: dict[str, Any] = {
@@ -80,12 +80,13 @@ def retrieval(study: Study) -> Diagnostic:
             ]
     return Diagnostic(
         name="retrieval",
-        title="Retrieval of replicates",
+        title="Replicate retrieval",
         how_to_read=(
-            "Mean average precision, by cosine. Replicates in one batch, or at one place on "
-            "their plates, find each other by what they share beside biology: read the "
-            f"definition in which positives come from another {batch} first."
+            "Mean average precision (mAP) as defined in copairs: cosine of the raw embedding, "
+            "explicit positive and negative pairs, ties averaged. It differs from the score mAP "
+            "across groups. Replicates from one batch or plate position share more than biology, "
+            f"so start with the definition that takes positives from another {batch} only."
         ),
         findings=tuple(findings),
-        not_computed=tuple(dict.fromkeys(refused)),
+        not_computed=tuple(dict.fromkeys(not_computed)),
     )

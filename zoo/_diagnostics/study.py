@@ -1,4 +1,4 @@
-"""Everything that a diagnostic may look at."""
+"""The input of all diagnostics."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,30 +20,30 @@ from .._evaluation.tasks import Question, Score
 
 Matrix = NDArray[np.float32]
 
-# Of the resamples that the scores have; a diagnostic asks for hundreds of intervals.
+# Fewer resamples than for scores, because a diagnostic computes hundreds of intervals.
 QUICK_DRAWS = 200
 
-FITTED = ("dose", "separation", "knn", "probe")  # tasks whose answers come from a fitted readout
+FITTED = ("dose", "separation", "knn", "probe")  # tasks with a fitted readout
 
 
 @dataclass(frozen=True)
 class Study:
-    """A dataset, what is asked of it, and everybody's embeddings.
+    """A dataset with its design, and the embeddings of all contenders.
 
     Parameters
     ----------
     dataset, design, questions
-        The data, what is asked of it, and its tasks as posed to its table.
+        The data, its design, and its tasks with their items.
     contenders
         By name, the encoder under test first.
     seed
-        Of everything random.
+        Random seed.
     cache
-        Whether further embeddings are kept on disk.
+        Whether to cache further embeddings on disk.
     progress
-        Called with what is being done, and how much of it is done of how much in all.
+        Called with the name of the current step, the number of items done, and their total.
     pairs
-        Perturbations that are known to be related, two columns.
+        Pairs of perturbations known to be related, two columns.
     """
 
     dataset: Dataset
@@ -62,7 +62,7 @@ class Study:
 
     @property
     def encoder(self) -> Encoder | None:
-        """The encoder under test, unless its embeddings came from elsewhere."""
+        """The encoder under test; None if its embeddings were made elsewhere."""
         encoders = self.contenders[self.subject].encoders
         return encoders[0] if encoders else None
 
@@ -74,12 +74,12 @@ class Study:
 
     @property
     def metadata(self) -> pd.DataFrame:
-        """The table, one row for each row of the matrices."""
+        """The metadata, one row for each row of the matrices."""
         return self.contenders[self.subject].embeddings[0].metadata
 
     @property
     def matrices(self) -> dict[str, Matrix]:
-        """First embedding of each contender that is no noise, by name."""
+        """First embedding of each contender by name, except noise."""
         return {
             name: c.embeddings[0].matrix
             for name, c in self.contenders.items()
@@ -88,7 +88,7 @@ class Study:
 
     @property
     def batch(self) -> str:
-        """Column of the nuisance, or of the independent unit where no other is known."""
+        """Column of the batch, or of the independent unit if there is none."""
         return self.design.batch or self.design.group
 
     @property
@@ -103,20 +103,20 @@ class Study:
 
     @cached_property
     def negative(self) -> NDArray[np.bool_]:
-        """Which items are negative controls; none where the record names none."""
+        """Mask of the negative controls; all False if the design names none."""
         chosen = np.full(len(self.metadata), bool(self.design.negative))
         for column, values in self.design.negative.items():
             chosen &= self.metadata[column].isin(values).to_numpy()
         return chosen
 
-    def tell(self, what: str, done: int, total: int) -> None:
+    def report(self, what: str, done: int, total: int) -> None:
         """Report progress."""
         if self.progress is not None:
             self.progress(what, done, total)
 
 
 def title(question: Question, score: Score) -> str:
-    """Name a task and its metric in one phrase."""
+    """Title of a task and name of its metric, as one phrase."""
     return f"{question.task.title}, {score.metric}"
 
 
@@ -130,9 +130,9 @@ def scored(
     items: NDArray[np.intp] | None = None,
     **more: Any,
 ) -> Finding:
-    """Record a score, averaged over seeds, with its interval over groups.
+    """Record a score, averaged over seeds, with its confidence interval over groups.
 
-    `items` are the positions among the question's that were tested, by default all.
+    `items` are the tested positions among the question's items, by default all.
     """
     tested = np.arange(len(question.items)) if items is None else items
     groups = question.groups[tested]
@@ -146,7 +146,9 @@ def scored(
         quantity=title(question, scores[0]),
         condition=condition,
         value=value,
-        low=float(np.fmin(low, value)),  # resamples repeat items, and can all lie to one side
+        low=float(
+            np.fmin(low, value)
+        ),  # resamples repeat items, so all can be on one side of the value
         high=float(min(np.fmax(high, value), 1.0)),
         n_items=len(tested),
         n_groups=n_groups,

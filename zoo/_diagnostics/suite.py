@@ -1,4 +1,4 @@
-"""The diagnostic suite: every question that is asked of embeddings beyond their scores."""
+"""The diagnostic suite: all diagnostics, in the order of the report."""
 
 from collections.abc import Callable
 
@@ -8,7 +8,7 @@ from .._evaluation.findings import Diagnostic
 from .alignment import alignment
 from .batch_effects import mixed, robustness
 from .channel_dropout import channels_left_out
-from .confounders import confounds
+from .confounders import confounders
 from .effects import effects
 from .generalisation import domains
 from .geometry import space
@@ -30,7 +30,7 @@ OF_EMBEDDINGS: tuple[Ask, ...] = (
     space,
     agreement,
     variance,
-    confounds,
+    confounders,
     retrieval,
     effects,
     relationships,
@@ -46,16 +46,16 @@ OF_THE_TRUTH: tuple[Ask, ...] = (factor_profile, known_truth, metric_validation)
 
 
 def diagnose(study: Study) -> tuple[Diagnostic, ...]:
-    """Ask everything. What cannot be asked of these data is said in `Diagnostic.not_computed`."""
+    """Run all diagnostics; `Diagnostic.not_computed` lists what these data do not allow."""
     found: list[Diagnostic] = []
     asked = OF_EMBEDDINGS + OF_IMAGES + OF_THE_TRUTH
     for place, ask in enumerate(asked):
-        study.tell("diagnostics", place, len(asked))
+        study.report("diagnostics", place, len(asked))
         if ask in OF_EMBEDDINGS or ask is metric_validation:
-            # The matrices are small: threads would fight torch's for the cores.
+            # The matrices are small: threads would compete with torch's for the cores.
             with threadpool_limits(1):
                 found.append(ask(study))
         else:
             found.append(ask(study))
-    study.tell("diagnostics", len(asked), len(asked))
+    study.report("diagnostics", len(asked), len(asked))
     return tuple(found)

@@ -1,4 +1,4 @@
-"""Whether training has changed an embedding: similarity to the untrained twin."""
+"""Similarity of an embedding to the untrained twin: whether training has changed it."""
 
 import numpy as np
 
@@ -8,11 +8,11 @@ from .study import Study
 
 
 def agreement(study: Study) -> Diagnostic:
-    """Likeness of the embedding to its untrained twin and to every other control."""
+    """Compute the similarity of the embedding to its untrained twin and to all other controls."""
     subject, twin = study.subject, study.twin
     mine = study.contenders[subject].embeddings[0].matrix
     findings: list[Finding] = []
-    refused: list[str] = []
+    not_computed: list[str] = []
     for name, contender in study.contenders.items():
         if name == subject or contender.spec.control == "degenerate":
             continue
@@ -21,7 +21,7 @@ def agreement(study: Study) -> Diagnostic:
             try:
                 values = [measure(mine, other) for other in others]
             except ValueError as error:
-                refused.append(f"{quantity} with {name}: {error}")
+                not_computed.append(f"{quantity} with {name}: {error}")
                 continue
             between = [measure(a, b) for i, a in enumerate(others) for b in others[:i]]
             findings.append(
@@ -38,27 +38,29 @@ def agreement(study: Study) -> Diagnostic:
                     note="lowest and highest of the seeds" if len(values) > 1 else "",
                 )
             )
-    said = []
+    conclusions = []
     if twin is not None:
         alike = {f.quantity: f.value for f in findings if f.encoder == twin}
         words = " and ".join(f"{quantity} {value:.2f}" for quantity, value in alike.items())
         if words:
-            said.append(f"Training left {subject} with {words} to its untrained twin {twin}.")
+            conclusions.append(f"Similarity of {subject} to its untrained twin {twin}: {words}.")
     elif study.contenders[subject].spec.control == "untrained":
-        refused.append(f"{subject} is untrained itself, so there is no training to look for.")
+        not_computed.append(f"{subject} is untrained itself.")
     else:
-        refused.append(f"{subject} names no untrained twin: what training changed is not known.")
+        not_computed.append(
+            f"{subject} has no untrained twin, so the effect of training is unknown."
+        )
     return Diagnostic(
         name="agreement",
-        title="Trained against untrained",
+        title="Similarity to the untrained network",
         how_to_read=(
-            "1: both embeddings order all pairs of items alike (RSA, rank correlation of "
-            "cosines) or are rotated copies (CKA, unbiased); 0: independent. A trained encoder "
-            "near 1 with its untrained twin has learned little that shows on these images."
+            "RSA (rank correlation of all pairwise cosines) and unbiased CKA: 1 means the same "
+            "structure, 0 independent embeddings. A trained encoder near 1 to its untrained twin "
+            "has learned little that matters for these images."
         ),
         findings=tuple(findings),
-        conclusions=tuple(said),
-        not_computed=tuple(refused),
+        conclusions=tuple(conclusions),
+        not_computed=tuple(not_computed),
     )
 
 

@@ -1,4 +1,4 @@
-"""Share of an embedding's variance that goes with each factor."""
+"""Share of an embedding's variance that each factor explains."""
 
 import numpy as np
 import pandas as pd
@@ -9,38 +9,38 @@ from .study import Study
 
 
 def variance(study: Study) -> Diagnostic:
-    """Share of each embedding's variance that goes with biology and with nuisances."""
+    """Decompose each embedding's variance by biology and nuisances."""
     design, table = study.design, study.metadata
     columns = dict.fromkeys(
         c
         for c in (design.label, design.batch, design.group, *design.confounders, *design.domains)
         if c
     )
-    refused: list[str] = []
+    not_computed: list[str] = []
     factors: dict[str, np.ndarray] = {}  # type: ignore[type-arg]
     known = table[list(columns)].notna().all(axis=1).to_numpy()
     if (missing := int((~known).sum())) > 0:
-        refused.append(f"{missing} item(s) lack one of {', '.join(columns)} and are left out.")
+        not_computed.append(f"{missing} item(s) lack one of {', '.join(columns)} and are left out.")
     for column in columns:
         values = table[column][known].astype(str).to_numpy()
         levels = len(np.unique(values))
         if levels < 2:
-            refused.append(f"{column} has one value only and can account for nothing.")
+            not_computed.append(f"{column} has a single value and explains no variance.")
         elif levels > len(values) / 2:
-            refused.append(f"{column} has {levels} values for {len(values)} items: too many.")
+            not_computed.append(f"{column} has too many values: {levels} for {len(values)} items.")
         elif any(_same_partition(values, other) for other in factors.values()):
-            refused.append(f"{column} tells items apart as another column does.")
+            not_computed.append(f"{column} divides the items in the same way as another column.")
         else:
             factors[column] = values
     findings: list[Finding] = []
-    said: dict[str, None] = {}
+    conclusions: dict[str, None] = {}
     for name, matrix in study.matrices.items() if factors else ():
         try:
             found = decompose(matrix[known], factors)
         except ValueError as error:
-            refused.append(f"{name}: {error}")
+            not_computed.append(f"{name}: {error}")
             continue
-        said |= dict.fromkeys(found.notes)
+        conclusions |= dict.fromkeys(found.notes)
         for factor, share in found.shares.items():
             for condition, value, chance in (
                 ("entered first", share.alone, share.alone_chance),
@@ -60,15 +60,15 @@ def variance(study: Study) -> Diagnostic:
                 )
     return Diagnostic(
         name="variance",
-        title="Where the variance goes",
+        title="Variance explained by each factor",
         how_to_read=(
-            "Share of the embedding's variance by factor (η² of principal components, weighed by "
-            "their eigenvalues). Entered first: all that a factor could account for; entered last: "
-            "what no other factor could."
+            "Share of the embedding's variance by factor (η² of principal components, weighted by "
+            "their eigenvalues). Entered first: everything that the factor can explain; entered "
+            "last: what no other factor can explain."
         ),
         findings=tuple(findings),
-        conclusions=tuple(said),
-        not_computed=tuple(refused),
+        conclusions=tuple(conclusions),
+        not_computed=tuple(not_computed),
     )
 
 

@@ -1,1 +1,1 @@
-"""Scores beside chance and controls, with intervals and verdicts."""
+"""Tasks, controls, bootstrap, verdicts and scorecards."""

@@ -1,4 +1,4 @@
-"""Bootstraps over groups, and the intervals that they give."""
+"""Group bootstrap and confidence intervals."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -15,12 +15,12 @@ DRAWS = 1000
 
 @dataclass(frozen=True)
 class Estimate:
-    """A score with its interval and the draws that the interval came from.
+    """A score with its confidence interval and bootstrap draws.
 
     Parameters
     ----------
     value, low, high
-        Score and its 95 % interval.
+        Score and its 95 % confidence interval.
     draws
         Score on each resample of groups, `(DRAWS,)`; the same resamples for every encoder.
     """
@@ -32,7 +32,7 @@ class Estimate:
 
 
 def resamples(groups: NDArray[Any], *, seed: int = 0) -> list[NDArray[np.intp]]:
-    """Positions drawn by resampling whole groups with replacement, `DRAWS` times."""
+    """Draw positions by resampling whole groups with replacement, `DRAWS` times."""
     names, codes = np.unique(groups, return_inverse=True)
     members = [np.flatnonzero(codes == g) for g in range(len(names))]
     picks = pick_groups(len(names), seed=seed)
@@ -45,7 +45,7 @@ def pick_groups(groups: int, *, seed: int = 0) -> NDArray[np.int64]:
 
 
 def estimate(scores: list[Score], draws: list[NDArray[np.intp]], question: Question) -> Estimate:
-    """Score with its interval; several scores are seeds of one encoder and averaged."""
+    """Estimate a score with its confidence interval; scores of several seeds are averaged."""
     everything = np.arange(len(question.items))
     value = float(np.mean([s.at(everything) for s in scores]))
     drawn = np.mean([[s.at(i) for i in draws] for s in scores], axis=0)
@@ -54,11 +54,11 @@ def estimate(scores: list[Score], draws: list[NDArray[np.intp]], question: Quest
 
 
 def interval(value: float, draws: NDArray[np.float64], groups: int) -> tuple[float, float]:
-    """Return the 95 % interval of a value from its draws, widened for few groups.
+    """Return the 95 % confidence interval of a value from its draws, widened for few groups.
 
     The percentile interval is too narrow by t(G − 1)/z · sqrt(G/(G − 1)) for G groups (Hesterberg,
     What Teachers Should Know About the Bootstrap, 2015, section 3.1), and is stretched by that.
-    Resamples without a value are left out.
+    Undefined draws are left out.
     """
     known = draws[np.isfinite(draws)]
     if len(known) == 0 or groups < 2:

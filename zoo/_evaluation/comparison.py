@@ -1,4 +1,4 @@
-"""The paired gaps between two encoders."""
+"""Paired differences between two encoders."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -13,13 +13,13 @@ class Gap:
     Parameters
     ----------
     task, metric
-        What was asked and how it is counted.
+        Title of the task and name of the metric.
     gap, low, high
-        First minus second, with its 95 % interval over groups.
+        First minus second, with its 95 % confidence interval over groups.
     winner
-        Who is ahead; neither where the interval holds 0.
+        Which encoder is ahead; ``"neither"`` if the interval contains 0.
     summary
-        That as a phrase.
+        The winner as a phrase.
     """
 
     task: str

@@ -1,4 +1,4 @@
-"""Who takes part in an evaluation: an encoder and the controls that it must beat."""
+"""Embed a dataset with the encoder under test and with its controls."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,9 +17,10 @@ from .._data.dataset import Dataset
 from .._embedding.cache import EmbeddingCache
 from .._embedding.embed import UnequalChannelsError, embed_many
 from .._embedding.embeddings import Embeddings
-from .._encoders.contract import Encoder, Progress
+from .._encoders.contract import Encoder
 from .._encoders.loading import load
-from .precomputed import PREFIX, matched, name_of, noise_by_place, precomputed, record_of
+from .._encoders.progress import Progress
+from .precomputed import PREFIX, matched, name_of, noise_by_index, precomputed, record_of
 
 CONTROLS = (
     "constant",
@@ -32,18 +33,18 @@ CONTROLS = (
 )
 
 CONTROL_SEEDS = 5
-# What the full suite adds, beside the encoder's own network without one of its abilities.
+# Added by the full suite, besides ablations of the encoder under test.
 MORE_CONTROLS = ("texture", "timm:vit_small_patch14_dinov2.lvd142m/concat")
-# Where images differ in their number of channels, joining channels has no meaning.
+# Images that differ in their number of channels have no concatenation of channels.
 _RAGGED = {"pixel-statistics": "pixel-statistics-mean", "texture": "texture-mean"}
-ONLY_NOISE = "there are none; to beat noise shows that there is a signal, not that it is biology"
+ONLY_NOISE = "not available; beating noise shows a signal, but not that it is biological"
 NOISE = {"degenerate"}
 Subject = str | Encoder | Embeddings
 
 
 @dataclass(frozen=True)
 class Contender:
-    """An encoder in one or several draws, embedded.
+    """An encoder or control with its embeddings, one for each seed.
 
     Parameters
     ----------
@@ -52,7 +53,7 @@ class Contender:
     embeddings
         One for each seed.
     encoders
-        What made them, in the same order; empty for embeddings that came from elsewhere.
+        The encoders, in the same order; empty for embeddings made elsewhere.
     """
 
     spec: EncoderSpec
@@ -61,7 +62,7 @@ class Contender:
 
 
 def default_controls(dataset: Dataset, *, full: bool, ragged: bool) -> tuple[str, ...]:
-    """Names of the controls that need nothing but the images of a dataset."""
+    """Names of the default controls, which need only the images of a dataset."""
     names = CONTROLS + MORE_CONTROLS * full
     if full and dataset.read is not None and dataset[0].types is not None:
         names += ("cell-structure-typed",)
@@ -70,7 +71,7 @@ def default_controls(dataset: Dataset, *, full: bool, ragged: bool) -> tuple[str
     return names
 
 
-def contend(
+def embed_contenders(
     subject: Subject,
     dataset: Dataset,
     *,
@@ -86,9 +87,9 @@ def contend(
     -------
     contenders
         By name, the encoder under test first.
-    absent
-        Controls of the usual ones that cannot take part here, with the reason. Controls asked for
-        by name raise instead.
+    skipped
+        Default controls that are not available, with the reason. Controls requested by name raise
+        instead.
     """
     if isinstance(subject, str):
         subject = _open(subject, dataset)
@@ -100,17 +101,17 @@ def contend(
         return given, ({"every control that sees images": ONLY_NOISE} if kinds == NOISE else {})
 
     low, high = dataset.channels or (len(dataset[0].pixels),) * 2
-    asked = {"full": full, "seeds": seeds, "cache": cache, "progress": progress}
+    shared = {"full": full, "seeds": seeds, "cache": cache, "progress": progress}
     try:
-        return _beside_images(subject, dataset, controls, low < high, high > 1, **asked)
+        return _embed_images(subject, dataset, controls, low < high, high > 1, **shared)
     except UnequalChannelsError:
         if low < high or controls is not None:
             raise
-        # A later image has other channels than the first: controls that average them take part.
-        return _beside_images(subject, dataset, controls, True, True, **asked)
+        # A later image has other channels than the first: use controls that average channels.
+        return _embed_images(subject, dataset, controls, True, True, **shared)
 
 
-def _beside_images(
+def _embed_images(
     subject: Encoder | Embeddings,
     dataset: Dataset,
     controls: Sequence[str] | None,
@@ -122,13 +123,13 @@ def _beside_images(
     cache: EmbeddingCache | None,
     progress: Progress | None,
 ) -> tuple[dict[str, Contender], dict[str, str]]:
-    """Embed images with an encoder and its controls, which see them as it does."""
+    """Embed images with an encoder and, after the same preprocessing, with its controls."""
     prepared = subject.spec.preprocessing if isinstance(subject, Encoder) else None
     device = subject.device if isinstance(subject, Encoder) else None
     names = (
         controls if controls is not None else default_controls(dataset, full=full, ragged=ragged)
     )
-    absent: dict[str, str] = {}
+    skipped: dict[str, str] = {}
     members: dict[str, list[Encoder]] = {}
     if isinstance(subject, Encoder):
         members[subject.name] = [subject]
@@ -144,19 +145,19 @@ def _beside_images(
         except WeightsError as error:
             if controls is not None:
                 raise
-            absent[name] = str(error)
+            skipped[name] = str(error)
 
     for name in names:
-        spec = _record(name, absent if controls is None else None)
+        spec = _record(name, skipped if controls is None else None)
         if spec is not None:
-            # One draw of noise can score anything: several, averaged, show its level.
+            # A single draw of noise can score anything; the mean of several shows its level.
             add(name, range(max(seeds, 1)) if spec.control == "degenerate" else [None])
     if isinstance(subject, Encoder):
         twin = subject.spec.twin
         if twin is not None and seeds > 0:
             add(twin, range(seeds))
         if full and controls is None:
-            _add_partial(subject, "mean" if ragged else "concat", several, add, absent)
+            _add_ablations(subject, "mean" if ragged else "concat", several, add, skipped)
 
     flat = [e for encoders in members.values() for e in encoders]
     embedded = embed_many(dataset, flat, cache=cache, progress=progress)
@@ -168,17 +169,17 @@ def _beside_images(
         contenders[name] = Contender(encoders[0].spec, tuple(parts), tuple(encoders))
     if len(contenders) == 1:
         raise EvaluationError("at least one control is required: controls=[...]")
-    return contenders, absent
+    return contenders, skipped
 
 
-def _add_partial(
+def _add_ablations(
     subject: Encoder,
     join: str,
     several: bool,
     add: Callable[[str, Sequence[int | None], Path | None], None],
-    absent: dict[str, str],
+    skipped: dict[str, str],
 ) -> None:
-    """Add the encoder's own network on one channel at a time and on segmentations alone."""
+    """Add ablations of the encoder: one channel at a time, and segmentation masks only."""
     names = [f"mask-only:{subject.name}"]
     if (
         several
@@ -190,22 +191,22 @@ def _add_partial(
     weights = source if source is not None and source.is_file() else None
     for name in names:
         if not subject.from_registry:
-            absent[name] = "the encoder under test was not loaded by name"
+            skipped[name] = "the encoder under test was not loaded by name"
             continue
         own = subject.spec.role == "control" and subject.spec.control != "untrained"
-        if not own:  # descriptions by hand are no network whose abilities could be taken away
+        if not own:  # hand-crafted features are not ablated
             draws: Sequence[int | None] = [subject.seed] if subject.spec.seeded else [None]
             add(name, draws, weights)
 
 
-def _record(name: str, absent: dict[str, str] | None) -> EncoderSpec | None:
-    """Return the record of a control, or note why a usual one cannot be had."""
+def _record(name: str, skipped: dict[str, str] | None) -> EncoderSpec | None:
+    """Return the record of a control, or note why a default one is not available."""
     try:
         return registry().encoder(name)
     except WeightsError as error:
-        if absent is None:
+        if skipped is None:
             raise
-        absent[name] = str(error)
+        skipped[name] = str(error)
         return None
 
 
@@ -229,7 +230,7 @@ def _without_images(
     controls: Sequence[str] | None,
     seeds: int,
 ) -> dict[str, Contender]:
-    """Gather contenders where there are embeddings only: noise, and controls among them."""
+    """Gather contenders for a dataset without images: noise and precomputed controls."""
     if isinstance(subject, Encoder):
         raise EvaluationError(
             f"{dataset.name} has no images for {subject.name} to embed: evaluate "
@@ -238,8 +239,8 @@ def _without_images(
     known = {f"{PREFIX}{name}": p for name, p in dataset.profiles.items()}
     own = name_of(subject)
     contenders = {own: Contender(record_of(subject, known.get(own)), (subject,))}
-    usual = ("constant", "gaussian", *(n for n, p in known.items() if p.role == "control"))
-    for name in controls if controls is not None else usual:
+    defaults = ("constant", "gaussian", *(n for n, p in known.items() if p.role == "control"))
+    for name in controls if controls is not None else defaults:
         if name == own:
             continue
         if name in known:
@@ -247,12 +248,12 @@ def _without_images(
             contenders[name] = Contender(record_of(found, known[name]), (found,))
         elif name in ("constant", "gaussian"):
             record = registry().encoder(name)
-            draws = tuple(noise_by_place(record, dataset, s) for s in range(max(seeds, 1)))
+            draws = tuple(noise_by_index(record, dataset, s) for s in range(max(seeds, 1)))
             contenders[name] = Contender(record, draws)
         else:
             raise EvaluationError(
-                f"{dataset.name} has no images, so {name} cannot be a control: take "
-                + ", ".join(usual)
+                f"{dataset.name} has no images, so {name} cannot be a control: choose from "
+                + ", ".join(defaults)
             )
     if len(contenders) == 1:
         raise EvaluationError("at least one control is required: controls=[...]")

@@ -1,4 +1,4 @@
-"""Scores by anybody's function of embeddings, with an interval, chance, and a verdict."""
+"""Scores by a user's metric function, with confidence interval, chance and verdict."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -22,16 +22,16 @@ SHUFFLES = 99
 def metric_row(
     metric: Metric, design: Design, contenders: Mapping[str, Contender], seed: int
 ) -> Row:
-    """Score every contender by a function of its embeddings, and judge the first.
+    """Score all contenders by a metric function, and compare the first with the others.
 
-    A resample with repeats would give items copies of themselves as neighbours. The interval comes
-    from the jackknife instead: (G − 1)(mean of the scores without a group − score without group g)
-    is the influence of g, and resampled means of influences are added to the score.
+    A bootstrap resample would give items copies of themselves as neighbours, so the interval comes
+    from the jackknife: (G − 1)(mean of the scores without a group − score without group g) is the
+    influence of g, and resampled means of influences are added to the score.
 
     Raises
     ------
     EvaluationError
-        When the function fails or gives no finite number for all items, with its name.
+        Naming the function: if it fails or does not return a finite number for all items.
     """
     subject = next(iter(contenders))
     name = getattr(metric, "__name__", type(metric).__name__)
@@ -86,7 +86,7 @@ def _call(metric: Metric, name: str, embeddings: Embeddings) -> float:
         what = f"{type(error).__name__}: {error}"
         raise EvaluationError(f"the metric {name} failed ({what})") from error
     if not np.isfinite(value):
-        raise EvaluationError(f"the metric {name} gave {value} for {len(embeddings)} items")
+        raise EvaluationError(f"the metric {name} returned {value} for {len(embeddings)} items")
     return value
 
 

@@ -1,4 +1,4 @@
-"""What a diagnostic found: numbers in one shape, whatever was asked."""
+"""Results of diagnostics, all in one format."""
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -12,28 +12,28 @@ View = Literal["dots", "curves", "change", "drift", "shades", "rates"]
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One number, and what it has to be read beside.
+    """One number with its reference value.
 
     Parameters
     ----------
     encoder
-        Encoder or control that it is about; empty where it is about the data or a metric.
+        Encoder or control; empty for findings about the data or about a metric.
     quantity
         What was measured, such as ``"participation ratio"`` or ``"dose, R²"``.
     condition
-        What was done or varied: ``"rotated by 90°"``, ``"TVN"``, ``"layer 3"``; empty for nothing.
+        What was varied: ``"rotated by 90°"``, ``"TVN"``, ``"layer 3"``; else empty.
     at
-        The condition as a number, where it is one, such as an effect size; else NaN.
+        The condition as a number, such as an effect size; else NaN.
     value, low, high
-        The number and its 95 % interval; NaN where there is none.
+        The number and its 95 % confidence interval, or NaN.
     reference, reference_name
-        The number to read it beside and what that is: ``"chance"``, ``"expected"``, ``"as it is"``.
+        The number to compare with, and its name: ``"chance"``, ``"expected"``, ``"as it is"``.
     n_items, n_groups, seeds
-        What supports it; 0 groups where nothing was grouped.
+        Sample sizes; 0 groups if nothing is grouped.
     fitted_on
-        What anything that was fitted was fitted on.
+        Data that models were fitted on.
     note
-        One clause that a reader must know.
+        A short remark.
     """
 
     encoder: str = ""
@@ -54,7 +54,7 @@ class Finding:
 
 @dataclass(frozen=True, kw_only=True)
 class Diagnostic:
-    """One question about embeddings, with everything found.
+    """One question about embeddings, with its findings.
 
     Parameters
     ----------
@@ -67,19 +67,19 @@ class Diagnostic:
     findings
         The numbers.
     conclusions
-        What follows from them, one sentence each.
+        Conclusions from the numbers, one sentence each.
     not_computed
-        What could not be computed or must not be claimed, and why, one sentence each.
+        What could not be computed, and why, one sentence each.
     view
-        How the report draws it: ``"dots"`` for values beside a reference, ``"curves"`` over
+        How the report draws it: ``"dots"`` for values with a reference, ``"curves"`` over
         `Finding.at`, ``"change"`` for scores before and after, ``"drift"`` on a scale of its own,
         ``"shades"`` for a shaded table, ``"rates"`` for detection rates over `Finding.at`.
     order
-        Where the report shows it: below 0 before the map, the lowest first; above 0 at the end.
+        Position in the report: below 0 before the map, lowest first; above 0 at the end.
     unit
-        What `Finding.at` counts, such as ``"plates"``.
+        Unit of `Finding.at`, such as ``"plates"``.
     scores_again
-        Whether quantities are scores of the evaluation, so that their chance is known.
+        Whether quantities are scores of the evaluation, with the same chance level.
     """
 
     name: str
@@ -95,7 +95,7 @@ class Diagnostic:
 
 
 def findings_table(diagnostics: Iterable[Diagnostic]) -> pd.DataFrame:
-    """Tidy table of all findings, one a line, with the diagnostic's name in front."""
+    """Tidy table of all findings, one per row; the first column names the diagnostic."""
     lines = [{"diagnostic": d.name, **asdict(f)} for d in diagnostics for f in d.findings]
     columns = ["diagnostic", *Finding.__dataclass_fields__]
     return pd.DataFrame(lines, columns=columns)

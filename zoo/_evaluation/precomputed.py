@@ -1,4 +1,4 @@
-"""Embeddings that come with a dataset or were made elsewhere."""
+"""Precomputed embeddings: from a dataset, or made elsewhere."""
 
 from dataclasses import replace
 from importlib.metadata import version
@@ -20,7 +20,7 @@ PREFIX = "precomputed:"
 
 
 def precomputed(name: str, dataset: Dataset) -> Embeddings:
-    """Read embeddings that come with a dataset, checked against its table."""
+    """Read embeddings that come with a dataset, and check them against its table."""
     profile = dataset.profiles[name]
     provenance = {
         "zoo": version("microscopy-zoo"),
@@ -39,7 +39,7 @@ def name_of(subject: Encoder | Embeddings) -> str:
 
 
 def record_of(embeddings: Embeddings, profile: Precomputed | None = None) -> EncoderSpec:
-    """Describe embeddings that came from elsewhere as far as they describe themselves."""
+    """Make a record of embeddings made elsewhere, from their provenance."""
     spec = EncoderSpec(
         name="embeddings",
         builder="zoo:Embeddings",
@@ -53,7 +53,7 @@ def record_of(embeddings: Embeddings, profile: Precomputed | None = None) -> Enc
 
 
 def matched(embeddings: Embeddings, dataset: Dataset) -> Embeddings:
-    """Refuse embeddings that are not of these items in this order."""
+    """Raise unless the embeddings are of these items in this order."""
     name, matrix = name_of(embeddings), embeddings.matrix
     try:
         check_matrix(matrix, name)
@@ -74,8 +74,8 @@ def matched(embeddings: Embeddings, dataset: Dataset) -> Embeddings:
     return replace(embeddings, metadata=dataset.metadata.reset_index(drop=True))
 
 
-def noise_by_place(record: EncoderSpec, dataset: Dataset, seed: int) -> Embeddings:
-    """Draw noise by the place of an item, where there is no content to draw it by."""
+def noise_by_index(record: EncoderSpec, dataset: Dataset, seed: int) -> Embeddings:
+    """Draw noise by the index of an item, for datasets without images."""
     size = record.embedding_size or 1
     rng = np.random.default_rng([seed, 77])
     rows = rng.standard_normal((len(dataset), size)) * float(record.options["sd"])

@@ -1,10 +1,10 @@
-"""Scores of an encoder and its controls, with intervals and verdicts."""
+"""Scores of an encoder and its controls, with confidence intervals and verdicts."""
 
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
@@ -17,9 +17,6 @@ from .bootstrap import DRAWS, Estimate
 from .findings import Diagnostic, findings_table
 from .verdict import Verdict
 
-if TYPE_CHECKING:
-    pass
-
 
 @dataclass(frozen=True)
 class Row:
@@ -28,17 +25,17 @@ class Row:
     Parameters
     ----------
     task, metric, chance
-        What was asked, how it is counted, and what an embedding gets that knows nothing.
+        Title of the task, name of the metric, and its mean over permuted labels.
     estimates
-        Score and interval by name; the encoder comes first.
+        Score and confidence interval by name; the encoder comes first.
     verdict
-        What may be said.
+        Comparison with chance and with the controls.
     n_items, n_groups
         Items scored and independent groups among them.
     permutations
-        Of the labels, whose mean score is `chance`.
+        Number of label permutations behind `chance`.
     left_out
-        Items that could not take part, in words.
+        Items that were left out, with the reason.
     """
 
     task: str
@@ -54,26 +51,26 @@ class Row:
 
 @dataclass(frozen=True)
 class Scorecard:
-    """Every score of an encoder beside those of its controls, as data.
+    """All scores of an encoder and of its controls.
 
     Parameters
     ----------
     encoder
         Name of the encoder under test.
     dataset
-        What it was tested on.
+        The dataset with its design.
     rows
         One for each score.
     embeddings
-        Of the encoder under test.
+        Embeddings of the encoder under test.
     contenders
         Record and provenance (one for each seed) of the encoder and of every control.
     diagnostics
-        What else was asked, in the order of the report; empty for the suite "scores".
+        Further questions, in the order of the report; empty for the suite "scores".
     skipped_controls
-        Controls that could not take part, with the reason.
+        Controls that could not be computed, with the reason.
     warnings
-        What a reader must know before any score, one sentence each.
+        Problems with the data that affect all scores, one sentence each.
     """
 
     encoder: str
@@ -87,7 +84,7 @@ class Scorecard:
 
     @property
     def findings(self) -> pd.DataFrame:
-        """Tidy table of all diagnostics: one line for each number."""
+        """Tidy table of all diagnostics: one row for each number."""
         return findings_table(self.diagnostics)
 
     @property
@@ -97,7 +94,7 @@ class Scorecard:
 
     @property
     def headline(self) -> str:
-        """Everything in one sentence."""
+        """The verdicts in one sentence."""
         total = len(self.rows)
         tally = Counter(
             f"{v.outcome} {v.control}" if v.outcome in ("matched by", "beaten by") else v.outcome
@@ -110,7 +107,7 @@ class Scorecard:
 
     @property
     def table(self) -> pd.DataFrame:
-        """Tidy scores: one line for each encoder and metric."""
+        """Tidy scores: one row for each encoder and metric."""
         lines = []
         for row in self.rows:
             for name, e in row.estimates.items():
@@ -142,22 +139,23 @@ class Scorecard:
         return pd.DataFrame(lines)
 
     def label(self, name: str) -> str:
-        """Name of a contender with its number of seeds, where they are several."""
+        """Name of a contender, with its number of seeds if there are several."""
         seeds = len(self.contenders[name][1])
         return name if seeds == 1 else f"{name} ({seeds} seeds)"
 
     def method(self) -> str:
-        """Say in two sentences how the numbers were made."""
+        """Describe how scores, chance and confidence intervals were computed."""
         group = design_of(self.dataset).group
         counts = sorted({row.permutations for row in self.rows})
         times = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
         return (
-            f"Whatever is fitted is fitted on training folds, between which no {group} is split. "
-            f"Chance is the mean score for {times} permutations of the labels in the same folds. "
-            f"Intervals are 95 % bootstraps over {group}s, widened for few of them, {DRAWS} "
-            "resamples of the held-out answers, the same for all; they do not cover another choice "
-            "of training data. An encoder beats all controls only if its paired gap to each lies "
-            "above zero."
+            f"All models are fitted on training folds only; folds never split a {group}. "
+            f"Chance is the mean score over {times} permutations of the labels, in the same folds. "
+            f"Confidence intervals (95 %) are bootstraps over {group}s: {DRAWS} resamples of the "
+            f"held-out predictions, the same for all encoders, widened for few {group}s. They do "
+            "not include the variance from the choice of training data. An encoder beats all "
+            "controls only if the confidence interval of its paired difference to each control "
+            "lies above zero."
         )
 
     def to_csv(self, path: str | Path) -> None:

@@ -1,4 +1,4 @@
-"""Answer every question with every embedding, and judge the answers of one."""
+"""Score all tasks for all contenders, with a verdict on the encoder under test."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,12 +8,12 @@ from .._embedding.embeddings import Embeddings
 from .bootstrap import estimate, resamples
 from .contenders import Contender
 from .scorecard import Row
-from .tasks import Question, answer
+from .tasks import Question, score_task
 from .verdict import judge, permutations_for
 
 
-def doubts(embeddings: Embeddings, group: str) -> tuple[str, ...]:
-    """Say what a reader must know of the rows before any score: repeats, and repeats in folds."""
+def duplicate_warnings(embeddings: Embeddings, group: str) -> tuple[str, ...]:
+    """Warn of duplicate embeddings, and of duplicates in different groups."""
     _, first, counts = np.unique(embeddings.matrix, axis=0, return_inverse=True, return_counts=True)
     repeated = counts[first.reshape(-1)] > 1
     if not repeated.any():
@@ -21,28 +21,30 @@ def doubts(embeddings: Embeddings, group: str) -> tuple[str, ...]:
     groups = embeddings.metadata[group].astype(str).to_numpy()
     pairs = {(row, g) for row, g in zip(first.reshape(-1)[repeated], groups[repeated], strict=True)}
     rows = [row for row, _ in pairs]
-    said = [f"{int(repeated.sum())} of {len(repeated)} items have the very embedding of another."]
-    if (torn := len(rows) - len(set(rows))) > 0:
-        said.append(
-            f"{torn} time(s) such twins lie in different {group}s, so that training and test folds "
-            "share them: if the images are copies, the scores are too high."
+    warnings = [
+        f"{int(repeated.sum())} of {len(repeated)} items have the same embedding as another item."
+    ]
+    if (split := len(rows) - len(set(rows))) > 0:
+        warnings.append(
+            f"{split} time(s) such duplicates lie in different {group}s, so training and test "
+            "folds share them: if the images are copies, the scores are too high."
         )
-    return tuple(said)
+    return tuple(warnings)
 
 
 def score(
     questions: Sequence[Question], contenders: Mapping[str, Contender], seed: int
 ) -> list[Row]:
-    """Answer every question with every embedding, and judge the first contender's answers."""
+    """Score every question for every contender, with a verdict on the first."""
     subject = next(iter(contenders))
     rows: list[Row] = []
     for question in questions:
         draws = resamples(question.groups, seed=seed)
         n_groups = len(np.unique(question.groups))
         permutations = permutations_for(question)
-        answers = {
+        by_name = {
             name: [
-                answer(
+                score_task(
                     question,
                     e.matrix[question.items],
                     permutations=permutations if name == subject else 0,
@@ -52,10 +54,10 @@ def score(
             ]
             for name, contender in contenders.items()
         }
-        for k, first in enumerate(answers[subject][0]):
+        for k, first in enumerate(by_name[subject][0]):
             estimates = {
                 name: estimate([scores[k] for scores in members], draws, question)
-                for name, members in answers.items()
+                for name, members in by_name.items()
             }
             others = {n: e for n, e in estimates.items() if n != subject}
             rows.append(

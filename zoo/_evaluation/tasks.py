@@ -1,8 +1,8 @@
-"""What a dataset asks of an embedding: out-of-fold answers, and scores that can be resampled.
+"""Tasks: out-of-fold predictions from embeddings, and scores that can be resampled.
 
-Whatever is fitted is fitted on training folds, and folds never split a group. Every answer is also
-given for permuted labels, in the same folds, because pooling the answers of several folds has a
-chance level of its own wherever labels are spread unevenly over groups.
+All models are fitted on training folds, and folds never split a group. Every score is also
+computed for permuted labels in the same folds, because pooling the predictions of several folds
+shifts the chance level if labels are unevenly distributed over groups.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,18 +28,18 @@ COMPARISONS = 2**30
 
 @dataclass(frozen=True)
 class Question:
-    """A task on a table: who takes part, what is asked, and who belongs together.
+    """A task with the items of a table that it applies to.
 
     Parameters
     ----------
     task
         The task.
     items
-        Rows of the table that take part, `(n,)`.
+        Rows of the table, `(n,)`.
     truth, groups
-        Answer and independent unit of each, `(n,)`.
+        True label and independent unit of each item, `(n,)`.
     left_out
-        Why rows do not take part, beyond the task's own choice.
+        Why further rows are left out, besides the task's own selection.
     """
 
     task: Task
@@ -51,18 +51,18 @@ class Question:
 
 @dataclass(frozen=True)
 class Score:
-    """One number, how to compute it anew on a resample, and what permuted labels give.
+    """A score that can be computed on resamples, with its permutation null.
 
     Parameters
     ----------
     metric
-        Name with its symbol.
+        Name of the metric.
     at
         Maps positions among the question's items, with repeats, to the score.
     null
-        The score of the same embedding for permuted labels, `(permutations,)`.
+        Scores of the same embedding for permuted labels, `(permutations,)`.
     note
-        What was left out to keep the work within bounds.
+        Items left out to limit the computing time.
     """
 
     metric: str
@@ -71,25 +71,25 @@ class Score:
     note: str = ""
 
 
-def pose(dataset: Dataset) -> list[Question]:
-    """Pose all tasks of a dataset's design to its table.
+def pose_tasks(dataset: Dataset) -> list[Question]:
+    """Apply all tasks of a dataset's design to its table.
 
     Raises
     ------
     EvaluationError
-        As `ask`, and for a dataset without a design.
+        As `pose_task`, and for a dataset without a design.
     """
     design = design_of(dataset)
-    return [ask(task, dataset.metadata, design.group) for task in design.tasks]
+    return [pose_task(task, dataset.metadata, design.group) for task in design.tasks]
 
 
-def ask(task: Task, metadata: pd.DataFrame, group: str) -> Question:
-    """Pose a task to a table.
+def pose_task(task: Task, metadata: pd.DataFrame, group: str) -> Question:
+    """Apply a task to a table.
 
     Raises
     ------
     EvaluationError
-        When fewer than two classes or groups take part, or nothing can be retrieved.
+        For fewer than two classes or groups, or nothing to retrieve.
     """
     chosen = np.ones(len(metadata), dtype=bool)
     for column, values in task.where.items():
@@ -126,7 +126,7 @@ def ask(task: Task, metadata: pd.DataFrame, group: str) -> Question:
     return Question(task, np.flatnonzero(chosen), truth, groups, tuple(left_out))
 
 
-def answer(
+def score_task(
     question: Question,
     embedding: Array,
     *,
@@ -139,17 +139,17 @@ def answer(
     Parameters
     ----------
     question, embedding
-        What is asked, and of what.
+        The task, and the embedding of its items.
     permutations, seed
-        How often labels are permuted for `Score.null`.
+        Number of label permutations for `Score.null`, and their random seed.
     splits
-        Positions for training and for testing, by default `folds`; nothing is said of items that
-        are never tested. Retrieval fits nothing and ranks the items of all other groups.
+        Positions for training and for testing, by default `folds`; items that are never tested
+        have no prediction. Retrieval has no training and ranks the items of all other groups.
 
     Raises
     ------
     EvaluationError
-        For a split that separates members of a group.
+        For a split that divides a group.
     """
     truth, groups = question.truth, question.groups
     orders = permute(truth, groups, permutations, seed)
@@ -170,7 +170,7 @@ def answer(
             labels = np.unique(truth, return_inverse=True)[1][orders]
             precision, note = _retrieve(embedding, labels, groups, seed)
             null = np.array([_mean(column) for column in precision.T[1:]])
-            return [Score("mAP", lambda i: _mean(precision[i, 0]), null, note)]
+            return [Score("mAP across groups", lambda i: _mean(precision[i, 0]), null, note)]
         case kind:
             codes = np.unique(truth, return_inverse=True)[1][orders]
             if kind == "probe":
@@ -178,16 +178,16 @@ def answer(
                 return [_score("linear probe balanced accuracy", balanced_accuracy, codes, label)]
             count = min(NEIGHBOURS, *(len(train) for train, _ in pairs))
             label = neighbour_labels(embedding, codes, pairs, count)
-            # Where items are few the name itself says how many neighbours voted.
+            # The name gives the number of neighbours, which is smaller for few items.
             return [_score(f"{count}-NN balanced accuracy", balanced_accuracy, codes, label)]
 
 
 def permute(truth: Array, groups: Array, permutations: int, seed: int) -> Array:
-    """Columns of positions, `(n, 1 + permutations)`: as it is, then permuted.
+    """Columns of positions, `(n, 1 + permutations)`: the identity, then permutations.
 
-    Labels change places within their group, so that each group keeps its own mixture and the null
-    keeps whatever the design does to the score. Where every group has one label only, whole groups
-    change labels instead.
+    Labels are permuted within groups, which keeps the class proportions of each group and with
+    them any effect of the design on the score. If every group has a single label, labels are
+    permuted between groups.
     """
     rng = np.random.default_rng(seed)
     names, codes = np.unique(groups, return_inverse=True)
@@ -215,17 +215,17 @@ def _score(
 
 
 def _retrieve(embedding: Array, codes: Array, groups: Array, seed: int) -> tuple[Array, str]:
-    """Average precision of each item for each column of labels, `(n, m)`, NaN where not asked.
+    """Average precision of each item for each column of labels, `(n, m)`, NaN if not a query.
 
-    Every item is ranked against all others as long as `COMPARISONS` allow; of more, a random part
-    asks, which the note says.
+    Beyond `COMPARISONS` comparisons only a random sample of the items are queries, as the note
+    says.
     """
     n = len(codes)
-    asked = max(1, min(n, COMPARISONS // (n * codes.shape[1])))
+    used = max(1, min(n, COMPARISONS // (n * codes.shape[1])))
     queries, note = np.ones(n, dtype=bool), ""
-    if asked < n:
-        queries = np.isin(np.arange(n), np.random.default_rng(seed).choice(n, asked, replace=False))
-        note = f"{n - asked} of {n} items as queries; a random {asked} were asked"
+    if used < n:
+        queries = np.isin(np.arange(n), np.random.default_rng(seed).choice(n, used, replace=False))
+        note = f"{n - used} of {n} items as queries; a random {used} were used"
     precision = np.full(codes.shape, np.nan)
     for i, ranked in rank_other_groups(embedding, groups, queries):
         precision[i] = average_precision(codes[ranked] == codes[i])

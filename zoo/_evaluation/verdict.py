@@ -1,4 +1,4 @@
-"""What may be said of a score beside chance and beside the controls."""
+"""The verdict on a score: comparison with chance and with the controls."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,8 +12,8 @@ from .tasks import Question
 
 PERMUTATIONS = 199
 FEWEST_PERMUTATIONS = 19
-WORK = 2_000_000  # entries that are permuted in all
-# With fewer, two equally good encoders are told apart far more often than an interval says.
+WORK = 2_000_000  # entries to permute, in total
+# With fewer groups, the false-positive rate for two equally good encoders is far above 5 %.
 MIN_GROUPS = 6
 Outcome = Literal[
     "beats all controls", "matched by", "beaten by", "at chance", "below chance", "no verdict"
@@ -22,21 +22,21 @@ Outcome = Literal[
 
 @dataclass(frozen=True)
 class Verdict:
-    """The answer for one score.
+    """Comparison of a score with chance and with the controls.
 
     Parameters
     ----------
     outcome
-        What the intervals allow one to say.
+        What the confidence intervals support.
     control
-        The control that the gap is measured against: the best one, or, where the encoder beats
-        all, the one it beats by least.
+        The control that the difference refers to: the best one, or, if the encoder beats all, the
+        nearest.
     gap, low, high
-        Score minus the control's, with its 95 % interval.
+        Difference to that control, with its 95 % confidence interval.
     summary
         The outcome as a phrase that names the control.
     detail
-        The same with the encoder and the numbers.
+        The summary with the encoder and the numbers.
     """
 
     outcome: Outcome
@@ -56,9 +56,9 @@ def difference(verdict: Verdict) -> str:
 
 
 def permutations_for(question: Question) -> int:
-    """How often labels are permuted: less often for many items and classes, whose chance is narrow.
+    """Return the number of permutations: fewer for many items and classes, whose null is narrow.
 
-    The work of probes and neighbours grows with items times classes.
+    The computing time of probes and neighbours grows with items times classes.
     """
     work = len(question.items)
     if question.task.kind in ("knn", "probe"):
@@ -75,10 +75,9 @@ def judge(
 ) -> Verdict:
     """Compare a score with chance and with each control.
 
-    The encoder beats all controls only if the paired interval against each of them lies above
-    zero (intersection–union, so no further correction for their number). A score among the middle
-    95 % of what the same embedding gets for permuted labels, `null`, is at chance, whatever the
-    controls do.
+    The encoder beats all controls only if the confidence interval of the paired difference to each
+    lies above zero (an intersection–union test, which needs no correction for their number). A
+    score within the central 95 % of its permutation null is at chance, whatever the controls score.
     """
     nan = float("nan")
     best = max(controls, key=lambda name: controls[name].value, default=None)
@@ -93,7 +92,7 @@ def judge(
         gap = score.value - controls[control].value
         low, high = gaps[control]
         numbers = f"{score.value:.2f} against {controls[control].value:.2f}"
-        numbers += f", gap {gap:+.2f} [{low:+.2f}, {high:+.2f}]"
+        numbers += f", difference {gap:+.2f} [{low:+.2f}, {high:+.2f}]"
         return Verdict(outcome, control, gap, low, high, words, f"{encoder}: {words} ({numbers})")
 
     if groups < MIN_GROUPS or not np.isfinite([score.low, score.high]).all():

@@ -122,10 +122,10 @@ class TestOpened:
             "treatment",
         )
         assert spec.design.domains == ("week",)
-        from zoo._tasks import ask
+        from zoo._evaluation.tasks import pose_task
 
         for task in spec.design.tasks:
-            question = ask(task, dataset.metadata, spec.design.group)
+            question = pose_task(task, dataset.metadata, spec.design.group)
             assert sorted(set(question.groups)) == [
                 "epothilone B",
                 "nocodazole",

@@ -7,7 +7,7 @@ import tifffile
 
 from zoo import errors
 from zoo._data.sources import load_dataset
-from zoo._evaluation.tasks import ask
+from zoo._evaluation.tasks import pose_task
 
 PLATES = [20585, 20586]
 SITES = (1, 2)
@@ -90,7 +90,7 @@ class TestOpened:
             "compound",
         )
         retrieval, separation = (
-            ask(t, dataset.metadata, spec.design.group) for t in spec.design.tasks
+            pose_task(t, dataset.metadata, spec.design.group) for t in spec.design.tasks
         )
         assert sorted(set(retrieval.truth)) == ["BRD-K001", "BRD-K002"]
         assert retrieval.left_out == ("4 item(s) without compound or plate",)

@@ -46,7 +46,7 @@ def by_timm(network, image):
 @pytest.fixture
 def pinned(monkeypatch):
     asked = []
-    monkeypatch.setattr(zoo, "resolve_revision", lambda repo: asked.append(repo) or COMMIT)
+    monkeypatch.setattr(zoo.plugin, "resolve_revision", lambda repo: asked.append(repo) or COMMIT)
     return asked
 
 

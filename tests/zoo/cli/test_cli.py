@@ -186,7 +186,9 @@ def test_evaluate_a_table_of_ones_own(tmp_path):
     scores = pd.read_csv(tmp_path / "r" / "scores.csv")
     own = scores[scores["role"] == "subject"].set_index("metric")["score"]
     assert own["Spearman ρ"] > 0.9
-    assert {"mAP", "5-NN balanced accuracy", "linear probe balanced accuracy"} <= set(own.index)
+    assert {"mAP across groups", "5-NN balanced accuracy", "linear probe balanced accuracy"} <= set(
+        own.index
+    )
     assert len(pd.read_parquet(tmp_path / "r" / "scores.parquet")) == len(scores)
 
     pair = ["compare", "pixel-statistics-mean", "object-density", "-d", table, "-c", "constant"]

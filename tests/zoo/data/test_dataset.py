@@ -285,7 +285,7 @@ class TestDataset:
         metadata = pd.DataFrame({c: [1] for c in COLUMNS})
         assert len(Dataset("d", metadata, lambda i: None, SPEC)) == 1
         with pytest.raises(
-            errors.DataError, match=rf"^d lacks the metadata column\(s\) {missing}$"
+            errors.DataError, match=rf"^d lacks the metadata column\(s\) {missing}; it has"
         ):
             Dataset("d", metadata.drop(columns=missing), lambda i: None, SPEC)
 

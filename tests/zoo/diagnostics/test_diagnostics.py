@@ -10,7 +10,7 @@ import zoo
 from zoo import plugin
 from zoo._diagnostics.alignment import alignment
 from zoo._diagnostics.batch_effects import mixed, robustness
-from zoo._diagnostics.confounders import confounds
+from zoo._diagnostics.confounders import confounders
 from zoo._diagnostics.effects import effects
 from zoo._diagnostics.generalisation import domains
 from zoo._diagnostics.geometry import space
@@ -22,7 +22,7 @@ from zoo._diagnostics.study import Study
 from zoo._diagnostics.untrained_similarity import agreement
 from zoo._diagnostics.variance import variance
 from zoo._evaluation.contenders import Contender
-from zoo._evaluation.tasks import pose
+from zoo._evaluation.tasks import pose_tasks
 
 PLATES, DOSES, EACH = 8, 4, 3
 
@@ -66,7 +66,7 @@ def study(matrices, metadata=None, **changes):
         contenders[name] = Contender(about, (rows,))
     none = {n: plugin.Precomputed("", lambda: None) for n in matrices}
     plates = zoo.Dataset("plates", metadata, None, None, none, design(**changes))
-    return Study(plates, plates.design, tuple(pose(plates)), contenders)
+    return Study(plates, plates.design, tuple(pose_tasks(plates)), contenders)
 
 
 def noise(n, d=6, seed=0):
@@ -146,7 +146,7 @@ def test_confounders_are_read_and_regressed_out():
     metadata = table()
     metadata["edge"] = metadata["dose"] + 0.1 * noise(96, 1)[:, 0]  # a confounder that is the dose
     seen = np.c_[metadata["edge"], noise(96, 4)]
-    found = confounds(study({"edge": seen, "noise": noise(96)}, metadata))
+    found = confounders(study({"edge": seen, "noise": noise(96)}, metadata))
     assert values(found, quantity="edge")["edge"].value > 0.9
     assert values(found, quantity="edge")["noise"].value < 0.1
     by = {
@@ -161,14 +161,14 @@ def test_confounders_are_read_and_regressed_out():
 
 def test_what_is_constant_or_unknown_is_no_confounder():
     metadata = table().assign(edge=1.0)
-    found = confounds(study({"noise": noise(96)}, metadata))
+    found = confounders(study({"noise": noise(96)}, metadata))
     assert found.findings == ()
     assert any("edge is the same for all items" in s for s in found.not_computed)
     metadata.loc[3, "edge"] = np.nan
-    found = confounds(study({"noise": noise(96)}, metadata))
+    found = confounders(study({"noise": noise(96)}, metadata))
     assert any("edge is unknown for 1 item " in s for s in found.not_computed)
     metadata["rim"] = metadata["edge"]
-    found = confounds(study({"noise": noise(96)}, metadata, confounders=("edge", "rim")))
+    found = confounders(study({"noise": noise(96)}, metadata, confounders=("edge", "rim")))
     assert "edge, rim are unknown for 1 item and not regressed out." in found.not_computed
 
 
@@ -246,7 +246,7 @@ def test_a_batch_that_is_the_label_refuses_the_claim():
     metadata["plate"] = "P" + metadata["dose"].astype(str)
     only = (zoo.Task(kind="dose", target="dose", title="dose"),)
     found = mixed(study({"noise": noise(96)}, metadata, tasks=only))
-    assert any(s.startswith("No batch correction can be claimed") for s in found.not_computed)
+    assert any(s.startswith("Batch correction cannot be assessed") for s in found.not_computed)
 
 
 def test_one_batch_is_said_and_nothing_is_scored():

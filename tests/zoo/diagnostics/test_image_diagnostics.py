@@ -16,7 +16,7 @@ from zoo._diagnostics.preprocessing_sweep import sweep
 from zoo._diagnostics.study import Study
 from zoo._embedding.embed import embed_many
 from zoo._evaluation.contenders import Contender
-from zoo._evaluation.tasks import pose
+from zoo._evaluation.tasks import pose_tasks
 
 PLATES, DOSES, EACH, SIDE = 6, 3, 2, 32
 AS_THEY_ARE = zoo.Preprocessing(scaling="range", resize=None, crop=None)
@@ -79,7 +79,7 @@ def study(encoders, data):
     for encoder in encoders:
         rows = embed_many(data, [encoder])[0]
         contenders[encoder.name] = Contender(encoder.spec, (rows,), (encoder,))
-    questions = tuple(pose(data))
+    questions = tuple(pose_tasks(data))
     return Study(data, data.design, questions, contenders, cache=False)
 
 
@@ -146,7 +146,7 @@ def test_drift_names_the_encoder_and_what_it_is_blind_to(brightness):
 def test_embeddings_made_elsewhere_have_no_images_to_change():
     data = dataset(images_too=False)
     rows = zoo.Embeddings(np.random.default_rng(0).normal(size=(36, 3)), data.metadata, {})
-    questions = tuple(pose(data))
+    questions = tuple(pose_tasks(data))
     alone = Study(data, data.design, questions, {"mine": Contender(record("mine"), (rows,))})
     for ask_ in (
         drift,

@@ -131,7 +131,7 @@ def test_prefixes(tmp_path):
     with pytest.raises(errors.DataError, match=r"features that are not numbers: Metadata_Plate;"):
         zoo.read_profiles(path, prefix="Metadata_")
     for nothing in ("", (), ("a", "")):
-        with pytest.raises(ValueError, match="must say what names"):
+        with pytest.raises(ValueError, match="must be the beginning"):
             zoo.read_profiles(path, prefix=nothing)
 
 

@@ -116,10 +116,12 @@ def whole(counts=(2, 1, 3), dtype=torch.float32):
 def test_a_batch_is_encoded_as_it_lies(encoder, monkeypatch, asked):
     batch = whole()
     wanted = encoder.encode(batch.images(), preprocess=False, **asked)
-    monkeypatch.setattr("zoo._encoders.contract.run_in_batches", None)  # not needed
+    monkeypatch.setattr("zoo._encoders.run.run_in_batches", None)  # not needed
     done = []
-    found = encoder.encode(batch, preprocess=False, progress=done.append, **asked)
-    assert done == [3]
+    found = encoder.encode(
+        batch, preprocess=False, progress=lambda *step: done.append(step), **asked
+    )
+    assert done == [("encoding", 3, 3)]
     for name in ("embedding", "counts", "channels", "tokens", "token_offsets"):
         one, other = getattr(found, name), getattr(wanted, name)
         assert (one is None) == (other is None)

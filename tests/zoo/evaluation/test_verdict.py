@@ -7,7 +7,7 @@ from zoo.registry import Task
 
 import zoo
 from zoo._evaluation.bootstrap import DRAWS, Estimate, estimate, interval, resamples
-from zoo._evaluation.tasks import Question, Score, answer, ask
+from zoo._evaluation.tasks import Question, Score, pose_task, score_task
 from zoo._evaluation.verdict import judge
 
 NULL = np.random.default_rng(9).normal(0.5, 0.02, 199)
@@ -113,11 +113,11 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says():
 def test_noise_is_at_chance_about_as_often_as_it_should_be(kind):
     groups, labels = np.repeat(np.arange(8), 6), np.tile(np.arange(6), 8)
     table = pd.DataFrame({"g": groups, "t": labels})
-    asked = ask(Task(kind=kind, target="t", title="t"), table, "g")
+    asked = pose_task(Task(kind=kind, target="t", title="t"), table, "g")
     outside = []
     for seed in range(40):
         matrix = np.random.default_rng(seed).normal(size=(48, 10))
-        for score in answer(asked, matrix, permutations=79, seed=seed):
+        for score in score_task(asked, matrix, permutations=79, seed=seed):
             low, high = np.percentile(score.null, [2.5, 97.5])
             outside.append(not low <= score.at(np.arange(48)) <= high)
     # Nominal 5 %; three binomial standard errors of 40 trials are 10 points.
@@ -127,7 +127,7 @@ def test_noise_is_at_chance_about_as_often_as_it_should_be(kind):
 def test_two_equally_good_encoders_are_rarely_told_apart():
     groups, labels = np.repeat(np.arange(8), 6), np.tile(np.arange(6), 8)
     table = pd.DataFrame({"g": groups, "t": labels})
-    asked = ask(Task(kind="dose", target="t", title="t"), table, "g")
+    asked = pose_task(Task(kind="dose", target="t", title="t"), table, "g")
     draws = resamples(groups)[:300]
     won = 0
     for seed in range(60):
@@ -135,7 +135,7 @@ def test_two_equally_good_encoders_are_rarely_told_apart():
         pair = []
         for _ in range(2):
             matrix = labels[:, None] * 0.5 + rng.normal(size=(48, 5))
-            pair.append(estimate(answer(asked, matrix)[:1], draws, asked))
+            pair.append(estimate(score_task(asked, matrix)[:1], draws, asked))
         won += judge("e", pair[0], {"c": pair[1]}, NULL - 0.5, 8).outcome == "beats all controls"
     # Nominal 2.5 %, with three binomial standard errors of 60 trials.
     assert won <= 5
@@ -173,7 +173,7 @@ def test_permuted_labels_are_rarely_said_to_beat_all_controls(monkeypatch):
     tasks = [zoo.Task(kind=k, target="dose", title="dose") for k in ("dose", "knn")]
 
     def praised(metadata, seed):
-        questions = [ask(task, metadata, "plate") for task in tasks]
+        questions = [pose_task(task, metadata, "plate") for task in tasks]
         rows = score(questions, contenders, seed)
         return [r.verdict.outcome == "beats all controls" for r in rows]
 

@@ -9,7 +9,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from zoo.registry import EvaluationError, Task
 
-from zoo._evaluation.tasks import Question, answer
+from zoo._evaluation.tasks import Question, score_task
 from zoo.metrics import (
     balanced_accuracy,
     confounder_r_squared,
@@ -68,7 +68,7 @@ def test_raw_scores_equal_those_of_a_task(kind):
     embedding, truth, confounders = sample()
     truth = truth if kind == "dose" else np.digitize(truth, [-0.5, 0.5])
     question = Question(Task(kind=kind, target="t", title="t"), np.arange(N), truth, GROUPS)
-    wanted = answer(question, embedding)[-1].at(np.arange(N))
+    wanted = score_task(question, embedding)[-1].at(np.arange(N))
     name = "regression" if kind == "dose" else "classification"
     found = confounding(embedding, truth, confounders, GROUPS, kind=name)
     assert found.raw == pytest.approx(wanted, abs=1e-9)

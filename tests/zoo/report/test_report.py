@@ -6,13 +6,13 @@ import json
 import re
 from dataclasses import replace
 
+import chromium
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image as Picture
 
 import zoo
-from tests.support import chromium
 from zoo import errors
 from zoo._report import map as _report_map
 from zoo._report.blocks import blocks
