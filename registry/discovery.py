@@ -286,7 +286,9 @@ def _refuse_unmarked_hooks(plugin: Any) -> None:
     for hook in _HOOKS:
         function = getattr(plugin, hook, None)
         if callable(function) and not hasattr(function, "zoo_impl"):
-            raise PluginError(f"{hook}() lacks the @zoo.hookimpl mark, so it would be ignored")
+            raise PluginError(
+                f"{hook}() lacks the @zoo.plugin.hookimpl mark, so it would be ignored"
+            )
 
 
 def _records(manager: pluggy.PluginManager, key: str) -> Iterable[Record]:
