@@ -161,7 +161,13 @@ class Registry:
 
 
 def resolve_target(target: str) -> Callable[..., Any]:
-    """Import ``"module:callable"``; raises `PluginError` naming the target and the cause."""
+    """Import ``"module:callable"``; raises `PluginError` naming the target and the cause.
+
+    Examples
+    --------
+    >>> zoo.registry.resolve_target("math:sqrt")(9)
+    3.0
+    """
     module, _, name = target.partition(":")
     try:
         return getattr(importlib.import_module(module), name)  # type: ignore[no-any-return]
@@ -190,6 +196,12 @@ def discover(
     ------
     PluginError
         In strict mode, for the first plugin that would be set aside.
+
+    Examples
+    --------
+    >>> found = zoo.registry.discover(environ={"ZOO_PLUGINS": ""})
+    >>> "chadavit-untrained" in found.encoders
+    True
     """
     manager = pluggy.PluginManager("zoo")
     manager.add_hookspecs(hookspecs)
@@ -225,7 +237,13 @@ def discover(
 
 @cache
 def registry() -> Registry:
-    """Return the registry of this environment; cached for the process."""
+    """Return the registry of this environment; cached for the process.
+
+    Examples
+    --------
+    >>> sorted(zoo.registry.registry().families)[:2]
+    ['chadavit', 'chadavit-untrained']
+    """
     return discover()
 
 
@@ -268,7 +286,9 @@ def _refuse_unmarked_hooks(plugin: Any) -> None:
     for hook in _HOOKS:
         function = getattr(plugin, hook, None)
         if callable(function) and not hasattr(function, "zoo_impl"):
-            raise PluginError(f"{hook}() lacks the @zoo.hookimpl mark, so it would be ignored")
+            raise PluginError(
+                f"{hook}() lacks the @zoo.plugin.hookimpl mark, so it would be ignored"
+            )
 
 
 def _records(manager: pluggy.PluginManager, key: str) -> Iterable[Record]:

@@ -56,6 +56,12 @@ class MissingExtraError(ZooError):
 
 
 def suggest(name: str, known: Iterable[str], *, limit: int = 3) -> str:
-    """Return ``" Did you mean …?"`` with similar known names, or an empty string."""
+    """Return ``" Did you mean …?"`` with similar known names, or an empty string.
+
+    Examples
+    --------
+    >>> zoo.plugin.suggest("pixel-statistic", ["pixel-statistics", "texture"])
+    " Did you mean 'pixel-statistics'?"
+    """
     matches = difflib.get_close_matches(name, list(known), n=limit, cutoff=0.5)
     return f" Did you mean {' or '.join(repr(m) for m in matches)}?" if matches else ""

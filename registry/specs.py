@@ -53,6 +53,11 @@ class Preprocessing:
         Side in pixels of the square cut from the centre after resizing, or None.
     min_side
         Images with a shorter side, in pixels, are refused, not upsampled.
+
+    Examples
+    --------
+    >>> print(zoo.Preprocessing())
+    scaling auto (0.1–99.9 %), shorter side 256, centre crop 224
     """
 
     scaling: Scaling = "auto"
@@ -101,6 +106,12 @@ class Weights:
         from then on.
     size
         Bytes, for display.
+
+    Examples
+    --------
+    >>> commit = "91a41123650ccff12f590364fec95d76af36cc93"
+    >>> print(zoo.plugin.Weights(repo="nicoboou/chadavit16-moyen", revision=commit))
+    nicoboou/chadavit16-moyen@91a41123650ccff12f590364fec95d76af36cc93/model.safetensors
     """
 
     repo: str | None = None
@@ -161,6 +172,18 @@ class EncoderSpec:
         Names of the embedding's dimensions, if they are interpretable.
     licence, citation, trained_on
         Terms of the weights, what to cite, names of the training data.
+
+    Examples
+    --------
+    >>> record = zoo.plugin.EncoderSpec(
+    ...     name="brightness",
+    ...     builder="my_package.brightness:build",
+    ...     summary="Mean of all pixels",
+    ...     role="control",
+    ...     control="statistics",
+    ... )
+    >>> record.channels
+    (1, None)
     """
 
     name: str
@@ -243,6 +266,11 @@ class Task:
         Title in tables.
     where
         Items to use: column → accepted values; empty for all.
+
+    Examples
+    --------
+    >>> zoo.Task(kind="separation", target="dose", title="0 against 4", where={"dose": (0, 4)}).kind
+    'separation'
     """
 
     kind: TaskKind

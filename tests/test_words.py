@@ -26,7 +26,7 @@ INSTEAD = {
     r"know(s|ing)? nothing of": "does not depend on, is independent of",
     r"what lies (around|on|beside|between)": "name the thing",
     r"(as|where) (it|they) lies?": "in place, without a copy",
-    r"says? nothing": "has no effect, reports nothing",
+    r"says? nothing(?! about)": "has no effect, does not list",
     r"by luck": "by chance",
     r"anew": "again",
     r"the very": "the same, exactly the",
@@ -36,8 +36,6 @@ INSTEAD = {
     r"ever after": "from then on",
     r"gap to (that|the) control": "difference to control",
     r"items in groups": "n (groups)",
-    r"(tell|tells|told) apart": "distinguish, distinguished",
-    r"outsiders?": "third-party plugins",
     r"thereof|whereof|wherein|thereby|hitherto|upon": "plain prepositions",
     r"one's own": "your own",
 }

@@ -9,7 +9,7 @@ import pandas as pd
 
 from zoo.registry import Design, EvaluationError
 
-from ._encoders.contract import Progress
+from ._encoders.progress import Progress
 from ._evaluate import Source, Suite, evaluate
 from ._evaluation.bootstrap import interval
 from ._evaluation.comparison import Gap, Winner
@@ -135,9 +135,18 @@ def compare(
 
     Examples
     --------
-    >>> found = zoo.compare("gaussian", "object-density", "phantom", controls=["constant"])
-    >>> found.gaps[0].metric
-    'Spearman ρ'
+    >>> import numpy as np, pandas as pd
+    >>> treated = np.tile([0, 1], 12)
+    >>> table = pd.DataFrame({"treated": treated, "plate": np.repeat(list("ABCDEF"), 4)})
+    >>> rng = np.random.default_rng(0)
+    >>> pixels = rng.poisson(20 + 9 * treated[:, None, None, None], (24, 1, 32, 32))
+    >>> mine = zoo.Dataset("mine", table, lambda i: zoo.Image(pixels[i].astype(np.uint8)))
+    >>> task = zoo.Task(kind="separation", target="treated", title="treated")
+    >>> design = zoo.Design(label="treated", group="plate", tasks=(task,))
+    >>> names = ("pixel-statistics", "object-density")
+    >>> found = zoo.compare(*names, mine, design=design, controls=["constant"])
+    >>> found.gaps[0].metric, found.gaps[0].winner
+    ('ROC AUC', 'first')
     """
     options: dict[str, Any] = {
         "data": data,

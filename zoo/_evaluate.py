@@ -14,8 +14,8 @@ from ._data.design import design_of, with_design
 from ._data.sources import load_dataset, open_images
 from ._embedding.cache import EmbeddingCache
 from ._embedding.embeddings import Embeddings
-from ._encoders.contract import Progress
 from ._encoders.inputs import Images
+from ._encoders.progress import Progress
 from ._evaluation.contenders import CONTROL_SEEDS, Subject, embed_contenders
 from ._evaluation.custom_metrics import Metric, metric_row
 from ._evaluation.findings import Diagnostic
@@ -94,9 +94,17 @@ def evaluate(
 
     Examples
     --------
-    >>> result = zoo.evaluate("object-density", "phantom", controls=["constant"])
+    >>> import numpy as np, pandas as pd
+    >>> treated = np.tile([0, 1], 12)
+    >>> table = pd.DataFrame({"treated": treated, "plate": np.repeat(list("ABCDEF"), 4)})
+    >>> rng = np.random.default_rng(0)
+    >>> pixels = rng.poisson(20 + 9 * treated[:, None, None, None], (24, 1, 32, 32))
+    >>> mine = zoo.Dataset("mine", table, lambda i: zoo.Image(pixels[i].astype(np.uint8)))
+    >>> result = zoo.evaluate(
+    ...     "pixel-statistics", mine, label="treated", group="plate", controls=["constant"]
+    ... )
     >>> len(result.rows), result.dataset.design.group
-    (6, 'plate')
+    (4, 'plate')
     """
     if suite not in ("scores", "full"):
         raise ValueError(f"suite is {suite!r}, but must be 'scores' or 'full'")

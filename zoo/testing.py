@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from zoo.registry import EncoderSpec, Preprocessing
 
-from ._encoders.contract import Encoder, Features
+from ._encoders.contract import Encoder
+from ._encoders.features import Features
 from ._encoders.loading import load
 
 __all__ = ["Check", "check_encoder"]
@@ -46,6 +47,12 @@ def check_encoder(
     ------
     AssertionError
         Listing all checks that failed.
+
+    Examples
+    --------
+    >>> checks = zoo.testing.check_encoder("pixel-statistics")
+    >>> checks[0].name, len(checks)
+    ('the record and the provenance are plain values', 10)
     """
     subject = load(encoder) if isinstance(encoder, str) else encoder
     if channels is None:

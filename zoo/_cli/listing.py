@@ -1,10 +1,11 @@
 """Commands that show what is installed: list, info and plugins."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import click
 
-from zoo.registry import EncoderFamily, EncoderSpec, is_cached, registry
+from zoo.registry import Design, EncoderFamily, EncoderSpec, is_cached, registry
 
 from .group import main
 from .terminal import add_row, console
@@ -62,15 +63,14 @@ def info(name: str) -> None:
         record = found.encoder(name)
     table = table_of("", "", header=False)
     origin = found.origin(record)
-    for field in record.__dataclass_fields__:
-        value = getattr(record, field)
+    for field, value in _fields(record):
         if value in (None, "", (), {}):
             continue
         if field == "tasks":
             value = "\n".join(f"{t.title}: {t.kind} of {t.target}" for t in value)
         elif field == "channels":
             value = _channels(record)
-        elif field in ("options",):
+        elif field == "options":
             value = ", ".join(f"{k} {v}" for k, v in value.items())
         elif isinstance(value, tuple):
             value = "\n".join(map(str, value))
@@ -106,6 +106,16 @@ def plugins() -> None:
     console().print(table)
     if found.broken:
         raise SystemExit(1)
+
+
+def _fields(record: Any) -> Iterator[tuple[str, Any]]:
+    """Give the fields of a record, those of its design one by one."""
+    for field in record.__dataclass_fields__:
+        value = getattr(record, field)
+        if isinstance(value, Design):
+            yield from _fields(value)
+        else:
+            yield field, value
 
 
 def _channels(record: Any) -> str:

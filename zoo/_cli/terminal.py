@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from .._encoders.contract import Progress
+    from .._encoders.progress import Progress
 
 
 def console(stderr: bool = False) -> "Console":

@@ -51,6 +51,17 @@ class Dataset:
     design
         Columns of label, batch and independent unit, and the tasks; by default the record's.
         `zoo.evaluate` can replace it.
+
+    Examples
+    --------
+    >>> import numpy as np, pandas as pd
+    >>> table = pd.DataFrame({"dose": [0, 1, 4], "plate": ["P1", "P1", "P2"]})
+    >>> pixels = np.zeros((3, 2, 64, 64), dtype=np.uint8)
+    >>> mine = zoo.Dataset("mine", table, lambda i: zoo.Image(pixels[i], stains=("DNA", "ER")))
+    >>> mine
+    <zoo.Dataset mine: 3 images>
+    >>> mine[0].stains
+    ('DNA', 'ER')
     """
 
     name: str

@@ -6,8 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._evaluation.findings import Diagnostic, Finding
-from ..metrics._mixing import confounding as confounded_design
-from ..metrics._mixing import mixing
+from ..metrics._mixing import design_refusal, mixing
 from ..metrics._neighbours import nearest_neighbours
 from ..metrics._robustness import croma, robustness_index
 from .study import Study
@@ -87,7 +86,7 @@ def mixed(study: Study) -> Diagnostic:
                 )
                 for quantity, value in scores.items()
             ]
-    claim = confounded_design(labels, batches) if len(labels) else None
+    claim = design_refusal(labels, batches) if len(labels) else None
     if claim is not None:
         not_computed.append(claim)
     return Diagnostic(

@@ -1,6 +1,6 @@
 """Drift of embeddings under nuisance perturbations and changes of channels."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -37,7 +37,6 @@ def invariance(
     images: Sequence[Image],
     *,
     seed: int = 0,
-    progress: Callable[[int], object] | None = None,
 ) -> tuple[tuple[Finding, ...], tuple[str, ...]]:
     """Measure the drift of an embedding under nuisance perturbations and changes of channels.
 
@@ -54,8 +53,6 @@ def invariance(
         Two or more different images; 16 to 32 are enough. Masks are transformed with the pixels.
     seed
         Random seed of noise and bootstrap.
-    progress
-        Called with the number of images embedded, after each batch.
 
     Returns
     -------
@@ -80,7 +77,6 @@ def invariance(
             stains=[image.stains for image in chosen],
             masks=[image.mask for image in chosen],
             types=[image.types for image in chosen],
-            progress=progress,
         )
         return features.embedding.cpu().numpy().astype(np.float64)
 

@@ -22,7 +22,7 @@ from zoo.registry import Task, suggest
 
 from .._evaluation.findings import Diagnostic, Finding
 from .._evaluation.tasks import Question, score_task
-from ..metrics._average_precision import replicate_retrieval
+from ..metrics._average_precision import mean_average_precision
 from ..metrics._geometry import Geometry, geometry
 from ..metrics._graph import graph_connectivity
 from ..metrics._kbet import kbet
@@ -109,7 +109,7 @@ class Run:
 
     def retrieval(self, pairs: Pairs) -> float:
         """Mean average precision over profiles."""
-        found = replicate_retrieval(self.rows, _TABLE, pairs, null_size=1, threads=1)
+        found = mean_average_precision(self.rows, _TABLE, pairs, null_size=1, threads=1)
         return float(found.profiles["average_precision"].mean())
 
     def robustness(self) -> float:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from .._evaluation.findings import Diagnostic, Finding
-from ..metrics._average_precision import replicate_retrieval
+from ..metrics._average_precision import mean_average_precision
 from ..metrics._pairs import Pairs, across_batches, any_negatives, control_negatives
 from .effects import SIGNIFICANT
 from .study import Study
@@ -30,13 +30,13 @@ def retrieval(study: Study) -> Diagnostic:
         not_computed.append(f"There is a single {batch}, so no positive is from another.")
     if design.position is not None:
         asked[f"not at the same {design.position}"] = any_negatives(
-            sought, apart=(design.position,)
+            sought, pos_diffby=(design.position,)
         )
     findings: list[Finding] = []
     for name, matrix in study.matrices.items():
         for condition, pairs in asked.items():
             try:
-                found = replicate_retrieval(
+                found = mean_average_precision(
                     matrix[known], table[known].reset_index(drop=True), pairs, seed=study.seed
                 )
             except ValueError as error:

@@ -16,9 +16,10 @@ from zoo.registry import DataError, Preprocessing, ZooError
 
 from .._data.dataset import Dataset
 from .._data.sources import open_images
-from .._encoders.contract import Encoder, Progress
+from .._encoders.contract import Encoder
 from .._encoders.inputs import Images, Inputs
 from .._encoders.loading import load
+from .._encoders.progress import Progress
 from .._images.checks import Objects, as_array, check_image, check_objects, check_stains
 from .._images.image import Image
 from .cache import EmbeddingCache, image_hash

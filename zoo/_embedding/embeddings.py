@@ -34,6 +34,18 @@ class Embeddings:
         Everything that determined the numbers, as plain values.
     failures
         Items that were left out, with the reason.
+
+    Examples
+    --------
+    >>> import numpy as np, pandas as pd
+    >>> table = pd.DataFrame({"well": ["A01", "A02", "A03"]})
+    >>> embeddings = zoo.Embeddings(np.eye(3, dtype=np.float32), table, {"encoder": "mine"})
+    >>> embeddings
+    Embeddings(3 items × 3, by mine)
+    >>> embeddings[table["well"] != "A02"].metadata["well"].tolist()
+    ['A01', 'A03']
+    >>> np.asarray(embeddings).shape
+    (3, 3)
     """
 
     matrix: NDArray[np.float32]
@@ -61,11 +73,29 @@ class Embeddings:
         return self.matrix.shape[0], self.matrix.shape[1]
 
     def numpy(self) -> NDArray[np.float32]:
-        """Return the matrix."""
+        """Return the matrix.
+
+        Examples
+        --------
+        >>> import numpy as np, pandas as pd
+        >>> table = pd.DataFrame({"well": ["A01", "A02", "A03"]})
+        >>> embeddings = zoo.Embeddings(np.eye(3, dtype=np.float32), table, {"encoder": "mine"})
+        >>> embeddings.numpy().shape
+        (3, 3)
+        """
         return self.matrix
 
     def to_frame(self) -> pd.DataFrame:
-        """Return one table: ``Metadata_*`` columns first, then ``embedding_0000`` and so on."""
+        """Return one table: ``Metadata_*`` columns first, then ``embedding_0000`` and so on.
+
+        Examples
+        --------
+        >>> import numpy as np, pandas as pd
+        >>> table = pd.DataFrame({"well": ["A01", "A02", "A03"]})
+        >>> embeddings = zoo.Embeddings(np.eye(3, dtype=np.float32), table, {"encoder": "mine"})
+        >>> embeddings.to_frame().columns.tolist()
+        ['Metadata_well', 'embedding_0000', 'embedding_0001', 'embedding_0002']
+        """
         metadata = self.metadata.reset_index(drop=True)
         given = metadata.columns.map(str)
         prefixed = given.map(lambda c: f"Metadata_{c.removeprefix('Metadata_')}")
@@ -82,6 +112,14 @@ class Embeddings:
         ------
         MissingExtraError
             Without anndata.
+
+        Examples
+        --------
+        >>> import numpy as np, pandas as pd
+        >>> table = pd.DataFrame({"well": ["A01", "A02", "A03"]})
+        >>> embeddings = zoo.Embeddings(np.eye(3, dtype=np.float32), table, {"encoder": "mine"})
+        >>> embeddings.to_anndata().obs["well"].tolist()
+        ['A01', 'A02', 'A03']
         """
         try:
             from anndata import AnnData
@@ -118,6 +156,17 @@ class Embeddings:
             For another suffix.
         MissingExtraError
             For Parquet without pyarrow.
+
+        Examples
+        --------
+        >>> import numpy as np, pandas as pd
+        >>> table = pd.DataFrame({"well": ["A01", "A02", "A03"]})
+        >>> embeddings = zoo.Embeddings(np.eye(3, dtype=np.float32), table, {"encoder": "mine"})
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     embeddings.write(f"{folder}/profiles.csv")
+        ...     zoo.read_profiles(f"{folder}/profiles.csv").shape
+        (3, 3)
         """
         path = Path(path)
         check_output(path)

@@ -61,6 +61,16 @@ def read_profiles(
         are NaN, infinite or beyond float32.
     MissingExtraError
         For Parquet without pyarrow, for ``.h5ad`` without anndata.
+
+    Examples
+    --------
+    >>> import pandas as pd, tempfile
+    >>> table = pd.DataFrame({"Metadata_well": ["A01", "A02"], "Cells_Area": [210.0, 190.0]})
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     table.to_csv(f"{folder}/plate.csv", index=False)
+    ...     profiles = zoo.read_profiles(f"{folder}/plate.csv")
+    >>> profiles.shape, profiles.metadata["well"].tolist()
+    ((2, 1), ['A01', 'A02'])
     """
     if missing not in ("raise", "drop"):
         raise ValueError(f"missing is {missing!r}, but must be 'raise' or 'drop'")

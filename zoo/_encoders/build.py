@@ -16,6 +16,11 @@ def get_spec(name: str) -> EncoderSpec:
     ------
     UnknownNameError
         With near names.
+
+    Examples
+    --------
+    >>> zoo.plugin.get_spec("untrained:resnet18/concat").options["join"]
+    'concat'
     """
     return registry().encoder(name)
 
@@ -29,6 +34,11 @@ def build(spec: EncoderSpec, *, weights: Path | None = None, seed: int = 0) -> "
     ------
     PluginError
         When the builder cannot be imported, or does not return an encoder.
+
+    Examples
+    --------
+    >>> zoo.plugin.build(zoo.plugin.get_spec("object-density"))
+    <zoo.Encoder object-density on cpu, float32>
     """
     from .contract import Encoder
 

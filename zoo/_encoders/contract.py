@@ -4,7 +4,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from html import escape
 from typing import Any, ClassVar
 
 import numpy as np
@@ -18,17 +17,14 @@ from .._images.batch import ImageBatch
 from .._images.checks import Objects, check_image, check_objects, check_stains
 from .._images.preprocess import check_size, prepare, prepare_mask
 from .batching import PlaneBudget
-from .features import Attention, Features, join
+from .card import card
+from .features import Attention, Features
 from .inputs import Images, Inputs, Pixels, as_floating, as_inputs
-from .run import Output, encode_in_place, in_batches
+from .limits import check_count, check_dtype, check_equal, too_large
+from .progress import Progress, silent
+from .run import Output, collect, encode_in_place, in_batches
 
 PLANES_ON_CPU, PLANES_ON_GPU = 32, 512
-Progress = Callable[[str, int, int], object]
-"""Called with the name of the current step, the number of items done, and their total."""
-
-
-def _silent(what: str, done: int, total: int) -> None:
-    """Report nothing."""
 
 
 class Encoder(ABC):
@@ -36,6 +32,17 @@ class Encoder(ABC):
 
     Authors write `forward`; users call `encode`. Networks go to ``self.model`` (a
     `torch.nn.Module`), so that `to` finds them.
+
+    Examples
+    --------
+    >>> import torch
+    >>> class Brightness(zoo.Encoder):
+    ...     def forward(self, batch, *, channels=False, tokens=False, layer=None):
+    ...         rows = [planes.mean().reshape(1) for planes in batch.images()]
+    ...         return zoo.Features(torch.stack(rows), batch.counts)
+    >>> record = zoo.plugin.EncoderSpec(name="brightness", builder="mine:build", summary="Mean")
+    >>> Brightness(record).encode(torch.full((1, 3, 64, 64), 0.5)).embedding
+    tensor([[...]])
     """
 
     outputs: frozenset[str] = frozenset()
@@ -111,6 +118,11 @@ class Encoder(ABC):
         ------
         ValueError
             For a higher precision than the parameters have been rounded to.
+
+        Examples
+        --------
+        >>> zoo.load("pixel-statistics", device="cpu").to("cpu").device
+        device(type='cpu')
         """
         if dtype is not None:
             self.check_dtype(dtype)
@@ -125,12 +137,8 @@ class Encoder(ABC):
 
     def check_dtype(self, dtype: torch.dtype) -> None:
         """Raise `ValueError` if the parameters have been rounded to another dtype."""
-        if self.model is not None and self.dtype.itemsize < 4 and dtype != self.dtype:
-            had, wanted = (str(d).removeprefix("torch.") for d in (self.dtype, dtype))
-            raise ValueError(
-                f"the parameters of {self.name} were rounded to {had} and cannot become {wanted} "
-                f"again: load it with dtype={wanted!r}"
-            )
+        if self.model is not None:
+            check_dtype(self.name, self.dtype, dtype)
 
     def __repr__(self) -> str:
         dtype = str(self.dtype).removeprefix("torch.")
@@ -138,17 +146,8 @@ class Encoder(ABC):
         return f"<zoo.Encoder {self.name} on {self.device}, {dtype}{weights}>"
 
     def _repr_html_(self) -> str:
-        low, high = self.channels
-        rows = {
-            "": self.spec.summary,
-            "channels": f"{low} or more" if high is None else f"{low} to {high}",
-            "embedding": self.embedding_size or "depends on the image",
-            "device": f"{self.device}, {str(self.dtype).removeprefix('torch.')}",
-            "weights": self.weights_source or "none",
-            "licence": self.spec.licence,
-        }
-        lines = (f"<tr><th>{k}</th><td>{escape(str(v))}</td></tr>" for k, v in rows.items())
-        return f"<table><caption>{escape(self.name)}</caption>{''.join(lines)}</table>"
+        dtype = str(self.dtype).removeprefix("torch.")
+        return card(self.spec, f"{self.device}, {dtype}", self.weights_source)
 
     def encode(
         self,
@@ -208,11 +207,21 @@ class Encoder(ABC):
             types that do not fit. If an image is too large for the memory, with its tokens.
         ValueError
             For an output that this encoder does not have.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> rng = np.random.default_rng(0)
+        >>> images = [rng.integers(0, 256, (c, 64, 64), dtype=np.uint8) for c in (2, 3)]
+        >>> encoder = zoo.load("texture-mean", device="cpu")
+        >>> features = encoder.encode(images, channels=True)
+        >>> len(features.embedding), len(features.channels)
+        (2, 5)
         """
         asked = {"channels": channels, "tokens": tokens, "layer": layer is not None}
         for what in sorted(k for k, wanted in asked.items() if wanted):
             self._check_output(what)
-        tell = progress or _silent
+        tell = progress or silent
         beside = (stains, channel_index, masks, types, batch_planes)
         if isinstance(images, ImageBatch) and not preprocess and all(b is None for b in beside):
             self._check_batch(images)
@@ -260,6 +269,14 @@ class Encoder(ABC):
         -------
         list of Attention
             In the order of `images`, on the encoder's device.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> image = np.random.default_rng(0).integers(0, 256, (2, 64, 64), dtype=np.uint8)
+        >>> found = zoo.load("chadavit-untrained", device="cpu").attention([image])[0]
+        >>> found.channels.shape  # layers, heads, CLS and channels, CLS and channels
+        torch.Size([12, 12, 3, 3])
         """
         self._check_output("attention")
         inputs = self._prepared(self._inputs(images, stains, channel_index), preprocess)
@@ -319,7 +336,13 @@ class Encoder(ABC):
         return prepare_mask(mask, self.spec.preprocessing, item)
 
     def provenance(self) -> dict[str, Any]:
-        """Everything that determines the embedding, as plain values."""
+        """Everything that determines the embedding, as plain values.
+
+        Examples
+        --------
+        >>> zoo.load("gaussian", seed=3, device="cpu").provenance()["seed"]
+        3
+        """
         return {
             "encoder": self.name,
             "builder": self.spec.builder,
@@ -333,7 +356,15 @@ class Encoder(ABC):
         }
 
     def with_preprocessing(self, preprocessing: Preprocessing) -> "Encoder":
-        """Replace the record's preprocessing, in place; returns itself."""
+        """Replace the record's preprocessing, in place; returns itself.
+
+        Examples
+        --------
+        >>> encoder = zoo.load("pixel-statistics", device="cpu")
+        >>> encoder = encoder.with_preprocessing(zoo.Preprocessing(scaling="range"))
+        >>> encoder.spec.preprocessing.scaling
+        'range'
+        """
         self.spec = replace(self.spec, preprocessing=preprocessing)
         return self
 
@@ -375,24 +406,16 @@ class Encoder(ABC):
         self,
         inputs: Inputs,
         *,
-        channels: bool = False,
-        tokens: bool = False,
-        layer: int | None = None,
         batch_planes: int | None = None,
-        progress: Progress = _silent,
+        progress: Progress = silent,
+        **outputs: Any,
     ) -> Features:
         def run(members: list[int]) -> Features:
-            batch = inputs.batch(members, self.device, self.dtype)
             with torch.inference_mode():
-                return self.forward(batch, channels=channels, tokens=tokens, layer=layer)
+                return self.forward(inputs.batch(members, self.device, self.dtype), **outputs)
 
-        pieces: list[tuple[list[int], Features]] = []
-        done = 0
-        for members, features in self._in_batches(inputs, batch_planes, run):
-            pieces.append((members, features))
-            done += len(members)
-            progress("encoding", done, len(inputs.planes))
-        return join(pieces, inputs.counts)
+        found = self._in_batches(inputs, batch_planes, run)
+        return collect(found, inputs.counts, progress)
 
     def _in_batches(
         self, inputs: Inputs, most: int | None, run: Callable[[list[int]], Output]
@@ -401,12 +424,7 @@ class Encoder(ABC):
 
     def _too_large(self, channels: int, height: int, width: int) -> str:
         tokens = self.count_tokens(channels, (height, width))
-        size = f"{channels} channels of {height} × {width} pixels"
-        return (
-            f"an image of {size}{'' if tokens is None else f', {tokens} tokens,'} is too large "
-            f"for the memory of {self.device} with {self.name}: crop it, choose channels, or "
-            "load the encoder for another device"
-        )
+        return too_large(self.name, self.device, (channels, height, width), tokens)
 
     def _check_batch(self, batch: ImageBatch) -> None:
         counts = batch.counts.tolist()
@@ -419,22 +437,8 @@ class Encoder(ABC):
         self._check_equal(counts)
 
     def _check_count(self, count: int, item: str, *, given: bool) -> None:
-        low, high = self.spec.channels
-        if count < low or (high is not None and count > high and not given):
-            accepted = f"{low} to {high}" if high is not None else f"{low} or more"
-            fix = "choose channels, image[[0, 1, …]]"
-            if self.uses_channel_index:
-                fix += f", or give each an index from 0 to {(high or 0) - 1} with channel_index="
-            raise ImageError(
-                f"{item} has {count} channels, but {self.name} takes {accepted}: {fix}"
-            )
+        check_count(self.spec, count, item, given=given, indexed=self.uses_channel_index)
 
     def _check_equal(self, counts: list[int]) -> None:
         if self.requires_equal_channels:
-            for i, count in enumerate(counts):
-                if count != counts[0]:
-                    raise ImageError(
-                        f"image {i} has {count} channel(s), image 0 has {counts[0]}: {self.name} "
-                        "concatenates channels and needs the same number in each image; use the "
-                        "encoder that averages them"
-                    )
+            check_equal(self.name, counts)

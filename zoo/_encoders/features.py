@@ -27,6 +27,13 @@ class Features:
         channel, row by row.
     token_offsets
         Row of `tokens` where each image starts, and T: `(B + 1,)` int64.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> features = zoo.load("object-density", device="cpu").encode(np.zeros((2, 1, 64, 64)))
+    >>> len(features), np.asarray(features).shape == features.embedding.shape
+    (2, True)
     """
 
     embedding: Tensor
@@ -39,7 +46,14 @@ class Features:
         return self.embedding.shape[0]
 
     def numpy(self) -> NDArray[np.float32]:
-        """Return the embedding as a NumPy array on the CPU, `(B, D)` float32."""
+        """Return the embedding as a NumPy array on the CPU, `(B, D)` float32.
+
+        Examples
+        --------
+        >>> import torch
+        >>> zoo.Features(torch.zeros(2, 3), torch.tensor([1, 4])).numpy().dtype
+        dtype('float32')
+        """
         return self.embedding.float().cpu().numpy()
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:

@@ -55,6 +55,14 @@ def load(
         untrained network.
     ValueError
         `seed` for an encoder that is not seeded, `weights` for one that has none.
+
+    Examples
+    --------
+    >>> encoder = zoo.load("pixel-statistics", device="cpu")
+    >>> encoder
+    <zoo.Encoder pixel-statistics on cpu, float32>
+    >>> encoder.channels
+    (1, None)
     """
     spec = get_spec(name)
     if isinstance(dtype, str):
@@ -111,6 +119,20 @@ def load_state(model: torch.nn.Module, path: Path) -> None:
         Listing the tensors that are missing, unexpected or of the wrong shape.
     IntegrityError
         When the file is not a safetensors file.
+
+    Examples
+    --------
+    >>> import tempfile, torch
+    >>> from pathlib import Path
+    >>> from safetensors.torch import save_file
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder, "model.safetensors")
+    ...     save_file({"weight": torch.ones(2, 3), "bias": torch.zeros(2)}, path)
+    ...     with torch.device("meta"):
+    ...         network = torch.nn.Linear(3, 2)
+    ...     zoo.plugin.load_state(network, path)
+    >>> network(torch.ones(1, 3)).tolist()
+    [[3.0, 3.0]]
     """
     from safetensors.torch import load_file
 

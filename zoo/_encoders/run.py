@@ -1,6 +1,6 @@
 """Run images through an encoder: in bounded batches, or a packed batch without a copy."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from itertools import accumulate
 from typing import TypeVar
@@ -14,6 +14,7 @@ from .._images.checks import finite_planes
 from .batching import NOMINAL, ImageTooLargeError, PlaneBudget, is_out_of_memory, run_in_batches
 from .features import Features, join
 from .inputs import Inputs
+from .progress import Progress
 
 Output = TypeVar("Output")
 
@@ -82,4 +83,17 @@ def encode_in_place(
         raise ImageError(
             f"image {i} has NaN or infinite pixels in channel {plane - sum(counts[:i])}"
         )
+    return join(pieces, counts)
+
+
+def collect(
+    batches: Iterable[tuple[list[int], Features]], counts: list[int], progress: Progress
+) -> Features:
+    """Gather the features of batches, telling how far they are; `counts` are all channels."""
+    pieces: list[tuple[list[int], Features]] = []
+    done = 0
+    for members, features in batches:
+        pieces.append((members, features))
+        done += len(members)
+        progress("encoding", done, len(counts))
     return join(pieces, counts)

@@ -17,8 +17,8 @@ from zoo.registry import EvaluationError, Task
 
 from .._data.dataset import Dataset
 from .._data.design import design_of
-from ..metrics._precision import precision_of_rankings, rank_other_groups
-from ..metrics._probes import NEIGHBOURS, checked, folds, neighbour_labels, probe_labels, ridge
+from ..metrics._precision import average_precision, rank_other_groups
+from ..metrics._probes import NEIGHBOURS, check_splits, folds, neighbour_labels, probe_labels, ridge
 from ..metrics._scores import balanced_accuracy, r_squared, roc_auc, spearman
 
 Array = NDArray[Any]
@@ -153,7 +153,7 @@ def score_task(
     """
     truth, groups = question.truth, question.groups
     orders = permute(truth, groups, permutations, seed)
-    pairs = list(folds(groups)) if splits is None else checked(splits, groups)
+    pairs = list(folds(groups)) if splits is None else check_splits(splits, groups)
     match question.task.kind:
         case "dose":
             doses = truth.astype(float)[orders]  # (n, 1 + permutations)
@@ -228,7 +228,7 @@ def _retrieve(embedding: Array, codes: Array, groups: Array, seed: int) -> tuple
         note = f"{n - used} of {n} items as queries; a random {used} were used"
     precision = np.full(codes.shape, np.nan)
     for i, ranked in rank_other_groups(embedding, groups, queries):
-        precision[i] = precision_of_rankings(codes[ranked] == codes[i])
+        precision[i] = average_precision(codes[ranked] == codes[i])
     return precision, note
 
 

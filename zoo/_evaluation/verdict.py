@@ -48,6 +48,13 @@ class Verdict:
     detail: str
 
 
+def difference(verdict: Verdict) -> str:
+    """Difference to the control with its interval, as text; empty without a control."""
+    if verdict.control is None:
+        return ""
+    return f"{verdict.gap:+.2f} [{verdict.low:+.2f}, {verdict.high:+.2f}]"
+
+
 def permutations_for(question: Question) -> int:
     """Return the number of permutations: fewer for many items and classes, whose null is narrow.
 

@@ -38,6 +38,13 @@ class ImageBatch:
     ------
     ImageError
         For inconsistent shapes, lengths or dtypes.
+
+    Examples
+    --------
+    >>> import torch
+    >>> batch = zoo.ImageBatch(torch.zeros(5, 32, 32), torch.tensor([2, 3]))
+    >>> len(batch), batch.size
+    (2, (32, 32))
     """
 
     planes: Tensor
@@ -98,7 +105,15 @@ class ImageBatch:
         return self.planes.shape[1], self.planes.shape[2]
 
     def part(self, first: int, last: int) -> "ImageBatch":
-        """Return the images from `first` to before `last`, as views."""
+        """Return the images from `first` to before `last`, as views.
+
+        Examples
+        --------
+        >>> import torch
+        >>> batch = zoo.ImageBatch(torch.zeros(5, 32, 32), torch.tensor([2, 3]))
+        >>> batch.part(1, 2).planes.shape
+        torch.Size([3, 32, 32])
+        """
         start = int(self.counts[:first].sum())
         stop = start + int(self.counts[first:last].sum())
         index = self.channel_index
@@ -112,5 +127,13 @@ class ImageBatch:
         )
 
     def images(self) -> tuple[Tensor, ...]:
-        """Views of the individual images, each `(C_i, H, W)`."""
+        """Views of the individual images, each `(C_i, H, W)`.
+
+        Examples
+        --------
+        >>> import torch
+        >>> batch = zoo.ImageBatch(torch.zeros(5, 32, 32), torch.tensor([2, 3]))
+        >>> [len(image) for image in batch.images()]
+        [2, 3]
+        """
         return self.planes.split(self.counts.tolist())

@@ -22,6 +22,13 @@ class Image:
         Label mask of segmented objects, `(H, W)` integers, 0 for background.
     types
         Type of each object, `(n,)` integers from 0: ``types[k - 1]`` for object k.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> image = zoo.Image(np.zeros((2, 64, 64)), stains=("DNA", "ER"), pixel_size=0.65)
+    >>> image.pixels.shape
+    (2, 64, 64)
     """
 
     pixels: NDArray[Any]

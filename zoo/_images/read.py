@@ -30,6 +30,15 @@ def read_image(path: str | Path | Sequence[str | Path]) -> Image:
     ImageError
         Naming the file: missing, truncated, not an image, several images, or with a time or depth
         axis; or if the files of one image differ in size or dtype.
+
+    Examples
+    --------
+    >>> import numpy as np, tempfile, tifffile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     tifffile.imwrite(f"{folder}/field.tif", np.zeros((2, 32, 32), np.uint8))
+    ...     image = zoo.read_image(f"{folder}/field.tif")
+    >>> image.pixels.shape
+    (2, 32, 32)
     """
     if not isinstance(path, str | Path):
         parts = [read_image(p) for p in path]

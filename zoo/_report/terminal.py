@@ -13,6 +13,7 @@ from rich.text import Text
 from .._evaluation.bootstrap import Estimate
 from .._evaluation.comparison import Gap
 from .._evaluation.scorecard import Row, Scorecard
+from .._evaluation.verdict import difference
 
 _NAME_WIDTH = 28
 _CELL_WIDTH = 14
@@ -36,8 +37,9 @@ def render(card: Scorecard, *, width: int = 120, colour: bool = False) -> str:
         verdict = Text(v.summary, style=styles.get(v.outcome, "red"))
         for note in row.left_out:
             verdict.append(f"\nleft out: {note}", style="dim")
-        gap = f"{v.gap:+.2f} [{v.low:+.2f}, {v.high:+.2f}]" if v.control else ""
-        verdicts.add_row(Text(f"{row.task}, {row.metric}"), verdict, Text(gap), _support(row))
+        verdicts.add_row(
+            Text(f"{row.task}, {row.metric}"), verdict, Text(difference(v)), _support(row)
+        )
     console.print(verdicts)
     for diagnostic in card.diagnostics:
         if diagnostic.conclusions or diagnostic.not_computed:
@@ -122,7 +124,7 @@ def _cell(estimate: Estimate) -> str:
 
 
 def _support(row: Row) -> str:
-    return f"{row.n_items} in {row.n_groups}"
+    return f"{row.n_items} ({row.n_groups})"
 
 
 def _fold(label: str) -> str:

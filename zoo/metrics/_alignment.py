@@ -1,7 +1,7 @@
-"""Alignment of profiles over batches, with everything fitted on controls.
+"""Alignment of profiles across batches, always fitted on controls.
 
-A feature or principal component that is constant among the controls it is scaled by says nothing
-about its scale, and becomes 0 for all items that would be scaled by them.
+A feature or principal component that is constant among the controls that it is scaled by has no
+known scale, and becomes 0 for all items that these controls scale.
 """
 
 from typing import Any, Literal
@@ -13,9 +13,9 @@ from ._matrix import RESOLUTION, centred, check_matrix, standardise
 
 Array = NDArray[Any]
 Whitening = Literal["ZCA", "ZCA-cor"]
-# From fewer, the standard deviation is off by more than 40 % as a rule.
+# With fewer, the standard deviation is typically off by more than 40 %.
 MIN_CONTROLS = 4
-# With less, directions without any control are blown up more than tenfold.
+# With less, directions without any control are amplified more than tenfold.
 MIN_SHRINKAGE = 0.01
 
 
@@ -26,23 +26,39 @@ def centre_scale(
     *,
     min_controls: int = MIN_CONTROLS,
 ) -> Array:
-    """Centre and scale each feature by the mean and sd of the controls, `(N, D)`.
+    """Centre and scale each feature by the mean and standard deviation of the controls.
 
     Parameters
     ----------
     embedding
-        `(N, D)`.
+        `(N, D)`, finite.
     control
-        Which items are controls, `(N,)` booleans.
+        `(N,)` booleans, true for controls.
     batch
-        Batch of each item, `(N,)`; if given, each batch is aligned by its own controls.
+        `(N,)`; if given, each batch is aligned on its own controls.
     min_controls
         Fewest controls that a batch may have, 2 or more.
+
+    Returns
+    -------
+    ndarray
+        `(N, D)`; a feature that is constant among the controls of a batch becomes 0 there.
 
     Raises
     ------
     ValueError
-        For NaN or infinite numbers and for batches with too few controls.
+        For NaN or infinite numbers, and batches with too few controls.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from zoo.metrics import centre_scale
+    >>> batch = np.repeat([0, 1], 20)
+    >>> control = np.tile([True, False], 20)
+    >>> embedding = np.random.default_rng(0).normal(size=(40, 3)) + 5 * batch[:, None]
+    >>> aligned = centre_scale(embedding, control, batch)
+    >>> bool(np.allclose(aligned[control & (batch == 1)].mean(0), 0))
+    True
     """
     batches = _check(embedding, control, batch, min_controls)
     return _by_batch(embedding, control, batches)
@@ -56,28 +72,38 @@ def pca_centre_scale(
     components: int | None = None,
     min_controls: int = MIN_CONTROLS,
 ) -> Array:
-    """Turn to the principal axes of all controls, then centre and scale on controls.
+    """Rotate to the principal axes of all controls, then centre and scale on controls.
 
     Parameters
     ----------
     embedding, control, batch, min_controls
         As for `centre_scale`.
     components
-        Axes that are kept, by default all; must be fewer than the controls.
+        Leading axes that are kept, fewer than the controls; by default all.
 
     Returns
     -------
     ndarray
-        `(N, components)`.
+        `(N, components)`; an axis without variance among the controls becomes 0.
 
     Raises
     ------
     ValueError
-        As `centre_scale`, and where controls do not outnumber axes.
+        As `centre_scale`, and if the controls do not outnumber the axes.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from zoo.metrics import pca_centre_scale
+    >>> batch = np.repeat([0, 1], 20)
+    >>> control = np.tile([True, False], 20)
+    >>> embedding = np.random.default_rng(0).normal(size=(40, 3)) + 5 * batch[:, None]
+    >>> pca_centre_scale(embedding, control, batch, components=2).shape
+    (40, 2)
     """
     batches = _check(embedding, control, batch, min_controls)
-    turned = _turn(embedding.astype(np.float64), control, components)
-    return _by_batch(turned, control, batches)
+    rotated = _rotate(embedding.astype(np.float64), control, components)
+    return _by_batch(rotated, control, batches)
 
 
 def tvn(
@@ -89,11 +115,11 @@ def tvn(
     shrinkage: float = 0.5,
     min_controls: int = MIN_CONTROLS,
 ) -> Array:
-    """Typical variation normalisation (Ando, McLean and Berndl, 2017), with the batches aligned.
+    """Typical variation normalisation (Ando, McLean and Berndl, 2017), with aligned batches.
 
-    Centre and scale on all controls, turn to their principal axes, centre and scale on the controls
-    of each batch, and multiply each batch by (C + `shrinkage`·I)^(−1/2), where C is the covariance
-    of its controls, as the EFAAR benchmarks do (Celik and others, 2024).
+    Centre and scale on all controls, rotate to their principal axes, centre and scale on the
+    controls of each batch, and multiply each batch by (C + `shrinkage`·I)^(−1/2), where C is the
+    covariance of its controls, as the EFAAR benchmarks do (Celik et al., 2024).
 
     Parameters
     ----------
@@ -101,9 +127,9 @@ def tvn(
         As for `centre_scale`. A batch may have fewer controls than axes if `shrinkage` is 0.01 or
         more.
     components
-        Axes that are kept, by default all; must be fewer than the controls.
+        Leading axes that are kept, fewer than the controls; by default all.
     shrinkage
-        Variance added in every direction, 0 or more; controls vary by about 1.
+        Variance added in every direction, 0 or more; that of the controls is about 1.
 
     Returns
     -------
@@ -113,13 +139,25 @@ def tvn(
     Raises
     ------
     ValueError
-        As `pca_centre_scale`, and where the controls of a batch do not outnumber axes and
-        `shrinkage` is less than 0.01.
+        As `pca_centre_scale`, and if the controls of a batch do not outnumber the axes while
+        `shrinkage` is below 0.01.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from zoo.metrics import tvn
+    >>> batch = np.repeat([0, 1], 20)
+    >>> control = np.tile([True, False], 20)
+    >>> embedding = np.random.default_rng(0).normal(size=(40, 3)) + 5 * batch[:, None]
+    >>> aligned = tvn(embedding, control, batch, shrinkage=0.0)
+    >>> controls = aligned[control & (batch == 1)]
+    >>> bool(np.allclose(np.cov(controls, rowvar=False), np.eye(3)))
+    True
     """
     batches = _check(embedding, control, batch, min_controls)
     _check_shrinkage(shrinkage)
     _, scaled = standardise(embedding[control].astype(np.float64), embedding)
-    aligned = _by_batch(_turn(scaled, control, components), control, batches)
+    aligned = _by_batch(_rotate(scaled, control, components), control, batches)
     for name in np.unique(batches):
         inside = batches == name
         controls = aligned[inside & control]
@@ -135,28 +173,45 @@ def sphere(
     method: Whitening = "ZCA-cor",
     shrinkage: float = 0.0,
 ) -> Array:
-    """Whiten an embedding so that controls vary alike in every direction, `(N, D)`.
+    """Whiten an embedding so that controls vary equally in every direction.
 
-    Each feature stays as near to itself as whitening allows (Kessy, Lewin and Strimmer, 2018). The
-    mean of the controls becomes 0, and without shrinkage their covariance the identity matrix.
+    Each feature stays as close to itself as whitening allows (ZCA; Kessy, Lewin and Strimmer,
+    2018). The mean of the controls becomes 0, and without shrinkage their covariance the identity
+    matrix.
 
     Parameters
     ----------
     embedding
-        `(N, D)`.
+        `(N, D)`, finite.
     control
-        Which items are controls, `(N,)` booleans.
+        `(N,)` booleans, true for controls.
     method
-        ``"ZCA-cor"`` scales features to a variance of 1 first and stays near to these.
+        ``"ZCA-cor"`` scales features to a variance of 1 first, and stays close to those.
     shrinkage
-        Added to the variance of the controls in every direction, 0 or more, as a multiple of
-        their mean variance.
+        Added to the variance of the controls in every direction, 0 or more, as a multiple of their
+        mean variance.
+
+    Returns
+    -------
+    ndarray
+        `(N, D)`.
 
     Raises
     ------
     ValueError
-        For NaN or infinite numbers, and for controls that do not outnumber the features that vary
-        among them where `shrinkage` is less than 0.01.
+        For NaN or infinite numbers, and if the controls do not outnumber the features that vary
+        among them while `shrinkage` is below 0.01.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from zoo.metrics import sphere
+    >>> batch = np.repeat([0, 1], 20)
+    >>> control = np.tile([True, False], 20)
+    >>> embedding = np.random.default_rng(0).normal(size=(40, 3)) + 5 * batch[:, None]
+    >>> whitened = sphere(embedding, control)
+    >>> bool(np.allclose(np.cov(whitened[control], rowvar=False), np.eye(3)))
+    True
     """
     _check(embedding, control, None, 2)
     _check_shrinkage(shrinkage)
@@ -175,16 +230,18 @@ def _check(embedding: Array, control: Array, batch: Array | None, least: int) ->
     check_matrix(embedding)
     n = len(embedding)
     if control.dtype != bool or control.shape != (n,):
-        raise ValueError(f"control must be {n} booleans, one for each item")
+        raise ValueError(f"control must be {n} booleans, one per item")
     if least < 2:
-        raise ValueError(f"a spread needs two controls, so min_controls cannot be {least}")
+        raise ValueError(
+            f"min_controls must be 2 or more, not {least}: one control has no standard deviation"
+        )
     batches = np.zeros(n, dtype=int) if batch is None else np.asarray(batch)
     if batches.shape != (n,):
         raise ValueError(f"batch has shape {batches.shape}, but the embedding has {n} rows")
     for name in np.unique(batches):
         if (found := int(control[batches == name].sum())) < least:
             where = "there are" if batch is None else f"batch {name} has"
-            raise ValueError(f"{where} {found} control(s), but {least} are needed to align it")
+            raise ValueError(f"{where} {found} control(s), but {least} are needed for alignment")
     return batches
 
 
@@ -202,33 +259,34 @@ def _by_batch(embedding: Array, control: Array, batches: Array) -> Array:
     return aligned
 
 
-def _turn(embedding: Array, control: Array, components: int | None) -> Array:
+def _rotate(embedding: Array, control: Array, components: int | None) -> Array:
     controls = centred(embedding[control])
     n, d = controls.shape
     kept = d if components is None else components
     if not 1 <= kept <= d:
-        raise ValueError(f"components must lie between 1 and {d}, not {kept}")
+        raise ValueError(f"components must be between 1 and {d}, not {kept}")
     alive = int(controls.any(0).sum())
     if n <= min(kept, alive):
         raise ValueError(
-            f"there are {n} controls for {min(kept, alive)} axes: keep {n - 1} components or fewer"
+            f"there are only {n} controls for {min(kept, alive)} axes: "
+            f"keep at most {n - 1} components"
         )
     values, axes = np.linalg.eigh(controls.T @ controls)
     values, axes = values[::-1][:kept], axes[:, ::-1][:, :kept]
-    # Along an axis without variance controls would be scaled up from rounding.
+    # Along an axis without variance, scaling would amplify rounding errors.
     axes = np.where(values > RESOLUTION**2 * max(values[0], 0.0), axes, 0.0)
     return (embedding - embedding[control].mean(0)) @ axes
 
 
 def _whitening(
-    controls: Array, variance: float, what: str, shrinkage: float | None = None
+    controls: Array, variance: float, name: str, shrinkage: float | None = None
 ) -> Array:
     """(C + variance·I)^(−1/2) for the covariance C of controls; 0 along axes without variance."""
     shrunk = variance if shrinkage is None else shrinkage
     n, alive = len(controls), int(controls.any(0).sum())
     if n <= alive and shrunk < MIN_SHRINKAGE:
         raise ValueError(
-            f"{what} are {n} for {alive} dimensions: have more of them, or a shrinkage of "
+            f"{name} are only {n} for {alive} dimensions: use more controls, or a shrinkage of "
             f"{MIN_SHRINKAGE} or more"
         )
     values, axes = np.linalg.eigh(np.atleast_2d(np.cov(controls, rowvar=False)))

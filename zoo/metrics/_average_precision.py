@@ -1,45 +1,50 @@
-"""Replicate retrieval: whether profiles of a label are nearer to each other than to the rest.
+"""Replicate retrieval: mean average precision with a permutation null, as in copairs.
 
-Mean average precision as copairs has it (Kalinin et al. 2025, doi:10.1038/s41467-025-60306-2):
-positives and negatives of each profile are ranked by cosine, and shuffled rankings are the null.
+Kalinin et al. (2025), doi:10.1038/s41467-025-60306-2.
 """
+
+from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
-from scipy.stats import false_discovery_control
 
 from ._matrix import check_matrix, unit_rows
 from ._pairs import Pairs
 from ._permutation_null import Null
-from ._precision import expected_precision, normalised_precision
+from ._precision import expected_average_precision, normalised_average_precision
 from ._ranking import Search
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
 class Retrieval:
-    """What was found.
+    """Average precision of profiles and its mean over the profiles of a label.
 
     Parameters
     ----------
+    pairs
+        The positives and negatives that were ranked.
     profiles
-        In the order and with the index of the table: `label`, `positives`, `negatives`,
-        `average_precision`, `chance` (its mean over random rankings), `normalised` (0 at chance,
-        1 if perfect), `p_value`. Without positives or negatives these are NaN.
+        One row a profile, in the order and with the index of the table: `label`, `positives` and
+        `negatives` (how many), `average_precision`, `chance` (its mean over random rankings),
+        `normalised` (0 by chance, 1 if perfect), `p_value`. NaN without positives or negatives.
     groups
-        Index `label`: `profiles`, `scored`, `positives` and `negatives` (sums over those scored),
-        `mean_average_precision`, `chance`, `normalised` (means over those scored), `p_value`,
-        `corrected_p_value` (Benjamini–Hochberg over the groups with one).
+        One row a label, which is the index: `profiles`, `scored`, `positives` and `negatives` (sums
+        over the scored profiles), `mean_average_precision`, `chance`, `normalised` (means over the
+        scored profiles), `p_value`, `corrected_p_value` (Benjamini–Hochberg over the labels that
+        have a p-value).
     without_positives, without_negatives
-        Profiles that could not be scored; one may be both.
+        Profiles that could not be scored; a profile may be in both counts.
     null_size, seed
-        Of the p-values, none of which is below 1 / (1 + null size).
+        Of the permutation null; no p-value is below 1/(1 + `null_size`).
     """
 
     pairs: Pairs
@@ -51,7 +56,7 @@ class Retrieval:
     seed: int
 
 
-def replicate_retrieval(
+def mean_average_precision(
     embedding: Array,
     table: pd.DataFrame,
     pairs: Pairs,
@@ -63,38 +68,63 @@ def replicate_retrieval(
     threads: int | None = None,
     device: str | None = None,
 ) -> Retrieval:
-    """Rank the positives and negatives of each profile by cosine, and compare with shuffles.
+    """Retrieve replicates by cosine similarity, with permutation p-values.
 
-    Average precision is the mean of the precision at the places of the positives. Similarities that
-    are the same multiple of 2⁻³⁸ are ties and count as the mean over their orders, so that a
-    constant embedding is at chance; copairs rounds similarities to float32 and places positives
-    first. A row of zeros has similarity 0 with all.
+    A profile's positives and negatives are ranked, and its average precision is the mean of the
+    precision at the places of the positives. Similarities that round to the same multiple of 2⁻³⁸
+    are ties and score the mean over their orders, so a constant embedding is exactly at chance.
+    copairs rounds similarities to float32 instead and places tied positives first (Kalinin et al.,
+    2025, doi:10.1038/s41467-025-60306-2). A row of zeros has similarity 0 with all.
 
     Parameters
     ----------
     embedding
         `(N, D)`, finite.
     table
-        N rows with the columns of `pairs`, none missing.
+        N rows with the columns that `pairs` names, none of them missing.
+    pairs
+        Positives and negatives: `any_negatives`, `control_negatives`, `across_batches`, or `Pairs`.
     null_size
-        Shuffled rankings for each number of positives and negatives.
+        Random rankings for each number of positives and negatives.
+    seed
+        Of the random rankings.
     count_ties
-        Whether shuffles that equal the mean average precision of a group count against it. copairs
-        counts only higher ones, which takes a perfect score for rare even where rankings are so
-        short that shuffles are often perfect. For single profiles both count them.
+        Whether random rankings that equal the mean average precision of a label count against it.
+        copairs counts only higher ones, so that a perfect score passes for rare even where rankings
+        are so short that random ones are often perfect. For single profiles both count ties.
     entries
-        Similarities that a thread holds at once, of some 6 bytes each.
+        Similarities that a thread holds at once, of about 6 bytes each.
     threads
-        As many as the linear algebra of NumPy may use by default.
+        By default as many as NumPy's linear algebra may use.
     device
-        ``"cuda"`` screens on a GPU, with the same result; by default the processor does.
+        ``"cuda"`` screens on a GPU, with the same result; by default the CPU does.
+
+    Returns
+    -------
+    Retrieval
+        Average precisions in (0, 1], with their chance level and p-values.
 
     Raises
     ------
     ValueError
         For shapes that do not fit, values that are not finite, and columns that are absent, have
-        missing values or are not boolean where that is asked.
+        missing values, or are not boolean where they should be.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pandas as pd
+    >>> from zoo.metrics import any_negatives, mean_average_precision
+    >>> table = pd.DataFrame({"compound": ["a", "a", "b", "b"], "plate": [1, 2, 1, 2]})
+    >>> embedding = np.array([[1.0, 0.1], [1.0, 0.2], [0.1, 1.0], [0.2, 1.0]])
+    >>> found = mean_average_precision(embedding, table, any_negatives("compound"))
+    >>> found.groups["mean_average_precision"].to_dict()
+    {'a': 1.0, 'b': 1.0}
+    >>> found.groups["chance"].round(3).to_dict()
+    {'a': 0.611, 'b': 0.611}
     """
+    import pandas as pd
+
     if null_size < 1:
         raise ValueError(f"null_size must be at least 1, not {null_size}")
     if entries is not None and entries < 1:
@@ -103,7 +133,7 @@ def replicate_retrieval(
     positives, negatives, precision = search.precisions(entries, threads)
     del search
     chance, null = _chances(positives, negatives, precision), Null(null_size, seed)
-    normalised = normalised_precision(precision, chance)
+    normalised = normalised_average_precision(precision, chance)
     profiles = pd.DataFrame(
         {
             "label": table[pairs.label].to_numpy(),
@@ -130,21 +160,23 @@ def replicate_retrieval(
 def _directions(embedding: Array, table: pd.DataFrame) -> Array:
     rows = check_matrix(embedding)
     if len(table) != len(rows):
-        raise ValueError(f"{len(table)} rows of the table for {len(rows)} of the embedding")
+        raise ValueError(f"the table has {len(table)} rows, but the embedding has {len(rows)}")
     return unit_rows(rows)
 
 
 def _columns(table: pd.DataFrame, pairs: Pairs) -> dict[str, Array]:
-    """Return codes of the columns that pairs name; controls are booleans."""
-    others = (*pairs.positives_differ, *pairs.negatives_differ, *pairs.negatives_share)
-    names = [pairs.label, *others, *filter(None, (pairs.controls, pairs.beside_positives))]
+    """Integer codes of the columns that `pairs` names; the controls as booleans."""
+    import pandas as pd
+
+    others = (*pairs.pos_diffby, *pairs.neg_diffby, *pairs.neg_sameby)
+    names = [pairs.label, *others, *filter(None, (pairs.controls, pairs.neg_sameby_positives))]
     codes = {}
     for name in dict.fromkeys(names):
         if name not in table:
             raise ValueError(f"the table has no column {name!r}")
         if table[name].isna().any():
             row = int(table[name].isna().to_numpy().argmax())
-            raise ValueError(f"column {name!r} lacks a value for profile {row}")
+            raise ValueError(f"column {name!r} has no value for profile {row}")
         codes[name] = pd.factorize(table[name])[0].astype(np.int32)
     if pairs.controls is not None:
         if not pd.api.types.is_bool_dtype(table[pairs.controls]):
@@ -154,11 +186,11 @@ def _columns(table: pd.DataFrame, pairs: Pairs) -> dict[str, Array]:
 
 
 def _chances(positives: Array, negatives: Array, precision: Array) -> Array:
-    """Return the expected precision of random rankings, NaN where there is none."""
+    """Expected average precision of random rankings; NaN for profiles without a score."""
 
     @cache
     def chance(sought: int, total: int) -> float:
-        return expected_precision(sought, total)
+        return expected_average_precision(sought, total)
 
     scored = ~np.isnan(precision)
     return np.array(
@@ -170,6 +202,9 @@ def _chances(positives: Array, negatives: Array, precision: Array) -> Array:
 
 
 def _groups(profiles: pd.DataFrame, null: Null, count_ties: bool) -> pd.DataFrame:
+    import pandas as pd
+    from scipy.stats import false_discovery_control
+
     codes, labels = pd.factorize(profiles["label"], sort=True)
     sizes = np.bincount(codes, minlength=len(labels))
     scored = profiles["average_precision"].notna().to_numpy()

@@ -1,12 +1,12 @@
-"""How much is held in memory at once."""
+"""Block sizes, which bound the memory."""
 
 from collections.abc import Iterator
 
 ROWS = 1024
-"""Items in a block; a block of distances holds this many times all items."""
+"""Rows of a block of distances or similarities to all items."""
 
 CHUNK = 4096
-"""Rows that are cast, scaled or summed at once."""
+"""Rows of a matrix that are cast, scaled or summed at once."""
 
 ENTRIES = 2**22
 """Similarities that a thread holds at once; a block is this many, or one row."""

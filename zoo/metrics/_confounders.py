@@ -1,15 +1,14 @@
-"""What of a score a few simple measurements could have given."""
+"""Confounders: how well an embedding predicts them, and scores without them."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from ._matrix import check_matrix, standardise
-from ._probes import checked, folds, probe_labels, ridge
+from ._probes import check_splits, folds, probe_labels, ridge
 from ._scores import balanced_accuracy, r_squared
 
 Array = NDArray[Any]
@@ -19,7 +18,7 @@ Kind = Literal["regression", "classification"]
 
 @dataclass(frozen=True)
 class Confounding:
-    """Scores of one target with and without confounders, all out of fold.
+    """Cross-validated scores of one target with and without confounders.
 
     R² for regression: at most 1, about 0 or a little below by chance. Balanced accuracy for
     classification: in [0, 1], 1/classes by chance.
@@ -29,27 +28,27 @@ class Confounding:
     raw
         Of the embedding.
     residual
-        Of the embedding without what confounders predict of it. If the target itself moves a
-        confounder, this takes away biology as well.
+        Of the embedding after the confounders are regressed out. If the target itself changes a
+        confounder, this removes biology as well.
     confounders
         Of the confounders alone.
-    together
+    combined
         Of embedding and confounders side by side.
     """
 
     raw: float
     residual: float
     confounders: float
-    together: float
+    combined: float
 
     @property
     def partial_gain(self) -> float:
-        """What the embedding adds to the confounders.
+        """Gain of embedding and confounders over the confounders alone.
 
-        0 if it knows no more than they do, and often below: dimensions without information cost
-        a little.
+        0 if the embedding knows no more than the confounders, and often below 0: dimensions without
+        information cost a little.
         """
-        return self.together - self.confounders
+        return self.combined - self.confounders
 
 
 def confounder_r_squared(
@@ -59,21 +58,23 @@ def confounder_r_squared(
     *,
     splits: Splits | None = None,
 ) -> dict[str, float]:
-    """R² of each confounder as ridge regression predicts it from the embedding, out of fold.
-
-    At most 1, about 0 or a little below by chance; NaN for a confounder that is constant.
+    """R² of each confounder predicted from the embedding, by ridge regression in grouped folds.
 
     Parameters
     ----------
     embedding
-        `(N, D)`.
+        `(N, D)`, finite.
     confounders
-        Numbers by name, such as intensity, count, area, focus, row or column, each `(N,)`.
+        Numbers `(N,)` by name, such as intensity, cell count, area, focus or well position.
     groups
-        Independent unit of each item, `(N,)`; no fold splits one.
+        `(N,)` independent unit of each item; no fold splits one.
     splits
-        Positions for training and for testing, by default grouped folds. Every item is tested
-        once.
+        Training and test positions, by default `folds`. Every item is tested once.
+
+    Returns
+    -------
+    dict
+        By name, at most 1; about 0 or a little below by chance, and NaN for a constant confounder.
 
     Raises
     ------
@@ -82,10 +83,21 @@ def confounder_r_squared(
         once.
     EvaluationError
         For splits that separate members of a group.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from zoo.metrics import confounder_r_squared
+    >>> rng = np.random.default_rng(0)
+    >>> plate, truth, area = np.repeat(np.arange(6), 20), rng.normal(size=120), rng.normal(size=120)
+    >>> embedding = np.stack([truth, area], 1) + 0.1 * rng.normal(size=(120, 2))
+    >>> found = confounder_r_squared(embedding, {"area": area}, plate)
+    >>> round(found["area"], 1)
+    1.0
     """
     check_matrix(embedding)
     columns = _columns(confounders, len(embedding))
-    shift, base = ridge(embedding, columns, _checked(splits, groups, len(embedding)))
+    shift, base = ridge(embedding, columns, _splits(splits, groups, len(embedding)))
     predicted = shift + base
     return {name: r_squared(columns[:, i], predicted[:, i]) for i, name in enumerate(confounders)}
 
@@ -97,38 +109,53 @@ def residualise(
     *,
     groups: Array | None = None,
 ) -> Array:
-    """Subtract from an embedding what is linear in the confounders, `(N, D)`; its mean stays.
+    """Regress confounders out of an embedding by least squares; its mean stays.
 
     Parameters
     ----------
     embedding
-        `(N, D)`.
+        `(N, D)`, finite.
     confounders
-        Numbers by name, each `(N,)`. One that is constant where the regression is fitted is left
-        out of it.
+        Numbers `(N,)` by name. One that is constant where the regression is fitted is ignored.
     fit_on
-        Items that the least-squares regression is fitted on, `(N,)` booleans: those of a training
-        fold, or controls.
+        `(N,)` booleans: items that the regression is fitted on, those of a training fold or
+        controls.
     groups
-        Independent unit of each item, `(N,)`, for `fit_on` that is a training fold. Leave it out
-        for controls, which share their plates with the rest.
+        `(N,)` independent unit of each item, if `fit_on` is a training fold. Leave it out for
+        controls, which share their plates with other items.
+
+    Returns
+    -------
+    ndarray
+        `(N, D)`.
 
     Raises
     ------
     ValueError
         For NaN or infinite numbers, and fewer than two more items to fit on than confounders.
     EvaluationError
-        For `fit_on` that holds one part of a group only.
+        For `fit_on` that holds only part of a group.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from zoo.metrics import residualise
+    >>> rng = np.random.default_rng(0)
+    >>> plate, truth, area = np.repeat(np.arange(6), 20), rng.normal(size=120), rng.normal(size=120)
+    >>> embedding = np.stack([truth, area], 1) + 0.1 * rng.normal(size=(120, 2))
+    >>> left = residualise(embedding, {"area": area}, np.ones(120, bool))
+    >>> float(abs(np.corrcoef(left[:, 1], area)[0, 1]).round(6))
+    0.0
     """
     check_matrix(embedding)
     columns = _columns(confounders, len(embedding))
     chosen = np.asarray(fit_on)
     if chosen.dtype != bool or chosen.shape != (len(embedding),):
-        raise ValueError(f"fit_on must be {len(embedding)} booleans, one for each item")
+        raise ValueError(f"fit_on must be {len(embedding)} booleans, one per item")
     if groups is not None:
         sides = (np.flatnonzero(chosen), np.flatnonzero(~chosen))
-        checked([sides], np.asarray(groups))
-    return _subtract(embedding, columns, np.flatnonzero(chosen))
+        check_splits([sides], np.asarray(groups))
+    return _regress_out(embedding, columns, np.flatnonzero(chosen))
 
 
 def confounding(
@@ -141,26 +168,33 @@ def confounding(
     controls: Array | None = None,
     splits: Splits | None = None,
 ) -> Confounding:
-    """Score an embedding beside confounders, by ridge regression in the same grouped folds.
+    """Cross-validated scores of an embedding with and without confounders.
+
+    Ridge regression predicts numbers, and a linear probe (`probe_labels`) classes, in the same
+    grouped folds for all four scores.
 
     Parameters
     ----------
     embedding
-        `(N, D)`.
+        `(N, D)`, finite.
     truth
-        What is predicted, `(N,)`: numbers, or classes of any type.
+        `(N,)` target: numbers, or classes of any type.
     confounders
-        Numbers by name, each `(N,)`.
+        Numbers `(N,)` by name.
     groups
-        Independent unit of each item, `(N,)`; no fold splits one.
+        `(N,)` independent unit of each item; no fold splits one.
     kind
-        Whether `truth` is numbers or classes.
+        Whether `truth` is numbers, ``"regression"``, or classes, ``"classification"``.
     controls
-        Items, `(N,)` booleans; if given, the regression on confounders is fitted on those of each
-        training fold only, else on the whole training fold.
+        `(N,)` booleans; if given, confounders are regressed out by a fit on the controls of each
+        training fold only, else by a fit on the whole training fold.
     splits
-        Positions for training and for testing, by default grouped folds. Every item is tested
-        once.
+        Training and test positions, by default `folds`. Every item is tested once.
+
+    Returns
+    -------
+    Confounding
+        R² or balanced accuracy.
 
     Raises
     ------
@@ -169,7 +203,20 @@ def confounding(
         items to fit on, and splits that do not test every item once.
     EvaluationError
         For splits that separate members of a group.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from zoo.metrics import confounding
+    >>> rng = np.random.default_rng(0)
+    >>> plate, truth, area = np.repeat(np.arange(6), 20), rng.normal(size=120), rng.normal(size=120)
+    >>> embedding = np.stack([truth, area], 1) + 0.1 * rng.normal(size=(120, 2))
+    >>> found = confounding(embedding, truth, {"area": area}, plate, kind="regression")
+    >>> round(found.residual, 1), found.confounders < 0.1
+    (1.0, True)
     """
+    import pandas as pd
+
     check_matrix(embedding)
     n = len(embedding)
     columns = _columns(confounders, n)
@@ -179,21 +226,21 @@ def confounding(
     if (missing := int(pd.isna(answers).sum())) > 0:
         raise ValueError(f"truth is missing for {missing} of {n} items")
     if len(np.unique(answers)) < 2:
-        raise ValueError(f"truth has one value only, {answers[0]}: nothing can be predicted")
+        raise ValueError(f"truth has only one value, {answers[0]}, so there is nothing to predict")
     if kind == "regression":
         answers = answers.astype(float)
         check_matrix(answers[:, None], "truth")
     else:
         answers = np.unique(answers, return_inverse=True)[1]
     if controls is not None and (controls.dtype != bool or controls.shape != (n,)):
-        raise ValueError(f"controls must be {n} booleans, one for each item")
+        raise ValueError(f"controls must be {n} booleans, one per item")
 
     predicted = {name: np.zeros_like(answers) for name in ("raw", "residual", "alone", "both")}
-    for train, test in _checked(splits, groups, n):
+    for train, test in _splits(splits, groups, n):
         fit_on = train if controls is None else train[controls[train]]
         views = {
             "raw": embedding,
-            "residual": _subtract(embedding, columns, fit_on),
+            "residual": _regress_out(embedding, columns, fit_on),
             "alone": columns,
             "both": np.hstack([embedding, columns]),
         }
@@ -211,7 +258,7 @@ def confounding(
 
 def _columns(confounders: Mapping[str, Array], n: int) -> Array:
     if not confounders:
-        raise ValueError("name one confounder or more")
+        raise ValueError("at least one confounder is required")
     columns = []
     for name, values in confounders.items():
         column = np.asarray(values, dtype=np.float64).reshape(-1, 1)
@@ -220,24 +267,24 @@ def _columns(confounders: Mapping[str, Array], n: int) -> Array:
     return np.hstack(columns)
 
 
-def _checked(splits: Splits | None, groups: Array, n: int) -> list[tuple[Array, Array]]:
+def _splits(splits: Splits | None, groups: Array, n: int) -> list[tuple[Array, Array]]:
     units = np.asarray(groups)
     if units.shape != (n,):
         raise ValueError(f"groups have shape {units.shape}, but the embedding has {n} rows")
     if len(known := np.unique(units)) < 2:
-        raise ValueError(f"two groups are needed to hold one out, but there is only {known[0]}")
+        raise ValueError(f"grouped folds need two groups, but there is only {known[0]}")
     pairs = [
         (np.asarray(a), np.asarray(b)) for a, b in (folds(units) if splits is None else splits)
     ]
     tested = np.zeros(n, dtype=int)
-    for _, test in checked(pairs, units):
+    for _, test in check_splits(pairs, units):
         np.add.at(tested, test, 1)
     if (wrong := int((tested != 1).sum())) > 0:
-        raise ValueError(f"the splits must test every item once, but do not for {wrong} of {n}")
+        raise ValueError(f"the splits must test every item once, but {wrong} of {n} are not")
     return pairs
 
 
-def _subtract(embedding: Array, columns: Array, fit_on: Array) -> Array:
+def _regress_out(embedding: Array, columns: Array, fit_on: Array) -> Array:
     least = columns.shape[1] + 2
     if len(fit_on) < least:
         raise ValueError(
@@ -245,6 +292,6 @@ def _subtract(embedding: Array, columns: Array, fit_on: Array) -> Array:
             f"but has {len(fit_on)}"
         )
     seen, everything = standardise(columns[fit_on], columns)
-    # Confounders are centred on these items, so the slopes need no intercept beside them.
+    # Confounders are centred on these items, so no intercept is needed.
     slopes = np.linalg.lstsq(seen, embedding[fit_on].astype(np.float64), rcond=None)[0]
     return embedding - everything @ slopes

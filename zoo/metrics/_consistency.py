@@ -1,10 +1,11 @@
-"""Whether replicates of a perturbation agree, and how far they are from controls."""
+"""Consistency: cosine similarity of the replicates of a perturbation."""
+
+from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from ._draws import draw_by_keys
@@ -19,21 +20,25 @@ from ._perturbations import (
     table_of,
 )
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
 class Consistency:
-    """Agreement of replicates.
+    """Similarity of the replicates of each perturbation.
 
     Parameters
     ----------
     perturbations
-        Index `perturbation`: `replicates`, `pairs`, `consistency` (mean cosine of the pairs),
-        `expected` (its mean over draws of controls), `p_value`, `corrected_p_value`
-        (Benjamini–Hochberg over those with one). NaN where there is nothing to compare.
+        One row a perturbation, which is the index: `replicates`, `pairs`, `consistency` (mean
+        cosine of the pairs), `expected` (its mean over draws of controls), `p_value`,
+        `corrected_p_value` (Benjamini–Hochberg over the perturbations that have a p-value). NaN
+        where there is nothing to compare.
     controls, null_size, seed
-        Of the null; no p-value is below 1/(1 + null size).
+        Of the null distribution; no p-value is below 1/(1 + `null_size`).
     notes
         What could not be compared, one sentence each.
     """
@@ -54,11 +59,11 @@ def consistency(
     null_size: int = NULL_SIZE,
     seed: int = 0,
 ) -> Consistency:
-    """Mean cosine of replicate pairs beside that of equally many controls, drawn at random.
+    """Mean cosine of replicate pairs, in [-1, 1], against that of equally many random controls.
 
-    Profiles are taken as they are, and should have been aligned on controls. With batches, only
-    pairs from different batches count, and as many controls are drawn from each batch as there are
-    replicates in it, so that what batches share helps neither.
+    Profiles are not aligned here: align them on controls first. With batches, only pairs from
+    different batches count, and the null draws as many controls from each batch as there are
+    replicates in it, so that batch effects help neither.
 
     Parameters
     ----------
@@ -67,9 +72,32 @@ def consistency(
     perturbations
         `(N,)` names; profiles without one are left out.
     controls
-        `(N,)` booleans; controls are the null and are not scored.
+        `(N,)` booleans; controls form the null and are not scored.
     batches
         `(N,)`.
+    null_size, seed
+        Random draws of controls, and their seed.
+
+    Returns
+    -------
+    Consistency
+        With the expected value of controls, and p-values.
+
+    Raises
+    ------
+    ValueError
+        For shapes that do not fit, values that are not finite, no controls, and missing batches.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from zoo.metrics import consistency
+    >>> names = np.array(["dmso"] * 20 + ["drug"] * 4)
+    >>> embedding = np.random.default_rng(0).normal(size=(24, 5))
+    >>> embedding[20:] += 3
+    >>> found = consistency(embedding, names, names == "dmso", null_size=200).perturbations
+    >>> float(found.loc["drug", "consistency"].round(1)), bool(found.loc["drug", "p_value"] < 0.05)
+    (0.9, True)
     """
     rows, code, names, control, batch, notes = checked_design(
         embedding, perturbations, controls, batches, null_size
@@ -86,9 +114,13 @@ def consistency(
             lone += 1
             found.append(row)
             continue
-        row["consistency"] = float(_agreement(units[members][None], batch[members], batches)[0])
+        row["consistency"] = float(
+            _mean_pair_cosine(units[members][None], batch[members], batches)[0]
+        )
         if counts not in draws:
-            draws[counts] = _drawn(units, control, batch, counts, batches, null_size, seed)
+            draws[counts] = _null_of_controls(
+                units, control, batch, counts, batches, null_size, seed
+            )
         null = draws[counts]
         if null is None:
             short += 1
@@ -96,19 +128,21 @@ def consistency(
             row["expected"] = float(null.mean())
             row["p_value"] = p_value_of(null, row["consistency"], 1.0)
         found.append(row)
-    where = "" if batches is None else " in two batches"
+    where = "" if batches is None else " in different batches"
     if lone:
-        notes.append(f"{lone} perturbation(s) have no two replicates{where}: no consistency.")
+        notes.append(f"{lone} perturbation(s) have no two replicates{where}, so no consistency.")
     if short:
         where = "" if batches is None else " in some batch"
-        notes.append(f"{short} perturbation(s) have more replicates than controls{where}: no p.")
+        notes.append(
+            f"{short} perturbation(s) have more replicates than controls{where}, so no p-value."
+        )
     columns = ["replicates", "pairs", "consistency", "expected", "p_value"]
     table = table_of(found, names, columns)
     return Consistency(table, int(control.sum()), null_size, seed, tuple(notes))
 
 
-def _agreement(units: Array, batch: Array, batches: Array | None) -> Array:
-    """Mean cosine of pairs in each draw `(draws, n, D)`, of different batches if there are any."""
+def _mean_pair_cosine(units: Array, batch: Array, batches: Array | None) -> Array:
+    """Mean cosine of pairs in each draw, `(draws, n, D)`; with batches, of different ones."""
     total = units.sum(1)
     both = np.einsum("ij,ij->i", total, total)
     if batches is None:
@@ -125,7 +159,7 @@ def _agreement(units: Array, batch: Array, batches: Array | None) -> Array:
     return mean
 
 
-def _drawn(
+def _null_of_controls(
     units: Array,
     control: Array,
     batch: Array,
@@ -134,7 +168,7 @@ def _drawn(
     null_size: int,
     seed: int,
 ) -> Array | None:
-    """Agreement of controls drawn without replacement, so many from each batch; None if too few."""
+    """Null distribution: controls drawn without replacement, as many per batch; None if too few."""
     pools = [np.flatnonzero(control & (batch == name)) for name, _ in counts]
     if any(len(pool) < n for pool, (_, n) in zip(pools, counts, strict=True)):
         return None
@@ -151,5 +185,5 @@ def _drawn(
             for pool, (_, n) in zip(pools, counts, strict=True)
         ]
         picked = units[np.concatenate(chosen, axis=1)]
-        null[start : start + rows] = _agreement(picked, drawn_batch, batches)
+        null[start : start + rows] = _mean_pair_cosine(picked, drawn_batch, batches)
     return null

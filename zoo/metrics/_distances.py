@@ -1,4 +1,4 @@
-"""Distances, groups, neighbours and blocks, as several metrics need them."""
+"""Distances, group codes and neighbour indices shared by several metrics."""
 
 from collections.abc import Iterator
 from typing import Any, Literal
@@ -12,17 +12,17 @@ from ._matrix import check_matrix, unit_rows
 Array = NDArray[Any]
 Metric = Literal["cosine", "euclidean"]
 
-# Squares that cancel to less than this share of what they came from are rounding, and so are
-# squared distances between directions below the square of what float64 resolves.
+# Squared distances below this fraction of their terms are rounding errors, and so are those
+# between directions below the square of the resolution of float64.
 CANCELLED = 1e-14
 UNRESOLVED = 1e-28
 
 
 def points(embedding: Array, metric: Metric) -> NDArray[np.float64]:
-    """Centred points whose distances, when squared, are twice cosine; or Euclidean in some unit.
+    """Centred points: their squared distances are twice the cosine distance, or scaled Euclidean.
 
-    Centring keeps the digits of an embedding that hardly varies beside its size. Rows that are all
-    equal become exact zeros.
+    Centring preserves the precision of an embedding with a large mean. If all rows are equal they
+    become exact zeros.
 
     Parameters
     ----------
@@ -34,18 +34,18 @@ def points(embedding: Array, metric: Metric) -> NDArray[np.float64]:
         located = unit_rows(rows, zeros="refuse")
     elif metric == "euclidean":
         located = rows.astype(np.float64)
-        # Exact, and no square overflows.
+        # A power of two is exact, and no square overflows.
         located = np.ldexp(located, -int(np.frexp(np.abs(located).max())[1]) - 1)
     else:
         raise ValueError(f"metric must be 'cosine' or 'euclidean', not {metric!r}")
-    # The mean of equal rows may differ from them by rounding; their difference may not.
+    # The mean of equal rows can differ from them by rounding; their difference cannot.
     located -= located[0].copy()
     located -= located.mean(0)
     return located
 
 
 def distances_between(a: Array, b: Array, metric: Metric) -> NDArray[np.float64]:
-    """Distances `(len(a), len(b))` of rows from `points`, in their unit."""
+    """Distances `(len(a), len(b))` between rows of `points`, in the same unit."""
     sizes = (a**2).sum(1)[:, None] + (b**2).sum(1)
     return from_squares(sizes - 2 * a @ b.T, sizes, metric)
 
@@ -61,7 +61,7 @@ def from_squares(squares: Array, sizes: Array, metric: Metric) -> NDArray[np.flo
 def distance_sums(
     located: Array, codes: Array, metric: Metric, rows: int
 ) -> Iterator[tuple[slice, Array]]:
-    """Yield blocks of items with the sums of their distances to the items of each group."""
+    """Yield blocks of items and the sums of their distances to the items of each group."""
     groups = int(codes.max()) + 1
     sizes = np.bincount(codes).astype(float)
     if metric == "cosine":
@@ -69,7 +69,7 @@ def distance_sums(
         totals, squared_totals = sums_by_code(located, codes), np.bincount(codes, squared)
         for block in blocks_of(len(located), rows):
             scale = squared[block, None] * sizes + squared_totals
-            # Means are held against the floor, so that the size of a group does not lower it.
+            # The floor applies to means, so that it does not depend on the size of a group.
             sums = scale - 2 * located[block] @ totals.T
             yield block, from_squares(sums / sizes, scale / sizes, metric) * sizes
         return
@@ -105,20 +105,20 @@ def members_of(codes: Array) -> list[Array]:
 
 def codes_of(groups: Array, items: int, name: str) -> NDArray[np.intp]:
     if np.shape(groups) != (items,) or items == 0:
-        raise ValueError(f"{name} must hold one entry for each of {items} items")
+        raise ValueError(f"{name} must have one entry for each of {items} items")
     return np.unique(groups, return_inverse=True)[1].astype(np.intp)
 
 
 def neighbours_of(indices: Array, k: int | None = None) -> NDArray[np.intp]:
-    """Return the k nearest of the given neighbours, checked; by default all."""
+    """Check indices of neighbours, and return the k nearest; by default all."""
     near = np.asarray(indices)
     if near.ndim != 2 or 0 in near.shape or near.dtype.kind not in "iu":
-        raise ValueError("indices must be a filled (N, k) matrix of integers")
+        raise ValueError("indices must be a non-empty (N, k) matrix of integers")
     if near.min() < 0 or near.max() >= len(near):
-        raise ValueError(f"indices must lie from 0 to {len(near) - 1}")
+        raise ValueError(f"indices must be between 0 and {len(near) - 1}")
     if (near == np.arange(len(near))[:, None]).any():
-        raise ValueError("indices hold an item as its own neighbour")
+        raise ValueError("indices list an item as its own neighbour")
     k = near.shape[1] if k is None else k
     if not 1 <= k <= near.shape[1]:
-        raise ValueError(f"k must lie from 1 to the {near.shape[1]} given neighbours, not {k}")
+        raise ValueError(f"k must be between 1 and the {near.shape[1]} given neighbours, not {k}")
     return near[:, :k].astype(np.intp, copy=False)

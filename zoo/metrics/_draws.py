@@ -9,9 +9,9 @@ Array = NDArray[Any]
 
 
 def draw_by_keys(rng: np.random.Generator, rows: int, count: int, total: int) -> Array:
-    """Draw `count` different numbers below `total` for each row: those of the lowest random keys.
+    """Draw `count` different numbers below `total` for each row: those with the lowest keys.
 
-    Quick where `count` is a fair part of `total`, for every number below it gets a key.
+    Every number below `total` gets a random key: fast where `count` is a large part of `total`.
     """
     keys = rng.random((rows, total))
     if count == total:
@@ -22,18 +22,18 @@ def draw_by_keys(rng: np.random.Generator, rows: int, count: int, total: int) ->
 def draw_by_rejection(rng: np.random.Generator, rows: int, count: int, total: int) -> Array:
     """Draw `count` different numbers below `total` for each row, ascending.
 
-    Quick where `count` is a small part of `total`. Repeats are drawn again, which favours no
-    number, so that all sets are as likely.
+    Repeats are redrawn, so all sets are equally likely: fast where `count` is a small part of
+    `total`.
     """
     drawn = np.sort(rng.integers(total, size=(rows, count)), axis=1)
-    unsettled = np.arange(rows)
-    while len(unsettled):
-        part = drawn[unsettled]
+    pending = np.arange(rows)
+    while len(pending):
+        part = drawn[pending]
         repeated = np.zeros(part.shape, bool)
         repeated[:, 1:] = part[:, 1:] == part[:, :-1]
         again = repeated.any(1)
         part[repeated] = rng.integers(total, size=int(repeated.sum()))
         part.sort(axis=1)
-        drawn[unsettled] = part
-        unsettled = unsettled[again]
+        drawn[pending] = part
+        pending = pending[again]
     return drawn

@@ -1,10 +1,11 @@
 """Energy distance of the replicates of a perturbation to controls."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from ._blocks import blocks_of
@@ -21,21 +22,25 @@ from ._perturbations import (
     table_of,
 )
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
 class Magnitude:
-    """Distance of replicates from controls.
+    """Distance of the replicates of each perturbation from controls.
 
     Parameters
     ----------
     perturbations
-        Index `perturbation`: `replicates`, `controls` (those compared with), `magnitude` (energy
-        distance), `expected` (its mean over permutations), `p_value`, `corrected_p_value`
-        (Benjamini–Hochberg over those with one). NaN where there is nothing to compare.
+        One row a perturbation, which is the index: `replicates`, `controls` (those it is compared
+        with), `magnitude` (energy distance), `expected` (its mean over permutations), `p_value`,
+        `corrected_p_value` (Benjamini–Hochberg over the perturbations that have a p-value). NaN
+        where there is nothing to compare.
     null_size, seed
-        Of the permutations; no p-value is below 1/(1 + null size).
+        Of the permutations; no p-value is below 1/(1 + `null_size`).
     notes
         What could not be compared, one sentence each.
     """
@@ -55,12 +60,12 @@ def magnitude(
     null_size: int = NULL_SIZE,
     seed: int = 0,
 ) -> Magnitude:
-    """Energy distance 2E|X − Y| − E|X − X'| − E|Y − Y'| of replicates X to controls Y.
+    """Energy distance of the replicates of each perturbation to controls, with a permutation null.
 
-    Means are over all ordered pairs, an item with itself included, and distances are Euclidean
-    (Székely and Rizzo 2013; SciPy takes the root). Few replicates are far by chance, so the null
-    permutes replicates and controls. With batches, a perturbation is compared with controls of its
-    batches, and permuted within them. Profiles should have been aligned on controls.
+    A few replicates are far away by chance, so the null permutes replicates and controls, and
+    `expected` is the chance level. With batches, a perturbation is compared with the controls of
+    its batches, and permuted within batches. Profiles are not aligned here: align them on controls
+    first.
 
     Parameters
     ----------
@@ -72,6 +77,29 @@ def magnitude(
         `(N,)` booleans; controls are not scored.
     batches
         `(N,)`.
+    null_size, seed
+        Permutations, and their seed.
+
+    Returns
+    -------
+    Magnitude
+        Energy distances, at least 0, with their expected values and p-values.
+
+    Raises
+    ------
+    ValueError
+        For shapes that do not fit, values that are not finite, no controls, and missing batches.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from zoo.metrics import magnitude
+    >>> names = np.array(["dmso"] * 20 + ["drug"] * 4)
+    >>> embedding = np.random.default_rng(0).normal(size=(24, 5))
+    >>> embedding[20:] += 3
+    >>> found = magnitude(embedding, names, names == "dmso", null_size=200).perturbations
+    >>> bool(found.loc["drug", "magnitude"] > 5 * found.loc["drug", "expected"])
+    True
     """
     rows, code, names, control, batch, notes = checked_design(
         embedding, perturbations, controls, batches, null_size
@@ -88,7 +116,7 @@ def magnitude(
             pool = np.flatnonzero(control & np.isin(batch, present))
             sums[present] = pool, _distance_sums(rows[pool])
         pool, own = sums[present]
-        # A batch without controls has nothing to be permuted with.
+        # In a batch without controls there is nothing to permute with.
         if set(present) - set(batch[pool].tolist()):
             without += 1
             found.append(row)
@@ -100,23 +128,51 @@ def magnitude(
         within = _distance_sums(rows[members])
         total = np.concatenate([within + across.sum(1), own + across.sum(0)])
         strata = batch[everyone]
-        null, actual = _energies(rows[everyone], total, strata, len(members), null_size, seed)
+        null, actual = _permuted_energies(
+            rows[everyone], total, strata, len(members), null_size, seed
+        )
         row["magnitude"], row["expected"] = actual * unit, float(null.mean()) * unit
         row["p_value"] = p_value_of(null, actual, float(np.abs(total).max() / len(everyone)))
         found.append(row)
     if without:
-        notes.append(f"{without} perturbation(s) are in a batch without controls: no magnitude.")
+        notes.append(f"{without} perturbation(s) are in a batch without controls, so no magnitude.")
     if lone:
-        notes.append(f"{lone} perturbation(s) have one replicate, whose own spread is unknown.")
+        notes.append(f"{lone} perturbation(s) have one replicate, so its variation is unknown.")
     columns = ["replicates", "controls", "magnitude", "expected", "p_value"]
     return Magnitude(table_of(found, names, columns), null_size, seed, tuple(notes))
 
 
 def energy_distance(x: Array, y: Array) -> float:
-    """2E|X − Y| − E|X − X'| − E|Y − Y'| of two samples, `(n, D)` and `(m, D)`; at least 0."""
+    """Energy distance 2E|X − Y| − E|X − X'| − E|Y − Y'| of two samples, at least 0.
+
+    Distances are Euclidean, and the means are over all ordered pairs, each item with itself
+    included (Székely and Rizzo, 2013). SciPy's, of single numbers, is the square root. By chance it
+    is above 0: `magnitude` gives a null.
+
+    Parameters
+    ----------
+    x, y
+        `(n, D)` and `(m, D)`, finite.
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    ValueError
+        For anything but two finite matrices with the same number of features.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from zoo.metrics import energy_distance
+    >>> energy_distance(np.array([[0.0], [1.0]]), np.array([[3.0], [4.0]]))
+    5.0
+    """
     x, y = check_matrix(x, "x"), check_matrix(y, "y")
     if x.shape[1] != y.shape[1]:
-        raise ValueError(f"samples have {x.shape[1]} and {y.shape[1]} features")
+        raise ValueError(f"x has {x.shape[1]} features, but y has {y.shape[1]}")
     rows = np.concatenate([x, y]).astype(np.float64)
     unit = float(np.abs(rows).max()) or 1.0
     rows = rows / unit
@@ -127,18 +183,18 @@ def energy_distance(x: Array, y: Array) -> float:
     return max(0.0, float(2 * between - inside)) * unit
 
 
-def _energies(
+def _permuted_energies(
     rows: Array, total: Array, strata: Array, count: int, null_size: int, seed: int
 ) -> tuple[Array, float]:
     """Energy distance of permuted groups, and of the first `count` rows, from the rest.
 
-    Distances within the chosen and the sums of theirs to all give those between and within the
-    rest, so that no matrix of all distances is held.
+    Distances within the chosen rows, and sums of distances from them to all rows, determine those
+    between and within the rest, so no matrix of all distances is needed.
 
     Parameters
     ----------
     total
-        Sum of the distances of each row to all.
+        Sum of the distances from each row to all rows.
     strata
         Rows are permuted within these.
     """
@@ -173,7 +229,7 @@ def _energies(
 
 
 def _distance_sums(rows: Array) -> Array:
-    """Sum the distances of each row to all."""
+    """Sum of the distances from each row to all rows."""
     sums = np.empty(len(rows))
     step = max(1, DRAWN // max(1, len(rows)))
     for block in blocks_of(len(rows), step):

@@ -1,4 +1,4 @@
-"""How an embedding fills its space, from sums over rows; nothing grows with rows squared."""
+"""Geometry of an embedding, in time and memory linear in the rows."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -27,8 +27,8 @@ class Geometry:
     first_share
         Share of the variance along the first principal axis, 1/D to 1; NaN if nothing varies.
     mean_cosine
-        Mean cosine of all pairs of different rows, 1 if all point the same way and 0 for
-        directions drawn evenly; a row of zeros counts as a right angle to every other.
+        Mean cosine of all pairs of different rows: 1 if all point the same way, 0 for directions
+        drawn uniformly. A row of zeros counts as orthogonal to every other.
     dead
         Dimensions that do not vary beyond the rounding of float32.
     dimensions
@@ -57,29 +57,47 @@ class Geometry:
 
 
 def geometry(embedding: Array) -> Geometry:
-    """Describe how an embedding, `(N, D)`, fills its space.
+    """How an embedding uses its dimensions, and whether it has collapsed.
+
+    Parameters
+    ----------
+    embedding
+        `(N, D)`, finite, two rows or more.
+
+    Returns
+    -------
+    Geometry
+        `Geometry.collapse` says why it counts as collapsed, or is None.
 
     Raises
     ------
     ValueError
-        For fewer than two rows, and for NaN or infinite numbers.
+        For fewer than two rows, and NaN or infinite numbers.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from zoo.metrics import geometry
+    >>> found = geometry(np.array([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]]))
+    >>> round(found.participation_ratio, 3), round(found.first_share, 3)
+    (2.0, 0.5)
     """
     check_matrix(embedding)
     n, d = embedding.shape
     if n < 2:
-        raise ValueError(f"geometry needs two rows or more, but there is {n}")
+        raise ValueError(f"geometry needs at least two rows, but there is {n}")
     matrix, dead = covariance(embedding)
     spectrum = np.linalg.eigvalsh(matrix).clip(0)[::-1]
     direction = np.zeros(d)
-    pointing = 0
+    nonzero = 0
     for rows in chunks(embedding):
         unit = unit_rows(rows)
         direction += unit.sum(0)
-        pointing += int(rows.any(1).sum())
-    cosine = float((direction @ direction - pointing) / (n * (n - 1)))
-    dying = int(dead.sum())
-    if dying == d:
-        return Geometry(0.0, 0.0, float("nan"), cosine, dying, d)
+        nonzero += int(rows.any(1).sum())
+    cosine = float((direction @ direction - nonzero) / (n * (n - 1)))
+    dead_count = int(dead.sum())
+    if dead_count == d:
+        return Geometry(0.0, 0.0, float("nan"), cosine, dead_count, d)
     share = spectrum / spectrum.sum()
     known = share[share > 0]
     return Geometry(
@@ -87,7 +105,7 @@ def geometry(embedding: Array) -> Geometry:
         effective_rank=float(np.exp(-(known @ np.log(known)))),
         first_share=float(share[0]),
         mean_cosine=cosine,
-        dead=dying,
+        dead=dead_count,
         dimensions=d,
     )
 

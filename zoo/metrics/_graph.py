@@ -1,11 +1,9 @@
-"""Graph connectivity: whether the items of a label hang together."""
+"""Graph connectivity of the items of a label."""
 
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from ._distances import codes_of, neighbours_of
 
@@ -15,8 +13,8 @@ Array = NDArray[Any]
 def graph_connectivity(indices: Array, labels: Array) -> float:
     """Mean over labels of the share of items in the label's largest connected part, in (0, 1].
 
-    The graph joins an item and its neighbours of the same label, whichever is the neighbour of
-    which. 1 where every label hangs together; a label with a single item counts as 1.
+    The graph has an edge between an item and a neighbour of the same label, in whichever direction.
+    1 where each label is connected; a label with one item counts as 1 (Luecken et al., 2022).
 
     Parameters
     ----------
@@ -24,7 +22,28 @@ def graph_connectivity(indices: Array, labels: Array) -> float:
         `(N, k)` nearest other items of each item.
     labels
         `(N,)`.
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    ValueError
+        For indices that are no neighbours, and labels that do not fit.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from zoo.metrics import graph_connectivity
+    >>> graph_connectivity(np.array([[1], [0], [3], [2]]), np.array(["a", "a", "b", "b"]))
+    1.0
+    >>> graph_connectivity(np.array([[1], [0], [3], [2]]), np.array(["a", "a", "a", "a"]))
+    0.5
     """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     near = neighbours_of(indices)
     label = codes_of(labels, len(near), "labels")
     item, column = np.nonzero(label[near] == label[:, None])

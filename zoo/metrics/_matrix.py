@@ -1,4 +1,4 @@
-"""Matrices of embeddings: checked, centred, scaled, in chunks."""
+"""Checking, centring and scaling of embeddings."""
 
 from collections.abc import Iterator
 from typing import Any, Literal
@@ -10,15 +10,15 @@ from ._blocks import CHUNK, blocks_of
 
 Array = NDArray[Any]
 Zeros = Literal["keep", "refuse"]
-# A feature that varies by less than this beside its size is rounding of float32.
+# Variation below this fraction of a feature's magnitude is rounding of float32.
 RESOLUTION = 1e-5
 
 
 def standardise(seen: Array, unseen: Array) -> tuple[Array, Array]:
     """Centre and scale features by the mean and sd of `seen`.
 
-    A feature that varies by less than float32 resolves beside its size is dead and becomes 0, so
-    that rounding is not blown up into a signal.
+    A feature that varies less than float32 resolves at its magnitude is dead and becomes 0, so that
+    rounding errors are not amplified into a signal.
     """
     centre, spread = seen.mean(0, dtype=np.float64), seen.std(0, dtype=np.float64)
     alive = spread > RESOLUTION * np.abs(seen).max(0, initial=0)
@@ -43,9 +43,14 @@ def unit_rows(rows: Array, *, zeros: Zeros = "keep", name: str = "embedding") ->
     rows
         `(N, D)`, finite.
     zeros
-        Whether a row of zeros, which has no direction, stays or is refused.
+        Whether rows of zeros, which have no direction, stay zero or raise an error.
     name
-        What the rows are called in the message.
+        Name of the matrix in error messages.
+
+    Raises
+    ------
+    ValueError
+        For a row of zeros, if ``"refuse"``.
     """
     units = np.array(rows, np.float64)
     for block in blocks_of(len(units), CHUNK):
@@ -54,7 +59,7 @@ def unit_rows(rows: Array, *, zeros: Zeros = "keep", name: str = "embedding") ->
         if zeros == "refuse" and not largest.all():
             row = block.start + int(largest.argmin())
             raise ValueError(f"row {row} of {name} is all zeros, so its cosine is undefined")
-        # Squares of tiny or huge numbers would leave the range of floats.
+        # Squares of tiny or huge numbers would underflow or overflow.
         part /= np.where(largest > 0, largest, 1.0)
         length = np.linalg.norm(part, axis=1, keepdims=True)
         part /= np.where(length > 0, length, 1.0)
@@ -62,33 +67,31 @@ def unit_rows(rows: Array, *, zeros: Zeros = "keep", name: str = "embedding") ->
 
 
 def chunks(embedding: Array) -> Iterator[Array]:
-    """Yield a few rows at a time in float64."""
+    """Yield chunks of rows in float64."""
     for block in blocks_of(len(embedding), CHUNK):
         yield embedding[block].astype(np.float64)
 
 
 def check_matrix(matrix: Array, name: str = "embedding", *, rows: int | None = None) -> Array:
-    """Return what is an `(N, D)` matrix of finite numbers as an array, and refuse what is not.
+    """Check that a matrix is `(N, D)`, not empty and finite, and return it as an array.
 
     Parameters
     ----------
     matrix
-        What is checked.
+        Anything that `numpy.asarray` takes.
     name
-        What it is called in the message.
+        Name of the matrix in error messages.
     rows
-        N, where that is known.
+        Required N, if any.
 
     Raises
     ------
     ValueError
-        Naming the matrix, how many rows are wrong, and the first of them.
+        With the name, how many rows are not finite, and the first of them.
     """
     checked = np.asarray(matrix)
     if checked.ndim != 2 or 0 in checked.shape:
-        raise ValueError(
-            f"{name} must be an (N, D) matrix, neither of them 0, not of shape {checked.shape}"
-        )
+        raise ValueError(f"{name} must be a non-empty (N, D) matrix, not of shape {checked.shape}")
     if rows is not None and len(checked) != rows:
         raise ValueError(f"{name} has {len(checked)} rows, but {rows} are needed")
     if checked.dtype.kind not in "fiub":

@@ -1,4 +1,4 @@
-"""Batch mixing and conservation of biology, which are only ever read as a pair."""
+"""Batch mixing and bio-conservation, always reported together."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,30 +20,30 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class Mixing:
-    """Scores of batch mixing and of conservation, with no total and no half without the other.
+    """Scores of batch mixing and of bio-conservation, always reported together, never aggregated.
 
     Parameters
     ----------
     batch
-        Scores of mixing, higher is more mixed; NaN where undefined.
+        Batch mixing by the name of the score, higher is more mixed; NaN where undefined.
     biology
-        Scores of conservation, higher is better kept; NaN where undefined.
-    refused
-        Why nothing may be said of batch correction, or None.
+        Bio-conservation by the name of the score, higher is better conserved; NaN where undefined.
+    refusal
+        Why this design allows no claim about batch correction, or None.
     """
 
     batch: Mapping[str, float]
     biology: Mapping[str, float]
-    refused: str | None
+    refusal: str | None
 
     def __str__(self) -> str:
         lines = [
-            f"batches mixed: {_listed(self.batch)}",
-            f"biology kept: {_listed(self.biology)}",
+            f"batch mixing: {_listed(self.batch)}",
+            f"bio-conservation: {_listed(self.biology)}",
             "A constant or noise embedding mixes best by construction: "
-            "mixing counts only beside the biology that is kept.",
+            "read batch mixing only together with bio-conservation.",
         ]
-        return "\n".join(lines if self.refused is None else [self.refused, *lines])
+        return "\n".join(lines if self.refusal is None else [self.refusal, *lines])
 
 
 def mixing(
@@ -56,18 +56,47 @@ def mixing(
     metric: Metric = "cosine",
     rows: int = ROWS,
 ) -> Mixing:
-    """Score how well batches mix together with how well labels are kept.
+    """Scores of how well batches mix and how well labels are conserved.
+
+    The batch scores of scIB (Luecken et al., 2022) with BRAS in front, and its label scores. A
+    constant or noise embedding mixes best by construction, so batch mixing alone says nothing.
 
     Parameters
     ----------
     embedding
-        `(N, D)`, finite.
+        `(N, D)`, finite; no rows of zeros.
     labels, batches
         `(N,)`.
     indices, distances
-        `(N, k)` nearest other items of each item, nearest first.
+        `(N, k)` nearest other items of each item, nearest first, and their distances.
     metric
-        For the silhouettes, except that BRAS is always by cosine.
+        Of the silhouettes, except that BRAS always uses cosine.
+    rows
+        Items in a block, which bounds the memory and does not change the result.
+
+    Returns
+    -------
+    Mixing
+        All scores in [0, 1].
+
+    Raises
+    ------
+    ValueError
+        For shapes that do not fit, indices that are no neighbours, values that are not finite, and
+        rows of zeros.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from zoo.metrics import mixing, nearest_neighbours
+    >>> embedding = np.random.default_rng(0).normal(size=(300, 8))
+    >>> batches = np.arange(300) % 2
+    >>> indices, distances = nearest_neighbours(embedding, 90)
+    >>> found = mixing(embedding, np.arange(300) // 150, batches, indices, distances)
+    >>> sorted(found.biology)
+    ['cLISI', 'label ASW']
+    >>> found.batch["iLISI"] > 0.9
+    True
     """
     batch = {
         "BRAS": bras(embedding, labels, batches, rows=rows),
@@ -81,14 +110,19 @@ def mixing(
         "label ASW": silhouette_label(embedding, labels, metric=metric, rows=rows),
         "cLISI": clisi(lisi(indices, distances, labels, rows=rows), labels),
     }
-    return Mixing(batch, biology, confounding(labels, batches))
+    return Mixing(batch, biology, design_refusal(labels, batches))
 
 
-def confounding(labels: Array, batches: Array) -> str | None:
-    """Say why this design cannot tell batch from biology, or None if it can.
+def design_refusal(labels: Array, batches: Array) -> str | None:
+    """Why a design cannot tell batch from biology, or None if it can.
 
-    It can where some label occurs in several batches and some batch holds several labels. What is
-    refused is refused for every embedding.
+    It can where some label occurs in several batches and some batch holds several labels. If not,
+    the refusal holds for every embedding.
+
+    Parameters
+    ----------
+    labels, batches
+        `(N,)`.
     """
     label, batch = (
         codes_of(labels, len(labels), "labels"),
@@ -96,15 +130,18 @@ def confounding(labels: Array, batches: Array) -> str | None:
     )
     present = np.zeros((label.max() + 1, batch.max() + 1), bool)
     present[label, batch] = True
-    refusal = "No batch correction can be claimed: "
+    refusal = "Batch correction cannot be assessed: "
     if present.shape[1] == 1:
-        return refusal + "there is one batch only, and nothing to mix."
+        return refusal + "there is only one batch."
     if present.shape[0] == 1:
-        return refusal + "there is one label only, so that no conservation can stand beside it."
+        return refusal + "there is only one label, so bio-conservation is undefined."
     if (present.sum(1) == 1).all():
-        return refusal + "every label lies in one batch, so that mixing would also mix the labels."
+        return (
+            refusal
+            + "every label occurs in only one batch, so mixing batches would also mix labels."
+        )
     if (present.sum(0) == 1).all():
-        return refusal + "every batch holds one label, so that labels may be apart as batches are."
+        return refusal + "every batch has only one label, so batches may be what separates labels."
     return None
 
 

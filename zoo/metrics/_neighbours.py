@@ -1,17 +1,16 @@
-"""Exact nearest neighbours within one matrix, screened in float32 and settled in float64."""
+"""Exact nearest neighbours: candidates selected in float32, distances computed in float64."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from ._blocks import CHUNK, ENTRIES, blocks_of
 from ._distances import Metric, neighbours_of
 from ._matrix import check_matrix, unit_rows
-from ._threads import device_of, share_out
+from ._threads import device_of, run_in_threads
 
 if TYPE_CHECKING:
     import torch
@@ -31,28 +30,28 @@ def nearest_neighbours(
     threads: int | None = None,
     device: str | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Find the k nearest other rows of every row.
+    """Exact k nearest neighbours of every row among the other rows.
 
-    Distances that agree to 40 bits are ties, and of these the lower index comes first. Scores of a
-    block in float32 only choose candidates, with a bound on their rounding, so that the result is
-    that of float64 throughout. Very many items at nearly one distance make for many candidates.
+    Distances that agree to 40 bits are ties, which go to the lower index. Similarities in float32
+    select candidates, with a bound on their rounding error, so that the result is that of float64
+    throughout. Very many items at nearly the same distance make for many candidates.
 
     Parameters
     ----------
     embedding
         `(N, D)`, finite.
     k
-        From 1 to the number of items that the row with the fewest may have as neighbours.
+        Neighbours of each item, at most as many as every item can have.
     metric
-        Cosine distance is 1 − cosine, in [0, 2].
+        ``"cosine"`` is the distance 1 − cosine, in [0, 2].
     exclude
-        `(N,)` labels, such as plates: no neighbour shares that of the query.
+        `(N,)` labels, such as plates: no neighbour shares the label of its query.
     entries
-        Scores that a thread holds at once, of 4 bytes each.
+        Similarities that a thread holds at once, of 4 bytes each.
     threads
-        As many as the linear algebra of NumPy may use by default.
+        By default as many as NumPy's linear algebra may use.
     device
-        ``"cuda"`` screens on a GPU, with the same result; by default the processor does.
+        ``"cuda"`` selects candidates on a GPU, with the same result; by default the CPU does.
 
     Returns
     -------
@@ -63,14 +62,25 @@ def nearest_neighbours(
     ------
     ValueError
         For shapes that do not fit, values that are not finite, rows of zeros under cosine, and a
-        k that some row cannot have.
+        `k` that some item cannot have.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from zoo.metrics import nearest_neighbours
+    >>> embedding = np.array([[0.0], [1.0], [3.0], [7.0]])
+    >>> indices, distances = nearest_neighbours(embedding, 2, metric="euclidean")
+    >>> indices.tolist()
+    [[1, 2], [0, 2], [1, 0], [2, 1]]
+    >>> distances[0].tolist()
+    [1.0, 3.0]
     """
     points, unit = _points(check_matrix(embedding), metric)
     groups = _groups(exclude, len(points))
     _check_k(k, groups)
     if entries is not None and entries < 1:
         raise ValueError(f"entries must be at least 1, not {entries}")
-    # Distances do not change with the origin, but float32 resolves more near it.
+    # Distances do not depend on the origin, but float32 is more precise near it.
     centre = points.mean(0)
     screen = np.empty(points.shape, np.float32)
     far = np.zeros(points.shape[1])
@@ -94,16 +104,16 @@ def nearest_neighbours(
             query, candidate = _candidates(screen, bias, groups, alone, block, k, error)
         else:
             query, candidate = _candidates_on_device(kept, block, k, error)
-        indices[block], squares[block] = _settle(points, query, candidate, k)
+        indices[block], squares[block] = _keep_nearest(points, query, candidate, k)
 
-    share_out(search, blocks_of(len(points), step), 1 if on is not None else threads)
+    run_in_threads(search, blocks_of(len(points), step), 1 if on is not None else threads)
     return indices, squares / 2 if metric == "cosine" else np.sqrt(squares) * unit
 
 
 def majority_vote(indices: Array, labels: Array, *, k: int | None = None) -> Array:
-    """Predict the label of every item as the most frequent among its neighbours.
+    """Most frequent label among the neighbours of every item.
 
-    Of labels with as many votes, that of the nearest neighbour wins.
+    Of labels with equally many votes, that of the nearest neighbour wins.
 
     Parameters
     ----------
@@ -112,12 +122,32 @@ def majority_vote(indices: Array, labels: Array, *, k: int | None = None) -> Arr
     labels
         `(N,)`, none missing.
     k
-        All given neighbours by default.
+        Neighbours that vote; by default all that are given.
+
+    Returns
+    -------
+    ndarray
+        `(N,)` labels.
+
+    Raises
+    ------
+    ValueError
+        For indices that are no neighbours, a `k` out of range, and missing labels.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from zoo.metrics import majority_vote
+    >>> indices = np.array([[1, 2], [0, 2], [3, 1], [2, 1]])
+    >>> majority_vote(indices, np.array(["a", "a", "b", "b"]), k=1).tolist()
+    ['a', 'a', 'b', 'b']
     """
+    import pandas as pd
+
     near = neighbours_of(indices, k)
     k = near.shape[1]
     if np.shape(labels) != (len(near),):
-        raise ValueError(f"labels must hold a label for each of {len(near)} items")
+        raise ValueError(f"labels must have one entry for each of {len(near)} items")
     codes, names = pd.factorize(np.asarray(labels))
     if (codes < 0).any():
         raise ValueError(f"item {int((codes < 0).argmax())} has no label")
@@ -126,7 +156,7 @@ def majority_vote(indices: Array, labels: Array, *, k: int | None = None) -> Arr
         voted = codes[near[part]]
         order = np.argsort(voted, axis=1, kind="stable")
         ranked = np.take_along_axis(voted, order, 1)
-        # A run of equal labels holds their votes, and begins with the nearest of them.
+        # A run of equal labels has their votes, and starts with the nearest of them.
         place = np.broadcast_to(np.arange(k), ranked.shape)
         begins = np.ones(ranked.shape, bool)
         begins[:, 1:] = ranked[:, 1:] != ranked[:, :-1]
@@ -139,7 +169,7 @@ def majority_vote(indices: Array, labels: Array, *, k: int | None = None) -> Arr
 
 
 def _points(values: Array, metric: str) -> tuple[Array, float]:
-    """Return points whose Euclidean distances order the neighbours, and their unit of length.
+    """Points whose Euclidean distances order the neighbours, and their unit of length.
 
     Cosine distance is half the square of the distance between directions.
     """
@@ -153,13 +183,15 @@ def _points(values: Array, metric: str) -> tuple[Array, float]:
 
 
 def _groups(exclude: Array | None, items: int) -> Array:
+    import pandas as pd
+
     if exclude is None:
         return np.arange(items, dtype=np.int32)
     if np.shape(exclude) != (items,):
-        raise ValueError(f"exclude must hold {items} labels, not {np.shape(exclude)}")
+        raise ValueError(f"exclude must have {items} labels, not shape {np.shape(exclude)}")
     codes, _ = pd.factorize(np.asarray(exclude))
     if (codes < 0).any():
-        raise ValueError(f"item {int((codes < 0).argmax())} has no label to exclude by")
+        raise ValueError(f"item {int((codes < 0).argmax())} has no label in exclude")
     return codes.astype(np.int32)
 
 
@@ -176,7 +208,7 @@ def _check_k(k: int, groups: Array) -> None:
 def _candidates(
     screen: Array, bias: Array, groups: Array, alone: bool, block: slice, k: int, error: Array
 ) -> tuple[Array, Array]:
-    """Pair the queries of a block with all items that could be among their k nearest."""
+    """All pairs of a query in the block and an item that could be among its k nearest."""
     score = screen[block] @ screen.T
     score -= bias
     if alone:
@@ -185,7 +217,7 @@ def _candidates(
         score[groups[block, None] == groups] = -np.inf
     reached = _low_kth_largest(score, k) - 2 * error
     reached = np.nextafter(reached.astype(np.float32), np.float32(-np.inf))
-    floor = np.finfo(np.float32).min  # keeps out those that were excluded
+    floor = np.finfo(np.float32).min  # leaves out what was excluded
     kept = score >= np.maximum(reached, floor)[:, None]
     query, candidate = np.divmod(np.flatnonzero(kept), score.shape[1])
     return query + block.start, candidate
@@ -220,16 +252,16 @@ def _candidates_on_device(
 
 
 def _score_error(screen: Array, bias: Array, block: slice) -> Array:
-    """Bound the rounding of scores by that of inner products, casts included, in float32."""
+    """Bound on the rounding error of scores: float32 inner products, casts included."""
     longest = np.sqrt(2 * float(bias.max()))
     size = np.sqrt(2 * bias[block].astype(np.float64)) * longest + longest**2
     return (screen.shape[1] + 8) * 2.0**-23 * size + 1e-30
 
 
 def _low_kth_largest(score: Array, k: int) -> Array:
-    """Return, for each row, a value that at least k entries reach, and seldom many more.
+    """Return, for each row, a value that at least k entries reach, and rarely many more.
 
-    The maxima of disjoint parts belong to different entries, and are far fewer to sort.
+    Maxima of disjoint parts belong to different entries, and there are far fewer of them to sort.
     """
     rows, items = score.shape
     parts = max(8 * k, 1024)
@@ -240,8 +272,8 @@ def _low_kth_largest(score: Array, k: int) -> Array:
     return np.partition(score, score.shape[1] - k, axis=1)[:, -k].astype(np.float64)
 
 
-def _settle(points: Array, query: Array, candidate: Array, k: int) -> tuple[Array, Array]:
-    """Keep the k nearest candidates of each query; queries come sorted."""
+def _keep_nearest(points: Array, query: Array, candidate: Array, k: int) -> tuple[Array, Array]:
+    """Keep the k nearest candidates of each query; pairs are sorted by query."""
     squares = _squared_distances(points, query, candidate)
     mantissa, exponent = np.frexp(squares)
     coarse = np.ldexp(np.rint(np.ldexp(mantissa, TIE_BITS)), exponent - TIE_BITS)

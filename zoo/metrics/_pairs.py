@@ -1,74 +1,123 @@
-"""Whom a profile should find, and among whom: three definitions of replicate retrieval."""
+"""Positive and negative pairs for replicate retrieval, with three common definitions."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """Whom a profile should find and among whom, as names of columns of a table.
+    """Which profiles are the positives and negatives of a query, by the columns of a table.
 
     Positives have the label of the query, negatives have another. A profile that is neither is left
-    out of the ranking.
+    out of the ranking. The fields that copairs has too carry its names.
 
     Parameters
     ----------
     label
-        What replicates share.
-    positives_differ
-        A positive differs from the query in each of these.
-    negatives_differ, negatives_share
-        A negative differs from the query in each of the first, and shares each of the second.
+        Column that replicates share.
+    pos_diffby
+        Columns in each of which a positive differs from the query.
+    neg_diffby, neg_sameby
+        Columns in each of which a negative differs from the query, and has the same value.
     controls
         Boolean column; only where it is true can a profile be a negative.
-    beside_positives
-        Negatives have a value of this column that some positive of the query has.
+    neg_sameby_positives
+        Column of which a negative has the same value as some positive of the query.
+
+    Examples
+    --------
+    >>> from zoo.metrics import Pairs
+    >>> Pairs("compound", pos_diffby=("well",), neg_sameby=("plate",)).pos_diffby
+    ('well',)
     """
 
     label: str
-    positives_differ: tuple[str, ...] = ()
-    negatives_differ: tuple[str, ...] = ()
-    negatives_share: tuple[str, ...] = ()
+    pos_diffby: tuple[str, ...] = ()
+    neg_diffby: tuple[str, ...] = ()
+    neg_sameby: tuple[str, ...] = ()
     controls: str | None = None
-    beside_positives: str | None = None
+    neg_sameby_positives: str | None = None
 
 
-def any_negatives(label: str, *, apart: tuple[str, ...] = ()) -> Pairs:
-    """Seek replicates among all profiles of other labels.
+def any_negatives(label: str, *, pos_diffby: tuple[str, ...] = ()) -> Pairs:
+    """Rank replicates among all profiles of other labels.
 
-    A positive differs in each column of `apart`, such as the position on a plate; without them,
-    what replicates share beside biology helps to find them.
+    Parameters
+    ----------
+    label
+        Column that replicates share.
+    pos_diffby
+        Columns in which positives differ from the query, such as the well position. Without them,
+        anything else that replicates share helps to retrieve them.
+
+    Returns
+    -------
+    Pairs
+
+    Examples
+    --------
+    >>> from zoo.metrics import any_negatives
+    >>> any_negatives("compound", pos_diffby=("well",)).pos_diffby
+    ('well',)
     """
-    return Pairs(label, positives_differ=apart)
+    return Pairs(label, pos_diffby=pos_diffby)
 
 
 def control_negatives(
-    label: str, batch: str, controls: str, *, apart: tuple[str, ...] = ()
+    label: str, batch: str, controls: str, *, pos_diffby: tuple[str, ...] = ()
 ) -> Pairs:
-    """Seek replicates among the controls of the query's own batch: whether it is active at all.
+    """Rank replicates among the controls of the query's own batch, a test of activity.
 
-    Controls have no negatives unless their batch has controls of another label.
+    Controls themselves have no negatives, unless their batch has controls of another label.
+
+    Parameters
+    ----------
+    label, batch
+        Columns of what replicates share, and of the batch.
+    controls
+        Boolean column, true for controls.
+    pos_diffby
+        Columns in which positives differ from the query.
+
+    Returns
+    -------
+    Pairs
+
+    Examples
+    --------
+    >>> from zoo.metrics import control_negatives
+    >>> control_negatives("compound", "plate", "is_dmso").neg_sameby
+    ('plate',)
     """
-    return Pairs(label, positives_differ=apart, negatives_share=(batch,), controls=controls)
+    return Pairs(label, pos_diffby=pos_diffby, neg_sameby=(batch,), controls=controls)
 
 
-def across_batches(label: str, batch: str, *, apart: tuple[str, ...] = ()) -> Pairs:
-    """Seek replicates in other batches, among profiles of other labels in those same batches.
+def across_batches(label: str, batch: str, *, pos_diffby: tuple[str, ...] = ()) -> Pairs:
+    """Rank replicates from other batches among profiles of other labels in those same batches.
 
-    Nothing of the query's own batch is ranked and no batch without a positive, so that likeness of
-    batches ranks positives and negatives alike. Labels should have a like share of the batches that
-    they are in: where a batch with more replicates is more alike, that still helps.
+    Nothing of the query's own batch is ranked, and no batch without a positive, so that a batch
+    effect moves positives and negatives equally. Labels should have similar shares of the batches
+    that they occur in: a batch with more replicates that is also more similar still helps.
+
+    Parameters
+    ----------
+    label, batch
+        Columns of what replicates share, and of the batch.
+    pos_diffby
+        Further columns in which positives differ from the query.
+
+    Returns
+    -------
+    Pairs
+
+    Examples
+    --------
+    >>> from zoo.metrics import across_batches
+    >>> across_batches("compound", "plate").neg_diffby
+    ('plate',)
     """
     return Pairs(
         label,
-        positives_differ=(batch, *apart),
-        negatives_differ=(batch,),
-        beside_positives=batch,
+        pos_diffby=(batch, *pos_diffby),
+        neg_diffby=(batch,),
+        neg_sameby_positives=batch,
     )
-
-
-DEFINITIONS: dict[str, Callable[..., Pairs]] = {
-    "any": any_negatives,
-    "controls": control_negatives,
-    "across batches": across_batches,
-}

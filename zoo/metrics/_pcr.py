@@ -1,4 +1,4 @@
-"""Principal component regression: the share of variance that a batch explains."""
+"""Principal component regression: the share of variance that batches explain."""
 
 from typing import Any
 
@@ -15,8 +15,8 @@ def principal_component_regression(
 ) -> float:
     """Share of variance that batches explain, Σ λ_i R²(PC_i ~ batch)/Σ λ_i, in [0, 1].
 
-    0 is no difference between the means of batches; (B − 1)/(N − 1) is the mean over permuted
-    batches; NaN for a constant embedding.
+    Principal component regression (Büttner et al., 2019). By chance (B − 1)/(N − 1) for B batches,
+    the mean over permuted batches; 0 where all batches have the same mean.
 
     Parameters
     ----------
@@ -25,7 +25,25 @@ def principal_component_regression(
     batches
         `(N,)`.
     components
-        Leading principal components that count; by default all, which needs none of them.
+        Leading principal components that count; by default all, which needs no decomposition.
+
+    Returns
+    -------
+    float
+        NaN for a constant embedding.
+
+    Raises
+    ------
+    ValueError
+        For shapes that do not fit, values that are not finite, and `components` below 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from zoo.metrics import principal_component_regression
+    >>> embedding = np.array([[0.0, 1.0], [0.0, -1.0], [2.0, 1.0], [2.0, -1.0]])
+    >>> principal_component_regression(embedding, np.array([1, 1, 2, 2]))
+    0.5
     """
     centred = points(embedding, "euclidean")
     batch = codes_of(batches, len(centred), "batches")

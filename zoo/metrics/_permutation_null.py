@@ -1,4 +1,4 @@
-"""What average precision would be by luck: shuffled rankings, and the p-values they give."""
+"""Permutation null of average precision, and p-values from it."""
 
 from collections.abc import Iterator
 from functools import lru_cache, partial
@@ -11,22 +11,22 @@ from ._draws import draw_by_rejection
 
 Array = NDArray[Any]
 ROUNDING = 1e-9
-"""Precisions nearer than this are equal: they are sums of the same fractions."""
+"""Average precisions that differ by less are equal: they are sums of the same fractions."""
 
 
 class Null:
-    """Average precision of shuffled rankings, drawn anew for each number of positives and items."""
+    """Null distributions, one for each number of positives and of ranked items."""
 
     def __init__(self, size: int, seed: int) -> None:
         self.size = size
         kept = max(1, 2**21 // size)
-        self.draws = lru_cache(kept)(partial(shuffled_precision, size=size, seed=seed))
+        self.draws = lru_cache(kept)(partial(random_average_precision, size=size, seed=seed))
 
     def of_profiles(self, positives: Array, negatives: Array, precision: Array) -> Array:
         p_values = np.full(len(precision), np.nan)
         scored = np.flatnonzero(~np.isnan(precision))
-        for sought, total, members in _kinds(positives[scored], negatives[scored]):
-            ranked = np.sort(self.draws(sought, total))
+        for positive, total, members in _configurations(positives[scored], negatives[scored]):
+            ranked = np.sort(self.draws(positive, total))
             places = scored[members]
             lower = np.searchsorted(ranked, precision[places] - ROUNDING)
             p_values[places] = (1 + self.size - lower) / (1 + self.size)
@@ -35,18 +35,19 @@ class Null:
     def of_groups(
         self, positives: Array, negatives: Array, codes: Array, means: Array, ties: bool
     ) -> Array:
-        """Compare means with means of shuffles; profiles of one kind share their shuffles.
+        """P-values of means over groups.
 
-        This is as copairs has it, and as if members always rose and fell together: cautious.
+        Group members with the same numbers of positives and negatives share one permutation draw,
+        as in copairs; this is conservative.
         """
         least = means + (-ROUNDING if ties else ROUNDING)
         p_values = np.full(len(means), np.nan)
         sizes = np.bincount(codes, minlength=len(means))
-        for sought, total, alike in _kinds(positives, negatives):
-            inside = np.bincount(codes[alike], minlength=len(means))
+        for positive, total, members in _configurations(positives, negatives):
+            inside = np.bincount(codes[members], minlength=len(means))
             whole = np.flatnonzero((inside == sizes) & (sizes > 0))
             if len(whole):
-                ranked = np.sort(self.draws(sought, total))
+                ranked = np.sort(self.draws(positive, total))
                 lower = np.searchsorted(ranked, least[whole], "right")
                 p_values[whole] = (1 + self.size - lower) / (1 + self.size)
         several = np.flatnonzero(np.isnan(p_values) & (sizes > 0))
@@ -54,23 +55,25 @@ class Null:
         for code in several:
             mine = by_code[code]
             mean = np.zeros(self.size)
-            for sought, total, alike in _kinds(positives[mine], negatives[mine]):
-                mean += len(alike) / sizes[code] * self.draws(sought, total)
+            for positive, total, members in _configurations(positives[mine], negatives[mine]):
+                mean += len(members) / sizes[code] * self.draws(positive, total)
             p_values[code] = (1 + int((mean > least[code]).sum())) / (1 + self.size)
         return p_values
 
 
-def _kinds(positives: Array, negatives: Array) -> Iterator[tuple[int, int, Array]]:
-    """Yield numbers of positives and of all that is ranked, with the places that have them."""
+def _configurations(positives: Array, negatives: Array) -> Iterator[tuple[int, int, Array]]:
+    """Yield each (positives, ranked items) with the places of the profiles that have it."""
     both = np.stack([positives, positives + negatives], axis=1)
-    kinds, kind, counts = np.unique(both, axis=0, return_inverse=True, return_counts=True)
-    places = np.split(np.argsort(kind.ravel(), kind="stable"), np.cumsum(counts)[:-1])
-    for (sought, total), members in zip(kinds.tolist(), places, strict=False):
-        yield sought, total, members
+    pairs, pair, counts = np.unique(both, axis=0, return_inverse=True, return_counts=True)
+    places = np.split(np.argsort(pair.ravel(), kind="stable"), np.cumsum(counts)[:-1])
+    for (positive, total), members in zip(pairs.tolist(), places, strict=False):
+        yield positive, total, members
 
 
-def shuffled_precision(positives: int, total: int, size: int, seed: int) -> NDArray[np.float64]:
-    """Draw average precisions of random rankings of `total` items, `positives` of them sought.
+def random_average_precision(
+    positives: int, total: int, size: int, seed: int
+) -> NDArray[np.float64]:
+    """Draw average precisions of random rankings of `total` items with `positives` among them.
 
     Returns
     -------
@@ -79,7 +82,7 @@ def shuffled_precision(positives: int, total: int, size: int, seed: int) -> NDAr
     """
     rng = np.random.default_rng([seed, positives, total])
     if total <= 32 * positives:
-        return _one_by_one(rng, positives, total, size)
+        return _by_walking_down(rng, positives, total, size)
     step = max(1, 2**18 // positives)
     hits = np.arange(1, positives + 1)
     found = np.empty(size)
@@ -89,8 +92,8 @@ def shuffled_precision(positives: int, total: int, size: int, seed: int) -> NDAr
     return found
 
 
-def _one_by_one(rng: np.random.Generator, positives: int, total: int, size: int) -> Array:
-    """Walk down rankings; a place has one of the r positives left with chance r/places left."""
+def _by_walking_down(rng: np.random.Generator, positives: int, total: int, size: int) -> Array:
+    """Walk down all rankings: a place is a positive with probability positives left/places left."""
     left = np.full(size, float(positives))
     found = np.zeros(size)
     for place in range(1, total + 1):

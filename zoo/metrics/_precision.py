@@ -1,4 +1,4 @@
-"""Average precision of rankings, and what it is at random."""
+"""Average precision of rankings, and its chance level."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -16,9 +16,9 @@ def rank_other_groups(
 ) -> Iterator[tuple[int, Array]]:
     """Yield each item with the items of all other groups, nearest first by cosine.
 
-    Items of the query's own group are left out altogether, so that a shortcut shared within a
-    group cannot help. Features are standardised by the candidates, never by the query's group.
-    Ties fall as a fixed shuffle has them.
+    Items of the query's own group are excluded, so that a shortcut shared within a group cannot
+    help. Features are standardised on the candidates, never on the query's group. Ties are ordered
+    by a fixed shuffle.
 
     Parameters
     ----------
@@ -27,7 +27,7 @@ def rank_other_groups(
     groups
         `(n,)`.
     queries
-        Which items to yield, `(n,)` booleans; by default all.
+        `(n,)` booleans, which items to yield; by default all.
     """
     shuffle = np.random.default_rng(0).permutation(len(groups))
     for group in np.unique(groups):
@@ -40,18 +40,27 @@ def rank_other_groups(
             yield int(i), others[np.argsort(-row, kind="stable")]
 
 
-def precision_of_rankings(relevant: Array) -> Array:
-    """Average precision of rankings: the mean, over the positives, of the precision at their place.
+def average_precision(relevant: Array) -> Array:
+    """Average precision of rankings: the mean of the precision at the place of each positive.
 
     Parameters
     ----------
     relevant
-        `(L, m)` booleans, best place first, one ranking a column.
+        `(L, m)` booleans: whether the item at each place is a positive, best place first, with one
+        ranking in each column.
 
     Returns
     -------
     ndarray
-        `(m,)`, in (0, 1]; NaN for rankings without a positive or without a negative.
+        `(m,)`, in (0, 1]; the chance level is `expected_average_precision`. NaN for rankings
+        without a positive or without a negative.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from zoo.metrics import average_precision
+    >>> average_precision(np.array([[True, False], [False, False], [True, True]])).round(3).tolist()
+    [0.833, 0.333]
     """
     hits = relevant.cumsum(0)
     places = np.arange(1, len(relevant) + 1)[:, None]
@@ -61,26 +70,60 @@ def precision_of_rankings(relevant: Array) -> Array:
     return np.where(usable, total / np.maximum(positives, 1), np.nan)
 
 
-def expected_precision(positives: int, total: int) -> float:
-    """Average precision of a random ranking of `total` items, `positives` of them sought.
+def expected_average_precision(positives: int, total: int) -> float:
+    """Mean average precision of random rankings of `total` items with `positives` among them.
 
-    μ0 = ((M − 1)/(L − 1) · (L − H_L) + H_L)/L, with H_L the harmonic number.
+    μ0 = ((M − 1)/(L − 1) · (L − H_L) + H_L)/L for M positives of L items, where H_L is the harmonic
+    number (Bestgen, 2015). It exceeds the share of positives, most of all in short rankings.
+
+    Parameters
+    ----------
+    positives, total
+        How many positives and how many items are ranked.
+
+    Returns
+    -------
+    float
+        In (0, 1].
+
+    Raises
+    ------
+    ValueError
+        Unless 1 ≤ `positives` ≤ `total`.
+
+    Examples
+    --------
+    >>> from zoo.metrics import expected_average_precision
+    >>> round(expected_average_precision(1, 2), 3)
+    0.75
     """
     if not 1 <= positives <= total:
-        raise ValueError(f"{positives} positives among {total} items")
+        raise ValueError(f"positives must be between 1 and the {total} items, not {positives}")
     if total == 1:
         return 1.0
     harmonic = float((1.0 / np.arange(1, total + 1)).sum())
     return ((positives - 1) / (total - 1) * (total - harmonic) + harmonic) / total
 
 
-def normalised_precision(precision: Array, chance: Array) -> Array:
-    """(AP − μ0)/(1 − μ0): 0 at chance and 1 if perfect; NaN where chance is perfect already.
+def normalised_average_precision(precision: Array, chance: Array) -> Array:
+    """(AP − μ0)/(1 − μ0), at most 1; 0 by chance.
 
     Parameters
     ----------
     precision, chance
-        Of like shape; chance is of `expected_precision`.
+        Average precisions, and their `expected_average_precision`, of the same shape.
+
+    Returns
+    -------
+    ndarray
+        Of that shape; NaN where even a random ranking is perfect.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from zoo.metrics import normalised_average_precision
+    >>> normalised_average_precision(np.array([1.0, 0.75, 0.5]), np.array([0.75] * 3)).tolist()
+    [1.0, 0.0, -1.0]
     """
     room = 1.0 - np.asarray(chance, np.float64)
     with np.errstate(invalid="ignore"):
@@ -90,8 +133,8 @@ def normalised_precision(precision: Array, chance: Array) -> Array:
 def _unit(rows: Array) -> Array:
     """Scale standardised rows to length 1; a row of zeros stays.
 
-    Not `unit_rows`, whose last digit differs: where features are few counts, nearly equal cosines
-    would come in another order.
+    Not `unit_rows`, whose result differs in the last digit: with few discrete features, cosines
+    that are equal up to rounding would be ordered differently.
     """
     norm = np.linalg.norm(rows, axis=1, keepdims=True)
     return rows / np.where(norm > 0, norm, 1.0)  # type: ignore[no-any-return]

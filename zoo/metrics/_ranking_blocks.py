@@ -1,4 +1,4 @@
-"""Blocks of queries, and what NumPy and PyTorch count in them alike."""
+"""Blocks of queries, and counts in them that NumPy and PyTorch share."""
 
 from typing import Any, NamedTuple
 
@@ -9,16 +9,16 @@ from ._pairs import Pairs
 
 Array = NDArray[Any]
 COARSE = 2.0**30
-"""Similarities are screened as whole numbers of one part in this."""
+"""Steps per unit of similarity on the coarse grid."""
 EXCLUDED = int(np.iinfo(np.int32).min)
-"""Similarity of what is no negative of a query: below all others."""
+"""Similarity of profiles that are not negatives of a query: below all others."""
 
 
 class Block(NamedTuple):
     """Queries that share a pool of possible negatives, with the positives of each.
 
-    Positives are listed as `row`, the place of their query, and `column`, their own; `value` is
-    their coarse similarity. Of `pool`, None is every profile.
+    Positives are listed by `row`, the place of their query, and `column`, their own index; `value`
+    is their similarity on the coarse grid. A `pool` of None is every profile.
     """
 
     queries: Array
@@ -36,35 +36,35 @@ def excluded_from(
     columns: dict[str, Any],
     index: Any = np.asarray,
 ) -> Any:
-    """Return who is no negative of whom, `(queries, pool)`.
+    """Which profiles of the pool are not negatives of a query, `(queries, pool)`.
 
     Parameters
     ----------
     codes
         Columns of the table as arrays.
     columns, index
-        The same columns where the result shall be, and how arrays of places get there.
+        The same columns on the device of the result, and what moves index arrays there.
     """
     queries = index(block.queries)
     pool = slice(None) if block.pool is None else index(block.pool)
     label = columns[pairs.label]
     excluded = label[queries][:, None] == label[pool]
-    for name in pairs.negatives_differ:
+    for name in pairs.neg_diffby:
         excluded |= columns[name][queries][:, None] == columns[name][pool]
-    if (beside := pairs.beside_positives) is not None:
-        code = codes[beside]
+    if (column := pairs.neg_sameby_positives) is not None:
+        code = codes[column]
         lacking = np.ones((len(block.queries), int(code.max()) + 1), bool)
         lacking[block.row, code[block.column]] = False
-        if beside in pairs.negatives_differ:  # excluded already
+        if column in pairs.neg_diffby:  # excluded already
             lacking[np.arange(len(lacking)), code[block.queries]] = False
         some = np.flatnonzero(lacking.any(1))
         if len(some):
-            excluded[index(some)] |= index(lacking[some])[:, columns[beside][pool]]
+            excluded[index(some)] |= index(lacking[some])[:, columns[column][pool]]
     return excluded
 
 
 def count_below(ranked: Any, row: Any, value: Any) -> Any:
-    """Count what is below each value in its sorted row; arrays and tensors alike."""
+    """Entries below each value in its sorted row, for arrays and tensors."""
     items = ranked.shape[1]
     below = 0 * row
     step = 1 << max(0, items.bit_length() - 1)

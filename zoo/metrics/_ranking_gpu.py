@@ -1,4 +1,4 @@
-"""How blocks of queries are screened by PyTorch, as `_ranking.Screen` does by NumPy."""
+"""Counts in blocks of queries by PyTorch; `_ranking.NumpyScreen` is the same by NumPy."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ ENTRIES_ON_GPU = 2**25
 
 
 class TorchScreen:
-    """Directions and columns on a device, and what is counted there."""
+    """Directions and columns on a device, and counts there."""
 
     def __init__(
         self, device: torch.device, directions: Array, codes: dict[str, Array], pairs: Pairs
@@ -29,7 +29,7 @@ class TorchScreen:
         found: torch.Tensor = excluded_from(block, self.pairs, self.codes, self.columns, self.moved)
         return found
 
-    def marked(self, table: torch.Tensor) -> Array:
+    def count_true(self, table: torch.Tensor) -> Array:
         return np.asarray(table.sum(1).cpu())
 
     def counts(

@@ -1,15 +1,19 @@
-"""Relationship recall: whether perturbations known to be related are alike, or opposite."""
+"""Relationship recall: whether related perturbations have similar or opposite profiles."""
+
+from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from ._blocks import ROWS
 from ._matrix import check_matrix, unit_rows
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Array = NDArray[Any]
 Aggregate = Literal["mean", "median"]
@@ -20,23 +24,24 @@ PARALLEL = 0.9
 
 @dataclass(frozen=True)
 class RelationshipRecall:
-    """Where annotated pairs stand among all pairs of perturbations.
+    """Recall of annotated pairs in the tails of all pairs of perturbations.
 
     Parameters
     ----------
     outer, upper
-        Share of annotated pairs in either tail of all pairs, and in the upper one; NaN for none.
+        Share of annotated pairs in either tail of all pairs, and in the upper one; NaN without
+        pairs.
     chance_outer, chance_upper
-        What pairs drawn at random have: twice the tail, and the tail.
+        Shares of randomly drawn pairs: twice the tail, and the tail.
     pairs
-        The pairs that count: `first`, `second`, `similarity` and `percentile`, its rank among all
-        pairs from 0 to 1, ties in their middle.
+        The pairs that count: `first`, `second`, `similarity` and `percentile`, the rank among all
+        pairs from 0 to 1, where ties share the middle.
     perturbations, compared
-        Perturbations with an aggregate, and all pairs of them.
+        Perturbations with an aggregate, and the number of their pairs.
     variant
         What was computed, for the record: versions of the benchmark differ.
     notes
-        What was left out, or must be known, one sentence each.
+        What was left out or matters for reading the result, one sentence each.
     """
 
     outer: float
@@ -59,11 +64,11 @@ def relationship_recall(
     aggregate: Aggregate = "mean",
     rows: int = ROWS,
 ) -> RelationshipRecall:
-    """Recall annotated pairs in the tails of the cosines of all pairs of aggregated perturbations.
+    """Recall of annotated pairs of perturbations in the tails of the cosines of all pairs.
 
-    Profiles are taken as they are, and should have been aligned on controls; those of a
-    perturbation are aggregated first, and cosines taken then (EFAAR, Celik et al. 2024). Every pair
-    of different perturbations counts once among all pairs, annotated or not, and none is sampled.
+    Profiles of a perturbation are aggregated, then compared by cosine (EFAAR; Celik et al., 2024).
+    Every pair of different perturbations counts once, annotated or not, and none is sampled.
+    Profiles are not aligned here: align them on controls first.
 
     Parameters
     ----------
@@ -72,14 +77,40 @@ def relationship_recall(
     perturbations
         `(N,)` names; profiles without one are left out.
     related
-        Annotated pairs, as two columns or as tuples of names. Order does not matter.
+        Annotated pairs, as two columns or as tuples of names, in any order.
     tail
         Share of all pairs in one tail, below 0.5.
+    aggregate
+        ``"mean"`` or ``"median"`` of the profiles of a perturbation.
     rows
-        Perturbations of a block, which bounds the memory and leaves the result as it is.
+        Perturbations in a block, which bounds the memory and does not change the result.
+
+    Returns
+    -------
+    RelationshipRecall
+        Recalls in [0, 1]; by chance twice the tail, and the tail for the upper one alone.
+
+    Raises
+    ------
+    ValueError
+        For shapes that do not fit, values that are not finite, annotations that are not pairs, and
+        `tail` or `aggregate` out of range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from zoo.metrics import relationship_recall
+    >>> names = np.array(["a", "b", "c", "d", "e", "f", "g"])
+    >>> embedding = np.random.default_rng(0).normal(size=(7, 4))
+    >>> embedding[1] = embedding[0] + 0.01
+    >>> found = relationship_recall(embedding, names, [("a", "b")], tail=0.1)
+    >>> found.upper, found.chance_upper
+    (1.0, 0.1)
     """
+    import pandas as pd
+
     if not 0 < tail < 0.5:
-        raise ValueError(f"tail must lie between 0 and 0.5, not {tail}")
+        raise ValueError(f"tail must be between 0 and 0.5, not {tail}")
     if aggregate not in ("mean", "median"):
         raise ValueError(f"aggregate must be 'mean' or 'median', not {aggregate!r}")
     if rows < 1:
@@ -96,12 +127,14 @@ def relationship_recall(
     if len(first):
         percentile, spread = _percentiles(directions, similarity, rows)
         if spread <= 2 * ROUNDING:
-            notes.append("All perturbations are equally alike, so that no pair stands out.")
+            notes.append(
+                "All pairs of perturbations are equally similar, so percentiles are undefined."
+            )
             percentile[:] = np.nan
         elif _mean_cosine(directions) > PARALLEL:
             notes.append(
                 f"The mean cosine of all pairs is above {PARALLEL}: align profiles on controls, or "
-                "the common direction decides."
+                "the common direction dominates."
             )
     else:
         notes.append("No annotated pair is in the data.")
@@ -141,18 +174,20 @@ def _mean_cosine(directions: Array) -> float:
 
 
 def _names(perturbations: Array, items: int, notes: list[str]) -> tuple[Array, Array]:
+    import pandas as pd
+
     if np.shape(perturbations) != (items,):
-        raise ValueError(f"perturbations must hold one name for each of {items} profiles")
+        raise ValueError(f"perturbations must have one name for each of {items} profiles")
     codes, names = pd.factorize(np.asarray(perturbations, object))
-    if (nameless := int((codes < 0).sum())) > 0:
-        notes.append(f"{nameless} profile(s) without a perturbation are left out.")
+    if (unnamed := int((codes < 0).sum())) > 0:
+        notes.append(f"{unnamed} profile(s) without a perturbation are left out.")
     return codes, np.asarray(names, object)
 
 
 def _directions(
     values: Array, codes: Array, names: Array, aggregate: Aggregate, notes: list[str]
 ) -> tuple[Array, Array]:
-    """Return unit vectors of the aggregates that have a direction, and their names."""
+    """Unit vectors of the aggregates that have a direction, and their names."""
     order = np.argsort(codes, kind="stable")
     order = order[codes[order] >= 0]
     sizes = np.bincount(codes[order], minlength=len(names))
@@ -163,7 +198,7 @@ def _directions(
         unit = float(np.abs(values[members]).max()) or 1.0  # so that nothing overflows
         aggregates[code] = take(values[members] / unit, axis=0)
         scale[code] = np.abs(aggregates[code]).max()
-    # What cancels to less than float64 resolves points nowhere.
+    # An aggregate that cancels to less than float64 resolves has no direction.
     kept = scale > 1e-14
     if not kept.all():
         notes.append(f"{int((~kept).sum())} perturbation(s) of aggregate zero are left out.")
@@ -173,7 +208,9 @@ def _directions(
 def _annotated(
     related: pd.DataFrame | Iterable[tuple[object, object]], names: Array, notes: list[str]
 ) -> tuple[Array, Array]:
-    """Return the different pairs that are in the data, as places of names."""
+    """Distinct pairs that are in the data, as indices of names."""
+    import pandas as pd
+
     table = related if isinstance(related, pd.DataFrame) else pd.DataFrame(list(related))
     if table.shape[1] != 2 and len(table):
         raise ValueError(f"related must be pairs of names, not {table.shape[1]} columns")
@@ -200,7 +237,7 @@ def _annotated(
 
 
 def _percentiles(directions: Array, similarity: Array, rows: int) -> tuple[Array, float]:
-    """Rank similarities among those of all pairs, and return how far those are apart."""
+    """Percentiles among the similarities of all pairs, and the range of those."""
     items = len(directions)
     below, upto = np.zeros(len(similarity)), np.zeros(len(similarity))
     least, most = np.inf, -np.inf

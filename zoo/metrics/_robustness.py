@@ -1,4 +1,4 @@
-"""Whether biology or batch decides what lies near an item: robustness index and CRoMa."""
+"""Robustness of neighbourhoods to batches: robustness index and CRoMa."""
 
 from dataclasses import dataclass
 from math import ceil
@@ -15,22 +15,22 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class RobustnessIndex:
-    """Robustness index beside what it would be without any information.
+    """Robustness index with its expected values.
 
     Parameters
     ----------
     value
-        Share of same biology, other batch among the neighbours of either kind, in [0, 1]; NaN for
-        no support.
+        Share of neighbours of the same label in another batch, among those and neighbours of
+        another label in the same batch, in [0, 1]; NaN without support.
     expected
-        Its value where neighbours, labels and batches are independent.
+        Its value if neighbours, labels and batches are independent.
     expected_by_design
-        Its value for neighbours drawn at random from the items; differs from `expected` where
-        labels and batches go together. NaN if the design has no pairs of either kind.
+        Its value for neighbours drawn at random from the items. It differs from `expected` where
+        labels and batches are associated; NaN if the design has no pairs of either kind.
     support
         Neighbours of either kind.
     neighbours
-        All neighbours looked at.
+        All neighbours that were considered.
     """
 
     value: float
@@ -42,14 +42,15 @@ class RobustnessIndex:
 
 @dataclass(frozen=True)
 class Croma:
-    """Cross-confounder robustness margins and their summaries over the items that have one.
+    """Cross-confounder robustness margins, and their summaries over the items that have one.
 
     Parameters
     ----------
     margins
-        `(N,)`, in [−1, 1]; above 0 biology is nearer than batch. NaN for items counted below.
+        `(N,)`, in [−1, 1]; above 0 biology is nearer than batch. NaN for the items that `too_few`
+        and `coincident` count.
     median, worst_tenth, share_not_positive
-        Median, mean of the lowest tenth (rounded up) and share at most 0; NaN without items.
+        Median, mean of the lowest tenth (rounded up), and share at or below 0; NaN without items.
     items
         Items with a margin.
     too_few
@@ -70,10 +71,11 @@ class Croma:
 def robustness_index(
     indices: Array, labels: Array, batches: Array, *, k: int | None = None
 ) -> RobustnessIndex:
-    """RI = ΣSO/(ΣSO + ΣOS) over the k nearest neighbours of all items (PathoROB).
+    """Robustness index, ΣSO/(ΣSO + ΣOS) over the k nearest neighbours of all items, in [0, 1].
 
     SO are neighbours of the same label in another batch, OS those of another label in the same
-    batch. There is no fixed chance level: read it beside what is expected and its support.
+    batch (PathoROB; Kömen et al., 2025, arXiv:2507.17845). There is no fixed chance level: read the
+    index beside its expected values and its support.
 
     Parameters
     ----------
@@ -82,7 +84,24 @@ def robustness_index(
     labels, batches
         `(N,)`.
     k
-        All given neighbours by default.
+        Neighbours that count; by default all that are given.
+
+    Returns
+    -------
+    RobustnessIndex
+
+    Raises
+    ------
+    ValueError
+        For indices that are no neighbours, shapes that do not fit, and a `k` out of range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from zoo.metrics import robustness_index
+    >>> labels, batches = np.array(["a", "a", "b", "b"]), np.array([1, 2, 1, 2])
+    >>> robustness_index(np.array([[1], [0], [0], [2]]), labels, batches).value
+    0.75
     """
     near = neighbours_of(indices, k)
     label, batch = codes_of(labels, len(near), "labels"), codes_of(batches, len(near), "batches")
@@ -101,10 +120,15 @@ def robustness_index(
 
 
 def expected_robustness_index(labels: Array, batches: Array) -> float:
-    """RI under independence, P_L(1 − P_B)/[P_L(1 − P_B) + P_B(1 − P_L)].
+    """Robustness index under independence, P_L(1 − P_B)/[P_L(1 − P_B) + P_B(1 − P_L)].
 
-    P_L and P_B are the sums of squared shares of labels and of batches, the chances that two items
-    agree. NaN for one label in one batch.
+    P_L and P_B are the sums of squared shares of labels and of batches, the probabilities that two
+    items agree. NaN for one label in one batch.
+
+    Parameters
+    ----------
+    labels, batches
+        `(N,)`.
     """
     label, batch = (
         codes_of(labels, len(labels), "labels"),
@@ -124,12 +148,11 @@ def croma(
     metric: Metric = "cosine",
     rows: int = ROWS,
 ) -> Croma:
-    """Cross-confounder robustness margin, (d_OS − d_SO)/(d_OS + d_SO), of every item.
+    """Cross-confounder robustness margin, (d_OS − d_SO)/(d_OS + d_SO), of every item, in [−1, 1].
 
     d_SO is the mean distance to the m nearest items of the same label in other batches, d_OS that
-    to the m nearest of other labels in the same batch. 0 is neither kind nearer: the median by
-    chance, if the kinds are about as many. The search is exact and compares an item with its own
-    label and batch only.
+    to the m nearest of other labels in the same batch. By chance the median is 0 if both kinds are
+    about as frequent. The search is exact, and compares an item only with its own label and batch.
 
     Parameters
     ----------
@@ -137,8 +160,31 @@ def croma(
         `(N, D)`, finite; no rows of zeros under cosine.
     labels, batches
         `(N,)`.
+    m
+        Nearest items of each kind.
+    metric
+        ``"cosine"`` is the distance 1 − cosine.
     rows
-        Items of a block on either side, which bounds the memory and leaves the result as it is.
+        Items in a block, which bounds the memory and does not change the result.
+
+    Returns
+    -------
+    Croma
+
+    Raises
+    ------
+    ValueError
+        For shapes that do not fit, values that are not finite, rows of zeros under cosine, and `m`
+        below 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from zoo.metrics import croma
+    >>> embedding = np.array([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0], [0.1, 1.0]])
+    >>> labels, batches = np.array(["a", "a", "b", "b"]), np.array([1, 2, 1, 2])
+    >>> round(croma(embedding, labels, batches, m=1).median, 2)
+    0.99
     """
     if m < 1:
         raise ValueError(f"m must be at least 1, not {m}")

@@ -20,23 +20,43 @@ def silhouette_samples(
     between: Between = "nearest",
     rows: int = ROWS,
 ) -> NDArray[np.float64]:
-    """Silhouette (b − a)/max(a, b) of every item, in [−1, 1].
+    """Silhouette width (b − a)/max(a, b) of every item, in [−1, 1]; about 0 by chance.
 
-    a is the mean distance to the other items of the group; b that to the nearest other group
-    ("nearest"), or to all items of other groups ("mean_other"). 0 where an item is alone in its
-    group or coincides with both sides; NaN for one group. Cosine takes the time of N·G products
-    for G groups, Euclidean that of N².
+    a is the mean distance to the other items of the item's group (Rousseeuw, 1987). Time grows with
+    N·G products for G groups under cosine, and with N² under the Euclidean metric.
 
     Parameters
     ----------
     embedding
         `(N, D)`, finite; no rows of zeros under cosine.
     groups
-        `(N,)`.
+        `(N,)` labels or batches.
     metric
-        Cosine distance is 1 − cosine.
+        ``"cosine"`` is the distance 1 − cosine.
+    between
+        Whether b is the mean distance to the ``"nearest"`` other group, or to all items of other
+        groups, ``"mean_other"``.
     rows
-        Items of a block, which bounds the memory and leaves the result as it is.
+        Items in a block, which bounds the memory and does not change the result.
+
+    Returns
+    -------
+    ndarray
+        `(N,)`; 0 for an item that is alone in its group or has a = b = 0, and NaN if there is only
+        one group.
+
+    Raises
+    ------
+    ValueError
+        For shapes that do not fit, values that are not finite, and rows of zeros under cosine.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from zoo.metrics import silhouette_samples
+    >>> embedding = np.array([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0], [0.1, 1.0]])
+    >>> silhouette_samples(embedding, np.array(["a", "a", "b", "b"])).round(1).tolist()
+    [1.0, 1.0, 1.0, 1.0]
     """
     located = points(embedding, metric)
     codes = codes_of(groups, len(located), "groups")
@@ -66,9 +86,34 @@ def silhouette_samples(
 def silhouette_label(
     embedding: Array, labels: Array, *, metric: Metric = "cosine", rows: int = ROWS
 ) -> float:
-    """Mean silhouette of labels as (s + 1)/2, in [0, 1]; 0.5 is chance; NaN for one label.
+    """Mean silhouette width of the labels as (s + 1)/2, in [0, 1]; about 0.5 by chance.
 
-    scIB (Luecken et al. 2022) takes the Euclidean metric.
+    The label ASW of scIB (Luecken et al., 2022), which uses the Euclidean metric.
+
+    Parameters
+    ----------
+    embedding, metric, rows
+        As for `silhouette_samples`.
+    labels
+        `(N,)`.
+
+    Returns
+    -------
+    float
+        Higher is better separated; NaN if there is only one label.
+
+    Raises
+    ------
+    ValueError
+        As `silhouette_samples`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from zoo.metrics import silhouette_label
+    >>> embedding = np.array([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0], [0.1, 1.0]])
+    >>> round(silhouette_label(embedding, np.array(["a", "a", "b", "b"])), 1)
+    1.0
     """
     samples = silhouette_samples(embedding, labels, metric=metric, rows=rows)
     return float((samples.mean() + 1) / 2)
@@ -83,10 +128,37 @@ def silhouette_batch(
     between: Between = "nearest",
     rows: int = ROWS,
 ) -> float:
-    """Mean over labels of the mean 1 − |silhouette of batches within the label|, in [0, 1].
+    """Mean over labels of 1 − abs(silhouette width of batches within a label), in [0, 1].
 
-    1 is mixed. Labels of one batch, or of as many batches as items, are left out; NaN if that
-    leaves none. scIB (Luecken et al. 2022) takes the Euclidean metric.
+    The batch ASW of scIB (Luecken et al., 2022), which uses the Euclidean metric. 1 is fully mixed,
+    and items without a batch effect come close to it. Labels of one batch, or of as many batches as
+    items, are left out.
+
+    Parameters
+    ----------
+    embedding, metric, between, rows
+        As for `silhouette_samples`.
+    labels, batches
+        `(N,)`.
+
+    Returns
+    -------
+    float
+        NaN if no label remains.
+
+    Raises
+    ------
+    ValueError
+        As `silhouette_samples`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from zoo.metrics import silhouette_batch
+    >>> embedding = np.random.default_rng(0).normal(size=(200, 8))
+    >>> labels, batches = np.arange(200) % 2, np.arange(200) // 100
+    >>> round(silhouette_batch(embedding, labels, batches), 1)
+    0.9
     """
     label = codes_of(labels, len(embedding), "labels")
     batch = codes_of(batches, len(embedding), "batches")
@@ -102,10 +174,36 @@ def silhouette_batch(
 
 
 def bras(embedding: Array, labels: Array, batches: Array, *, rows: int = ROWS) -> float:
-    """Batch removal adapted silhouette, in [0, 1]; 1 is mixed.
+    """Batch removal adapted silhouette (BRAS), in [0, 1]; 1 is fully mixed.
 
-    As `silhouette_batch`, with the mean distance to all other batches in place of that to the
-    nearest, so that batches nested in pairs do not pass for mixed, and by cosine (Rautenstrauch and
-    Ohler 2025).
+    As `silhouette_batch` by cosine, with the mean distance to all other batches in place of that to
+    the nearest one, so that batches nested in pairs do not pass for mixed (Rautenstrauch and Ohler,
+    2025).
+
+    Parameters
+    ----------
+    embedding, rows
+        As for `silhouette_samples`.
+    labels, batches
+        `(N,)`.
+
+    Returns
+    -------
+    float
+        NaN if no label has several batches.
+
+    Raises
+    ------
+    ValueError
+        As `silhouette_samples`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from zoo.metrics import bras
+    >>> embedding = np.random.default_rng(0).normal(size=(200, 8))
+    >>> labels, batches = np.arange(200) % 2, np.arange(200) // 100
+    >>> round(bras(embedding, labels, batches), 1)
+    0.9
     """
     return silhouette_batch(embedding, labels, batches, between="mean_other", rows=rows)

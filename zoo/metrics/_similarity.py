@@ -1,4 +1,4 @@
-"""How far two embeddings of the same items agree, such as a trained one and its untrained twin."""
+"""Similarity of two embeddings of the same items, such as a trained and an untrained encoder's."""
 
 from typing import Any
 
@@ -22,26 +22,39 @@ def rsa(
     pairs: int = SAMPLED_PAIRS,
     seed: int = 0,
 ) -> float:
-    """Rank correlation of the cosines of all pairs of items (Kriegeskorte and others, 2008).
+    """Representational similarity: rank correlation of the cosines of all pairs, in [-1, 1].
 
-    1 for embeddings that order all pairs alike, as rotated and scaled copies do; 0 on average for
-    independent ones; 0 if all cosines of one embedding are equal.
+    0 on average for independent embeddings, and 1 for those that order all pairs alike, as rotated
+    and scaled copies do (Kriegeskorte, Mur and Bandettini, 2008). 0 if all cosines of one embedding
+    are equal.
 
     Parameters
     ----------
     first, second
-        `(N, D)` and `(N, E)`, the same items in the same order, three or more. Cosines are taken
-        from the origin: subtract a mean first if its direction shall not count.
+        `(N, D)` and `(N, E)`, three or more items in the same order. Cosines are taken from the
+        origin: subtract the mean first if its direction should not count.
     exact_rows
-        Up to so many items all pairs are taken. Beyond, `pairs` pairs of different items are drawn
+        Up to this many items all pairs count. Beyond, `pairs` pairs of different items are drawn
         with replacement, which adds a standard error of about 1/sqrt(`pairs`).
     pairs, seed
-        Number of pairs drawn, and where the draw starts.
+        How many pairs are drawn, and the seed.
+
+    Returns
+    -------
+    float
 
     Raises
     ------
     ValueError
-        For embeddings of different items, too few of them, and NaN or infinite numbers.
+        For different numbers of items, too few of them, and NaN or infinite numbers.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from zoo.metrics import rsa
+    >>> first = np.random.default_rng(0).normal(size=(30, 5))
+    >>> round(rsa(first, 2 * first[:, ::-1]), 3)
+    1.0
     """
     _check_pair(first, second, 3)
     n = len(first)
@@ -55,30 +68,45 @@ def rsa(
 
 
 def cka(first: Array, second: Array, *, unbiased: bool = False) -> float:
-    """Linear centred kernel alignment (Kornblith and others, 2019), from sums over rows.
+    """Linear centred kernel alignment (Kornblith et al., 2019), at most 1.
 
-    1 for embeddings that are rotated, shifted or scaled copies; 0 if one of them is constant. By
-    chance the plain form is not 0: for independent isotropic embeddings it is about
-    sqrt(D·E/((N + D)(N + E))), which nears 1 where dimensions outnumber items. The unbiased form
-    is 0 by chance, on average, and so can fall below it.
+    1 for rotated, shifted or scaled copies; 0 if one embedding is constant. The plain form is at
+    least 0 and does not have a chance level of 0: for independent isotropic embeddings it is about
+    sqrt(D·E/((N + D)(N + E))), which nears 1 where dimensions outnumber items. The unbiased form is
+    0 by chance on average, so it can fall below 0.
 
     Parameters
     ----------
     first, second
         `(N, D)` and `(N, E)`, the same items in the same order.
     unbiased
-        Estimate the dependence without the terms of each item with itself (Song and others, 2012,
-        equation 5), which needs four items; the plain form needs two.
+        Leave out the terms of each item with itself (Song et al., 2012, equation 5), which needs
+        four items; the plain form needs two.
+
+    Returns
+    -------
+    float
 
     Raises
     ------
     ValueError
-        For embeddings of different items, too few of them, and NaN or infinite numbers.
+        For different numbers of items, too few of them, and NaN or infinite numbers.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from zoo.metrics import cka
+    >>> rng = np.random.default_rng(0)
+    >>> first, second = rng.normal(size=(2, 200, 5))
+    >>> round(cka(first, 3 * first + 1), 3)
+    1.0
+    >>> abs(cka(first, second, unbiased=True)) < 0.02
+    True
     """
     _check_pair(first, second, 4 if unbiased else 2)
     a, b = centred(first), centred(second)
     dependence = _hsic_unbiased if unbiased else _hsic
-    # Scaled first, because fourth powers of small numbers would vanish.
+    # Scaled first, because fourth powers of small numbers would underflow.
     a, b = (x / max(float(np.sqrt((x**2).mean())), np.finfo(float).tiny) for x in (a, b))
     spread = dependence(a, a) * dependence(b, b)
     return float(dependence(a, b) / np.sqrt(spread)) if spread > 0 else 0.0
@@ -89,7 +117,7 @@ def _hsic(a: Array, b: Array) -> float:
 
 
 def _hsic_unbiased(a: Array, b: Array) -> float:
-    """Apply equation 5 to kernels a·aᵀ and b·bᵀ whose diagonals are left out, up to n(n − 3)."""
+    """Equation 5 for kernels a·aᵀ and b·bᵀ without their diagonals, up to n(n − 3)."""
     n = len(a)
     own_a, own_b = (a**2).sum(1), (b**2).sum(1)
     row_a, row_b = a @ a.sum(0) - own_a, b @ b.sum(0) - own_b
@@ -103,7 +131,7 @@ def _cosines(embedding: Array, i: Array, j: Array) -> Array:
     found = np.empty(len(i))
     for part in blocks_of(len(i), CHUNK):
         found[part] = np.einsum("nd,nd->n", unit[i[part]], unit[j[part]])
-    # Equal cosines must tie, whatever rounding did to them.
+    # Cosines that are equal up to rounding must tie.
     return found.round(12)
 
 
@@ -111,4 +139,4 @@ def _check_pair(first: Array, second: Array, least: int) -> None:
     check_matrix(first, "the first embedding")
     check_matrix(second, "the second embedding", rows=len(first))
     if len(first) < least:
-        raise ValueError(f"agreement needs {least} items or more, but there are {len(first)}")
+        raise ValueError(f"at least {least} items are needed, but there are {len(first)}")

@@ -1,4 +1,4 @@
-"""Work shared out among threads, and the device it runs on."""
+"""Threads for tasks, and the device they run on."""
 
 from __future__ import annotations
 
@@ -16,12 +16,14 @@ if TYPE_CHECKING:
 Task = TypeVar("Task")
 
 
-def share_out(work: Callable[[Task], None], tasks: Iterable[Task], threads: int | None) -> None:
-    """Do all tasks, each in one thread, which takes the next when it is done with one.
+def run_in_threads(
+    work: Callable[[Task], None], tasks: Iterable[Task], threads: int | None
+) -> None:
+    """Run all tasks; a thread takes the next one when it has finished one.
 
-    Linear algebra stays within the thread. By default threads are as many as it could use, so that
-    whoever limits it (``OMP_NUM_THREADS``, threadpoolctl) limits this too. With 0 threads the
-    caller's does all, and linear algebra as it likes.
+    Linear algebra is limited to one thread in each. By default there are as many threads as linear
+    algebra may use, so its limits (``OMP_NUM_THREADS``, threadpoolctl) hold here too. With 0
+    threads the calling thread does everything, and linear algebra is not limited.
     """
     if threads is not None and threads < 0:
         raise ValueError(f"threads must be at least 1, not {threads}")
@@ -45,7 +47,7 @@ def share_out(work: Callable[[Task], None], tasks: Iterable[Task], threads: int 
                     return
                 work(task)
         except BaseException:
-            left = iter(())  # nobody goes on with what is lost
+            left = iter(())  # the other threads stop too
             raise
 
     with algebra.limit(limits=1):
@@ -59,11 +61,11 @@ def share_out(work: Callable[[Task], None], tasks: Iterable[Task], threads: int 
 
 @cache
 def _linear_algebra() -> ThreadpoolController:
-    return ThreadpoolController().select(user_api="blas")  # to look for it takes 20 ms
+    return ThreadpoolController().select(user_api="blas")  # looking for it takes 20 ms
 
 
 def device_of(name: str | None) -> torch.device | None:
-    """Return the device, None for NumPy on the processor."""
+    """The PyTorch device; None for NumPy on the CPU."""
     if name is None:
         return None
     import torch
@@ -72,5 +74,5 @@ def device_of(name: str | None) -> torch.device | None:
     if device.type not in ("cpu", "cuda"):
         raise ValueError(f"device must be 'cpu' or 'cuda', which have float64, not {name!r}")
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"device {name!r} was asked for, and PyTorch finds no CUDA GPU")
+        raise ValueError(f"device {name!r} was requested, but PyTorch finds no CUDA GPU")
     return device

@@ -1,4 +1,4 @@
-"""How much of an embedding's variance goes with each factor of a design."""
+"""Variance of an embedding that each factor of a design explains."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,9 +6,7 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
-from scipy import sparse
 
 from ._matrix import centred, check_matrix
 
@@ -16,19 +14,18 @@ Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
-class Share:
-    """Share of the variance that goes with a factor, in [0, 1].
+class VarianceShare:
+    """Share of the variance that a factor explains, in [0, 1].
 
     Parameters
     ----------
     alone
-        With the factor entered first: everything it could account for, sequential (type I).
+        With the factor entered first: all that it could explain, sequential (type I).
     unique
-        With the factor entered last: only what no other factor could account for (type III, for
-        there are no interactions). In a balanced design both are equal.
+        With the factor entered last: only what no other factor could explain (type III, as there
+        are no interactions). Both are equal in a balanced design.
     alone_chance, unique_chance
-        What each would be on average if the rows of the embedding were shuffled: degrees of
-        freedom over N − 1.
+        Their means over permuted rows of the embedding: degrees of freedom over N − 1.
     """
 
     alone: float
@@ -45,73 +42,90 @@ class Decomposition:
     ----------
     shares
         By name of the factor.
-    together
-        Share of all factors at once, which never interact.
+    total
+        Share of all factors at once, without interactions.
     notes
         One sentence for each factor that the design cannot tell from others.
     """
 
-    shares: Mapping[str, Share]
-    together: float
+    shares: Mapping[str, VarianceShare]
+    total: float
     notes: tuple[str, ...]
 
 
 def decompose(
     embedding: Array, factors: Mapping[str, Array], *, components: int | None = None
 ) -> Decomposition:
-    """Share of variance by factor: η² on principal components, weighed by their eigenvalues.
+    """Share of the variance of an embedding that each factor explains, in [0, 1].
 
-    This is Σ λ_i η²_i / Σ λ_i, the principal-component regression of Büttner and others (2019)
-    for every factor. Memory grows with rows times dimensions, and levels squared.
+    η² of the principal components weighted by their eigenvalues, Σ λ_i η²_i/Σ λ_i: the principal
+    component regression of Büttner et al. (2019) for several factors. Memory grows with rows times
+    dimensions, and with the square of the number of levels.
 
     Parameters
     ----------
     embedding
-        `(N, D)`.
+        `(N, D)`, finite.
     factors
-        Categories of the items by name of the factor, each `(N,)`.
+        Categories `(N,)` by name of the factor, such as compound, plate and well position.
     components
-        Principal components that count, largest first; by default all.
+        Leading principal components that count; by default all.
+
+    Returns
+    -------
+    Decomposition
+        With the chance level of every share.
 
     Raises
     ------
     ValueError
-        For NaN or infinite numbers, an embedding that is constant, factors that lack items or have
-        one level only, and `components` out of range.
+        For NaN or infinite numbers, a constant embedding, factors that lack items or have only one
+        level, and `components` out of range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from zoo.metrics import decompose
+    >>> embedding = np.array([[0.0, 1.0], [0.0, -1.0], [2.0, 1.0], [2.0, -1.0]])
+    >>> found = decompose(embedding, {"plate": [1, 1, 2, 2], "dose": [1, 2, 1, 2]})
+    >>> round(found.shares["plate"].unique, 3), round(found.total, 3)
+    (0.5, 1.0)
     """
     check_matrix(embedding)
     n, d = embedding.shape
     if not factors:
-        raise ValueError("a decomposition needs one factor or more")
+        raise ValueError("at least one factor is required")
     codes = {name: _codes(name, values, n) for name, values in factors.items()}
     scores = _scores(embedding, components, d)
     total = float((scores**2).sum())
     if total == 0:
-        raise ValueError("the embedding is constant: there is no variance to share out")
+        raise ValueError("the embedding is constant, so there is no variance to explain")
 
-    everything, degrees = _explained(scores, list(codes.values()))
+    explained, degrees = _explained(scores, list(codes.values()))
     shares = {}
     for name, own in codes.items():
         alone, alone_degrees = _explained(scores, [own])
         rest, rest_degrees = _explained(scores, [c for k, c in codes.items() if k != name])
-        shares[name] = Share(
+        shares[name] = VarianceShare(
             alone=alone / total,
-            unique=max(everything - rest, 0.0) / total,
+            unique=max(explained - rest, 0.0) / total,
             alone_chance=alone_degrees / (n - 1),
             unique_chance=(degrees - rest_degrees) / (n - 1),
         )
     aliased = [name for name, share in shares.items() if share.unique_chance == 0]
-    return Decomposition(shares, everything / total, _notes(codes, aliased))
+    return Decomposition(shares, explained / total, _notes(codes, aliased))
 
 
 def _codes(name: str, values: Array, n: int) -> Array:
+    import pandas as pd
+
     if len(values) != n:
         raise ValueError(f"{name} has {len(values)} items, but the embedding has {n}")
     codes, levels = pd.factorize(np.asarray(values))
     if (missing := int((codes < 0).sum())) > 0:
         raise ValueError(f"{name} is missing for {missing} of {n} items")
     if len(levels) < 2:
-        raise ValueError(f"{name} has one level only, {levels[0]}: no variance can go with it")
+        raise ValueError(f"{name} has only one level, {levels[0]}, so it explains no variance")
     return codes
 
 
@@ -121,16 +135,18 @@ def _scores(embedding: Array, components: int | None, d: int) -> Array:
         # Over all components the weighted mean does not depend on the axes.
         return rows
     if not 1 <= components <= d:
-        raise ValueError(f"components must lie between 1 and {d}, not {components}")
+        raise ValueError(f"components must be between 1 and {d}, not {components}")
     _, axes = np.linalg.eigh(rows.T @ rows)
     return rows @ axes[:, ::-1][:, :components]
 
 
 def _explained(scores: Array, codes: list[Array]) -> tuple[float, int]:
-    """Sum of squares that factors account for together, and their degrees of freedom.
+    """Sum of squares that the factors explain together, and their degrees of freedom.
 
-    Indicators of levels are never made dense: only their counts, levels squared, are solved.
+    Indicators of levels stay sparse; only their cross-counts, levels squared, are dense.
     """
+    from scipy import sparse
+
     if not codes:
         return 0.0, 0
     n = len(scores)
@@ -145,25 +161,23 @@ def _explained(scores: Array, codes: list[Array]) -> tuple[float, int]:
 
 def _notes(codes: Mapping[str, Array], aliased: list[str]) -> tuple[str, ...]:
     notes = []
-    told = set()
+    noted = set()
     for (a, one), (b, other) in combinations(codes.items(), 2):
         joint = len(np.unique(one * (other.max() + 1) + other))
         left, right = one.max() + 1 == joint, other.max() + 1 == joint
         if left and right:
             notes.append(
                 f"{a} and {b} are fully confounded: each level of one occurs with one level of "
-                "the other, so neither has a share beyond the other"
+                "the other, so neither has a unique share"
             )
-            told |= {a, b}
+            noted |= {a, b}
         elif left or right:
             inner, outer = (a, b) if left else (b, a)
-            notes.append(
-                f"{outer} is determined by {inner}, so it has no share beyond {inner} by design"
-            )
-            told.add(outer)
+            notes.append(f"{outer} is determined by {inner}, so it has no unique share by design")
+            noted.add(outer)
     notes += [
-        f"{name} is determined by the other factors together, so it has no share beyond them"
+        f"{name} is determined by the other factors together, so it has no unique share"
         for name in aliased
-        if name not in told
+        if name not in noted
     ]
     return tuple(notes)

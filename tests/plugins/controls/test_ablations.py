@@ -282,7 +282,7 @@ class TestRecord:
 
     def test_an_encoder_that_needs_types_still_needs_them(self, family):
         encoder = zoo.load(f"{family}:cell-structure-typed")
-        with pytest.raises(errors.ImageError, match="image 0 has no types"):
+        with pytest.raises(errors.ImageError, match="image 0 has no object types"):
             encoder.encode(images(2), preprocess=False)
         found = encoder.encode(
             images(2), masks=[blobs()], types=[[0, 1, 1]], preprocess=False
@@ -302,7 +302,7 @@ class TestRecord:
 
     def test_encoders_that_never_take_one_channel_are_refused(self, family, monkeypatch):
         colours = zoo.plugin.EncoderSpec(name="rgb", builder="m:f", summary="s", channels=(3, 3))
-        monkeypatch.setattr(zoo, "record", lambda name: colours)
+        monkeypatch.setattr(zoo.plugin, "get_spec", lambda name: colours)
         resolve = {"mask-only": ablation_families.resolve_mask_only}.get(
             family, ablation_families.resolve_one_channel
         )

@@ -239,10 +239,10 @@ class TestTypedEncoder:
 
     def test_images_without_types_are_refused_in_one_sentence(self):
         for arguments in ({}, {"masks": [blobs(grid()), blobs(grid())]}):
-            with pytest.raises(errors.ImageError, match=rf"^image 0 has no types .* {TYPED}"):
+            with pytest.raises(errors.ImageError, match=rf"^image 0 has no object types.* {TYPED}"):
                 encode(TYPED, [grey(), grey()], **arguments)
         encoder = zoo.load(TYPED)
-        with pytest.raises(errors.ImageError, match=r"^well B07 has no types"):
+        with pytest.raises(errors.ImageError, match=r"^well B07 has no object types"):
             encoder.check(grey(), "well B07", mask=blobs(grid()))
         encoder.check(grey(), "well B07", mask=blobs(grid()), types=self.types)
 

@@ -273,7 +273,7 @@ def test_missing_files_are_named(tmp_path):
     save(tmp_path / "IDC")
     with pytest.raises(errors.DataError, match="it holds the tasks IDC: give one of these"):
         open_task(tmp_path)
-    with pytest.raises(errors.DataError, match="no task of HEST"):
+    with pytest.raises(errors.DataError, match="not a task of HEST"):
         open_task(tmp_path / "nowhere")
     (tmp_path / "IDC" / "var_50genes.json").rename(tmp_path / "IDC" / "genes.json")
     with pytest.raises(errors.DataError, match=r"lacks var_50genes\.json"):

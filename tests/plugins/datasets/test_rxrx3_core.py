@@ -110,14 +110,14 @@ def test_there_are_embeddings_but_no_images(tmp_path):
 
 def test_experiments_are_the_groups_where_replicates_cross_them(tmp_path):
     crossing = open_profiles(save(tmp_path / "a", wells())).spec
-    assert crossing.group == "experiment_name"
-    assert [t.title for t in crossing.tasks] == ["guides", "genes", "compounds"]
+    assert crossing.design.group == "experiment_name"
+    assert [t.title for t in crossing.design.tasks] == ["guides", "genes", "compounds"]
     table = wells()
     mine = table["perturbation_type"] == "CRISPR"
     table.loc[mine, "treatment"] += " of " + table.loc[mine, "experiment_name"]
     table.loc[mine & table["treatment"].str.startswith("EMPTY"), "treatment"] = "EMPTY_control"
     apart = open_profiles(save(tmp_path / "b", table)).spec
-    assert apart.group == "experiment_plate"
+    assert apart.design.group == "experiment_plate"
     assert any("Only 4 of 14 perturbations occur in more than one" in n for n in apart.notes)
 
 

@@ -46,7 +46,7 @@ def by_timm(network, image):
 @pytest.fixture
 def pinned(monkeypatch):
     asked = []
-    monkeypatch.setattr(zoo, "resolve_revision", lambda repo: asked.append(repo) or COMMIT)
+    monkeypatch.setattr(zoo.plugin, "resolve_revision", lambda repo: asked.append(repo) or COMMIT)
     return asked
 
 
@@ -192,7 +192,7 @@ class TestUntrained:
         ("text", "said"),
         [
             ("resnet81", "'resnet18'"),
-            ("resnet18.a1_in1k", "take 'untrained:resnet18'"),
+            ("resnet18.a1_in1k", "use 'untrained:resnet18'"),
             ("resnet18/sum", "'/mean' or '/concat'"),
             ("resnet18/", "'/mean' or '/concat'"),
             ("hf-hub:timm/resnet18", "'/mean' or '/concat'"),

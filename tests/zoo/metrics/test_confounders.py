@@ -10,9 +10,15 @@ from sklearn.preprocessing import StandardScaler
 from zoo.registry import EvaluationError, Task
 
 from zoo._evaluation.tasks import Question, score_task
-from zoo.metrics._confounders import confounder_r_squared, confounding, residualise
-from zoo.metrics._probes import ALPHAS, folds, probe_labels
-from zoo.metrics._scores import balanced_accuracy
+from zoo.metrics import (
+    balanced_accuracy,
+    confounder_r_squared,
+    confounding,
+    folds,
+    probe_labels,
+    residualise,
+)
+from zoo.metrics._probes import ALPHAS
 
 N = 160
 GROUPS = np.repeat(np.arange(8), 20)
@@ -45,8 +51,8 @@ def test_scores_equal_cross_validation(seed):
     assert found.raw == pytest.approx(cross_validated(embedding, truth), abs=1e-9)
     assert found.confounders == pytest.approx(cross_validated(columns, truth), abs=1e-9)
     both = np.hstack([embedding, columns])
-    assert found.together == pytest.approx(cross_validated(both, truth), abs=1e-9)
-    assert found.partial_gain == found.together - found.confounders
+    assert found.combined == pytest.approx(cross_validated(both, truth), abs=1e-9)
+    assert found.partial_gain == found.combined - found.confounders
 
     predicted = np.zeros(N)
     for train, test in GroupKFold(8).split(embedding, groups=GROUPS):
@@ -140,7 +146,7 @@ def test_noise_scores_at_chance():
         confounders = {"area": rng.normal(size=N)}
         one = confounding(rows, classes, confounders, GROUPS, kind="classification")
         known = confounder_r_squared(rows, confounders, GROUPS)["area"]
-        found.append([one.raw, one.residual, one.confounders, one.together, known])
+        found.append([one.raw, one.residual, one.confounders, one.combined, known])
     mean = np.mean(found, axis=0)
     # Each draw has an sd of about 0.035, the mean of ten 0.011.
     np.testing.assert_allclose(mean[:4], 0.25, atol=0.04)
@@ -219,7 +225,7 @@ def test_a_split_that_separates_a_group_is_refused():
     with pytest.raises(EvaluationError, match=message):
         residualise(embedding, confounders, half, groups=GROUPS)
     whole = [(np.flatnonzero(GROUPS < 4), np.flatnonzero(GROUPS >= 4))]
-    with pytest.raises(ValueError, match="every item once, but do not for 80 of 160"):
+    with pytest.raises(ValueError, match="every item once, but 80 of 160 are not"):
         confounder_r_squared(embedding, confounders, GROUPS, splits=whole)
 
 
@@ -231,7 +237,7 @@ def test_what_has_no_answer_is_refused():
 
     with pytest.raises(ValueError, match="there is only 3"):
         score(groups=np.full(N, 3))
-    with pytest.raises(ValueError, match=r"truth has one value only, 2.0"):
+    with pytest.raises(ValueError, match=r"truth has only one value, 2.0"):
         score(truth=np.full(N, 2.0))
     holes = truth.copy()
     holes[:4] = np.nan
@@ -249,7 +255,7 @@ def test_what_has_no_answer_is_refused():
         score(controls=GROUPS == 3)  # none is left to fit on where group 3 is held out
     with pytest.raises(ValueError, match="160 booleans"):
         residualise(embedding, confounders, np.arange(5))
-    with pytest.raises(ValueError, match="one confounder or more"):
+    with pytest.raises(ValueError, match="at least one confounder"):
         score(confounders={})
 
 

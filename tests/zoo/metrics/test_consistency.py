@@ -8,8 +8,7 @@ import pytest
 from scipy import stats
 from scipy.spatial.distance import cdist
 
-from zoo.metrics._consistency import consistency
-from zoo.metrics._energy_distance import energy_distance, magnitude
+from zoo.metrics import consistency, energy_distance, magnitude
 
 
 def plates(perturbations=5, replicates=6, controls=30, batches=3, features=6, strength=2.0, seed=0):
@@ -174,19 +173,20 @@ def test_what_cannot_be_compared_is_said():
     assert agreed.perturbations.loc["p0", "p_value"] >= 1 / 11
     assert agreed.notes == (
         "1 profile(s) without a perturbation are left out.",
-        "1 perturbation(s) have no two replicates: no consistency.",
-        "4 perturbation(s) have more replicates than controls: no p.",
+        "1 perturbation(s) have no two replicates, so no consistency.",
+        "4 perturbation(s) have more replicates than controls, so no p-value.",
     )
     agreed = consistency(rows, names, control, batches=batch, null_size=10)
     assert agreed.perturbations.consistency.isna().all()
     assert (
-        "6 perturbation(s) have no two replicates in two batches: no consistency." in agreed.notes
+        "6 perturbation(s) have no two replicates in different batches, so no consistency."
+        in agreed.notes
     )
     far = magnitude(rows, names, control, null_size=10)
-    assert "1 perturbation(s) have one replicate, whose own spread is unknown." in far.notes
+    assert "1 perturbation(s) have one replicate, so its variation is unknown." in far.notes
     assert far.perturbations.p_value.notna().all()
     far = magnitude(rows, names, control, batches=batch, null_size=10)
-    assert "3 perturbation(s) are in a batch without controls: no magnitude." in far.notes
+    assert "3 perturbation(s) are in a batch without controls, so no magnitude." in far.notes
     assert far.perturbations.magnitude.isna().sum() == 3
     everyone = np.ones(len(rows), bool)
     for score in (consistency, magnitude):
@@ -219,7 +219,7 @@ def test_the_seed_decides():
 @pytest.mark.parametrize("score", [consistency, magnitude])
 def test_wrong_arguments(score):
     rows, names, control, batch = plates()
-    with pytest.raises(ValueError, match="there is no control"):
+    with pytest.raises(ValueError, match="at least one control"):
         score(rows, names, ~control & control)
     with pytest.raises(ValueError, match="a boolean for each of 60"):
         score(rows, names, control.astype(int))
@@ -233,9 +233,9 @@ def test_wrong_arguments(score):
         score(rows, names, control, null_size=0)
     with pytest.raises(ValueError, match="matrix"):
         score(rows[0], names, control)
-    with pytest.raises(ValueError, match="6 and 5 features"):
+    with pytest.raises(ValueError, match="x has 6 features, but y has 5"):
         energy_distance(rows, rows[:, 1:])
-    with pytest.raises(ValueError, match=r"y must be an .* matrix"):
+    with pytest.raises(ValueError, match=r"y must be a non-empty .* matrix"):
         energy_distance(rows, rows[:0])
     finite = rows.copy()
     rows[5, 1] = np.inf

@@ -6,8 +6,8 @@ from scipy.stats import entropy
 from sklearn.decomposition import PCA
 from sklearn.metrics.pairwise import cosine_similarity
 
-from zoo.metrics import _matrix
-from zoo.metrics._geometry import covariance, geometry
+from zoo.metrics import _matrix, geometry
+from zoo.metrics._geometry import covariance
 from zoo.metrics._matrix import centred
 
 
@@ -110,7 +110,7 @@ def test_bad_embeddings_are_refused():
     rows[[3, 5], 1] = np.nan, np.inf
     with pytest.raises(ValueError, match=r"NaN or infinite numbers in 2 of 10 rows.*row 3"):
         geometry(rows)
-    with pytest.raises(ValueError, match="two rows or more, but there is 1"):
+    with pytest.raises(ValueError, match="at least two rows, but there is 1"):
         geometry(np.ones((1, 3)))
     with pytest.raises(ValueError, match=r"shape \(3,\)"):
         geometry(np.ones(3))

@@ -16,7 +16,7 @@ def test_a_matrix_of_numbers_passes_as_it_is():
 
 @pytest.mark.parametrize("shape", [(), (6,), (0, 2), (3, 0), (2, 2, 2)])
 def test_what_is_no_matrix_is_refused_with_its_shape(shape):
-    with pytest.raises(ValueError, match=r"query must be an .* matrix") as raised:
+    with pytest.raises(ValueError, match=r"query must be a non-empty .* matrix") as raised:
         check_matrix(np.zeros(shape), "query")
     assert str(raised.value).endswith(f"not of shape {shape}")
 

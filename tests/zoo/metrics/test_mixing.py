@@ -12,12 +12,21 @@ from sklearn.metrics import silhouette_samples as sk_silhouette
 from sklearn.metrics import silhouette_score
 from sklearn.neighbors import NearestNeighbors
 
-from zoo.metrics._graph import graph_connectivity
-from zoo.metrics._kbet import kbet
-from zoo.metrics._lisi import clisi, ilisi, lisi
-from zoo.metrics._mixing import Mixing, confounding, mixing
-from zoo.metrics._pcr import principal_component_regression
-from zoo.metrics._silhouette import bras, silhouette_batch, silhouette_label, silhouette_samples
+from zoo.metrics import (
+    Mixing,
+    bras,
+    clisi,
+    graph_connectivity,
+    ilisi,
+    kbet,
+    lisi,
+    mixing,
+    principal_component_regression,
+    silhouette_batch,
+    silhouette_label,
+    silhouette_samples,
+)
+from zoo.metrics._mixing import design_refusal
 
 METRICS = ["cosine", "euclidean"]
 BLOCKS = [1, 7, 1000]
@@ -365,24 +374,28 @@ def test_noise_mixes_and_keeps_nothing_and_the_text_says_so():
     for name in good.biology:
         assert good.biology[name] > noise.biology[name] + 0.4
     assert noise.biology["label ASW"] == pytest.approx(0.5, abs=0.02)
-    assert noise.refused is None
+    assert noise.refusal is None
     text = str(noise)
-    assert "biology kept: label ASW" in text
+    assert "bio-conservation: label ASW" in text
     assert "mixes best by construction" in text
     assert "No batch correction" not in text
 
 
 def test_text_of_a_refused_pair():
     text = str(Mixing({"BRAS": float("nan")}, {"cLISI": 0.5}, "Refused."))
-    assert text.startswith("Refused.\nbatches mixed: BRAS undefined\nbiology kept: cLISI 0.500\n")
+    assert text.startswith(
+        "Refused.\nbatch mixing: BRAS undefined\nbio-conservation: cLISI 0.500\n"
+    )
 
 
 def test_a_pair_of_a_confounded_design_is_refused():
     embedding, labels, _ = planted(0)
     found = scores(embedding, labels, labels % 2)
-    assert found.refused is not None
+    assert found.refusal is not None
     assert np.isnan(found.batch["BRAS"])
-    assert str(found).startswith("No batch correction can be claimed: every label lies in one")
+    assert str(found).startswith(
+        "Batch correction cannot be assessed: every label occurs in only one"
+    )
 
 
 def test_a_pair_of_a_constant_embedding():
@@ -397,17 +410,17 @@ def test_a_pair_of_a_constant_embedding():
 @pytest.mark.parametrize(
     ("labels", "batches", "words"),
     [
-        ("aabb", "xxyy", "every label lies in one batch"),
-        ("aabbcc", "xxyyyy", "every label lies in one batch"),
-        ("aabb", "wxyz", "every batch holds one label"),
-        ("aabb", "xxxx", "one batch only"),
-        ("aaaa", "xxyy", "one label only"),
+        ("aabb", "xxyy", "every label occurs in only one batch"),
+        ("aabbcc", "xxyyyy", "every label occurs in only one batch"),
+        ("aabb", "wxyz", "every batch has only one label"),
+        ("aabb", "xxxx", "only one batch"),
+        ("aaaa", "xxyy", "only one label"),
         ("aabb", "xyxy", None),
         ("aabbc", "xyxyx", None),
     ],
 )
 def test_designs_that_cannot_tell_batch_from_biology(labels, batches, words):
-    refused = confounding(np.array(list(labels)), np.array(list(batches)))
+    refused = design_refusal(np.array(list(labels)), np.array(list(batches)))
     assert refused is None if words is None else words in refused
 
 
@@ -433,10 +446,10 @@ def test_wrong_arguments():
     indices, _ = neighbours(embedding, 5)
     for wrong, words in [
         (indices.astype(float), "integers"),
-        (indices - 90, "from 0 to 89"),
-        (indices + 90, "from 0 to 89"),
+        (indices - 90, "between 0 and 89"),
+        (indices + 90, "between 0 and 89"),
         (np.c_[np.arange(90), indices], "its own neighbour"),
-        (indices[:, :0], "filled"),
+        (indices[:, :0], "non-empty"),
     ]:
         with pytest.raises(ValueError, match=words):
             graph_connectivity(wrong, labels)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from sklearn.neighbors import KNeighborsClassifier
 
-from zoo.metrics._neighbours import majority_vote, nearest_neighbours
-from zoo.metrics._threads import share_out
+from zoo.metrics import majority_vote, nearest_neighbours
+from zoo.metrics._threads import run_in_threads
 
 METRICS = ("cosine", "euclidean")
 
@@ -116,7 +116,7 @@ def test_threads_and_the_code_for_gpus_change_nothing(metric, settings):
 def test_tasks_are_shared_out_once_and_stop_at_the_first_error():
     for threads in (0, 1, 4, None):
         done = []
-        share_out(done.append, iter(range(100)), threads)
+        run_in_threads(done.append, iter(range(100)), threads)
         assert sorted(done) == list(range(100))
         begun = []
 
@@ -126,7 +126,7 @@ def test_tasks_are_shared_out_once_and_stop_at_the_first_error():
                 raise KeyError(task)
 
         with pytest.raises(KeyError):
-            share_out(fail, iter(range(10**9)), threads)
+            run_in_threads(fail, iter(range(10**9)), threads)
         assert begun[:4] == [0, 1, 2, 3]
 
 
@@ -155,9 +155,9 @@ def test_of_labels_with_as_many_votes_the_nearest_wins():
     assert majority_vote(indices, labels).tolist() == ["b", "a", "a", "b", "b"]
     assert majority_vote(indices, labels, k=1).tolist() == ["c", "b", "c", "b", "c"]
     assert majority_vote(indices, labels, k=2).tolist() == ["c", "b", "c", "b", "c"]
-    with pytest.raises(ValueError, match="k must lie from 1 to the 4 given neighbours, not 5"):
+    with pytest.raises(ValueError, match="k must be between 1 and the 4 given neighbours, not 5"):
         majority_vote(indices, labels, k=5)
-    with pytest.raises(ValueError, match="a label for each of 5 items"):
+    with pytest.raises(ValueError, match="one entry for each of 5 items"):
         majority_vote(indices, labels[1:])
     with pytest.raises(ValueError, match="item 1 has no label"):
         majority_vote(indices, np.array(["a", None, "b", "c", "a"]))

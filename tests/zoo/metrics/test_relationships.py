@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from zoo.metrics._relationships import relationship_recall
+from zoo.metrics import relationship_recall
 
 
 def screen(perturbations=40, replicates=3, features=8, seed=0, pathways=0, strength=2.0):
@@ -120,7 +120,7 @@ def test_embeddings_that_cannot_tell_give_no_number():
     names = np.array(list("abcdefgh"))
     flat = relationship_recall(np.ones((8, 3)), names, related)
     assert np.isnan([flat.outer, flat.upper]).all()
-    assert "All perturbations are equally alike" in flat.notes[0]
+    assert "All pairs of perturbations are equally similar" in flat.notes[0]
     rng = np.random.default_rng(0)
     few = relationship_recall(rng.normal(size=(4, 3)), names[:4], related)
     assert np.isnan(few.outer)

@@ -5,7 +5,8 @@ import pytest
 from scipy.spatial.distance import cdist
 from sklearn.neighbors import NearestNeighbors
 
-from zoo.metrics._robustness import croma, expected_robustness_index, robustness_index
+from zoo.metrics import croma, robustness_index
+from zoo.metrics._robustness import expected_robustness_index
 
 SEEDS = range(3)
 
@@ -105,9 +106,9 @@ def test_robustness_index_without_support():
 def test_robustness_index_of_wrong_arguments():
     ring = (np.arange(8)[:, None] + [1, 2]) % 8
     for k in (0, 3):
-        with pytest.raises(ValueError, match="from 1 to the 2 given"):
+        with pytest.raises(ValueError, match="between 1 and the 2 given"):
             robustness_index(ring, np.zeros(8), np.zeros(8), k=k)
-    with pytest.raises(ValueError, match="batches must hold one entry for each of 8"):
+    with pytest.raises(ValueError, match="batches must have one entry for each of 8"):
         robustness_index(ring, np.zeros(8), np.zeros(7))
     with pytest.raises(ValueError, match="its own neighbour"):
         robustness_index(np.arange(8)[:, None], np.zeros(8), np.zeros(8))
@@ -197,7 +198,7 @@ def test_croma_of_wrong_arguments():
     embedding = rng.normal(size=(120, 3))
     with pytest.raises(ValueError, match="m must be at least 1"):
         croma(embedding, labels, batches, m=0)
-    with pytest.raises(ValueError, match="labels must hold one entry for each of 120"):
+    with pytest.raises(ValueError, match="labels must have one entry for each of 120"):
         croma(embedding, labels[1:], batches)
     with pytest.raises(ValueError, match="rows must be at least 1"):
         croma(embedding, labels, batches, rows=0)

@@ -7,22 +7,20 @@ import pytest
 from scipy.stats import spearmanr
 from sklearn import metrics as sk
 
-from zoo.metrics._matrix import standardise
-from zoo.metrics._precision import (
-    expected_precision,
-    normalised_precision,
-    precision_of_rankings,
-    rank_other_groups,
-)
-from zoo.metrics._scores import (
+from zoo.metrics import (
+    average_precision,
     balanced_accuracy,
+    expected_average_precision,
     macro_f1,
-    majority_baseline,
+    normalised_average_precision,
     r_squared,
     roc_auc,
     spearman,
     z_prime,
 )
+from zoo.metrics._matrix import standardise
+from zoo.metrics._precision import rank_other_groups
+from zoo.metrics._scores import majority_baseline
 
 SEEDS = range(5)
 
@@ -90,7 +88,7 @@ def test_the_majority_baseline_equals_scikit_learn(counts):
             "macro-F1": sk.f1_score(truth, predicted, average="macro"),
         }
     )
-    with pytest.raises(ValueError, match="no item"):
+    with pytest.raises(ValueError, match="no items"):
         majority_baseline(truth[:0])
 
 
@@ -102,7 +100,7 @@ def test_z_prime_by_hand():
     assert np.isnan(z_prime(np.ones(4), np.ones(3)))
     assert np.isnan(z_prime(np.ones(1), np.zeros(5)))
     assert np.isnan(z_prime(np.array([1.0, np.nan]), np.zeros(5)))
-    with pytest.raises(ValueError, match="two vectors"):
+    with pytest.raises(ValueError, match="must be vectors"):
         z_prime(np.ones((3, 2)), np.ones(3))
     rng = np.random.default_rng(0)
     positive, negative = rng.normal(50, 1, 100_000), rng.normal(0, 2, 100_000)
@@ -111,16 +109,20 @@ def test_z_prime_by_hand():
 
 
 def test_normalised_precision_is_0_at_chance_and_1_if_perfect():
-    chance = np.array([expected_precision(3, 10), expected_precision(1, 2), 1.0, np.nan])
-    np.testing.assert_allclose(normalised_precision(chance, chance), [0, 0, np.nan, np.nan])
-    np.testing.assert_allclose(normalised_precision(np.ones(4), chance), [1, 1, np.nan, np.nan])
-    np.testing.assert_allclose(normalised_precision(0.4, 0.2), 0.25)
+    chance = np.array(
+        [expected_average_precision(3, 10), expected_average_precision(1, 2), 1.0, np.nan]
+    )
+    np.testing.assert_allclose(normalised_average_precision(chance, chance), [0, 0, np.nan, np.nan])
+    np.testing.assert_allclose(
+        normalised_average_precision(np.ones(4), chance), [1, 1, np.nan, np.nan]
+    )
+    np.testing.assert_allclose(normalised_average_precision(0.4, 0.2), 0.25)
 
 
 def retrieval_precision(embedding, labels, groups):
     precision = np.full(len(labels), np.nan)
     for i, ranked in rank_other_groups(embedding, groups):
-        precision[i] = precision_of_rankings((labels[ranked] == labels[i])[:, None])[0]
+        precision[i] = average_precision((labels[ranked] == labels[i])[:, None])[0]
     return precision
 
 
@@ -167,7 +169,7 @@ def test_a_shortcut_shared_within_a_group_does_not_help():
     groups = np.repeat(np.arange(8), 12)
     labels = np.tile(np.arange(6), 16)
     shortcut = np.eye(8)[groups] * 100 + rng.normal(size=(96, 8))
-    chance = expected_precision(14, 84)
+    chance = expected_average_precision(14, 84)
     assert retrieval_precision(shortcut, labels, groups).mean() == pytest.approx(chance, abs=0.05)
 
 
@@ -175,16 +177,16 @@ def test_rankings_equal_scikit_learn():
     rng = np.random.default_rng(0)
     relevant = rng.random((20, 6)) < 0.3
     wanted = [sk.average_precision_score(column, -np.arange(20)) for column in relevant.T]
-    np.testing.assert_allclose(precision_of_rankings(relevant), wanted, atol=1e-12)
-    assert np.isnan(precision_of_rankings(np.ones((4, 1), bool))).all()
-    assert np.isnan(precision_of_rankings(np.zeros((4, 1), bool))).all()
+    np.testing.assert_allclose(average_precision(relevant), wanted, atol=1e-12)
+    assert np.isnan(average_precision(np.ones((4, 1), bool))).all()
+    assert np.isnan(average_precision(np.zeros((4, 1), bool))).all()
 
 
 def test_an_embedding_without_information_retrieves_at_chance():
     groups, labels = np.repeat(np.arange(20), 6), np.tile(np.arange(6), 20)
     found = retrieval_precision(np.ones((120, 3)), labels, groups)
     # 120 shuffled rankings of 114 items: the standard error of the mean is about 0.01.
-    assert found.mean() == pytest.approx(expected_precision(19, 114), abs=0.03)
+    assert found.mean() == pytest.approx(expected_average_precision(19, 114), abs=0.03)
 
 
 def test_dead_features_stay_dead():
@@ -200,9 +202,9 @@ def test_expected_precision_is_the_mean_over_all_rankings(positives, total):
     values = []
     for places in itertools.combinations(range(1, total + 1), positives):
         values.append(np.mean([(k + 1) / rank for k, rank in enumerate(places)]))
-    assert expected_precision(positives, total) == pytest.approx(np.mean(values), abs=1e-12)
+    assert expected_average_precision(positives, total) == pytest.approx(np.mean(values), abs=1e-12)
 
 
 def test_expected_precision_needs_a_positive():
-    with pytest.raises(ValueError, match="0 positives among 3"):
-        expected_precision(0, 3)
+    with pytest.raises(ValueError, match="between 1 and the 3 items, not 0"):
+        expected_average_precision(0, 3)

@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import ortho_group, spearmanr
 from sklearn.metrics.pairwise import cosine_similarity
 
-from zoo.metrics._similarity import cka, rsa
+from zoo.metrics import cka, rsa
 
 
 def related(seed=0, n=40):
@@ -132,7 +132,7 @@ def test_bad_embeddings_are_refused(measure):
 
 def test_too_few_items_are_refused():
     first, second = related(n=3)
-    with pytest.raises(ValueError, match="needs 4 items or more, but there are 3"):
+    with pytest.raises(ValueError, match="at least 4 items are needed, but there are 3"):
         cka(first, second, unbiased=True)
-    with pytest.raises(ValueError, match="needs 3 items or more, but there are 2"):
+    with pytest.raises(ValueError, match="at least 3 items are needed, but there are 2"):
         rsa(first[:2], second[:2])
