@@ -17,6 +17,7 @@ from ._ragged_plan import TILE
 
 INTERPRETED = bool(triton.knobs.runtime.interpret)
 """Whether Triton runs kernels on the CPU, slowly, to check them: ``TRITON_INTERPRET=1``."""
+RELEASE = tuple(int(part) for part in triton.__version__.split(".")[:2])
 TAIL = 16
 """Rows of a step at the end of a sequence, where a whole step would be mostly empty."""
 SHARED_MEMORY = 99 * 1024
@@ -146,6 +147,8 @@ def why_no_gpu(device: torch.device) -> str | None:
     major, minor = torch.cuda.get_device_capability(device)
     if major < 8:
         return f"it needs compute capability 8.0, but {device} has {major}.{minor}"
+    if major == 10 and RELEASE < (3, 8):  # whose compiler crashes on the forward pass
+        return f"on {device} it needs Triton 3.8, but {triton.__version__} is installed"
     properties: Any = torch.cuda.get_device_properties(device)  # stubs of torch differ
     offered = properties.shared_memory_per_block_optin
     if offered < SHARED_MEMORY:

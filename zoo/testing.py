@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from zoo.registry import EncoderSpec, Preprocessing
 
-from ._encoders.contract import Encoder, Features
+from ._encoders.contract import Encoder
+from ._encoders.features import Features
 from ._encoders.loading import load
 
 __all__ = ["Check", "check_encoder"]

@@ -19,7 +19,7 @@ from sass import (
     count,
 )
 from zoo.kernels._fused_layer_op import WIDTHS
-from zoo.kernels._ragged_attention_op import HEAD_SIZES, SHARED_MEMORY
+from zoo.kernels._ragged_attention_op import HEAD_SIZES, RELEASE, SHARED_MEMORY
 
 pytestmark = [
     pytest.mark.timeout(900),  # the first test waits for the compilers
@@ -28,7 +28,7 @@ pytestmark = [
     ),
 ]
 ARITHMETICS = ("bfloat16", "float16", "tf32", "ieee")
-CAPABILITIES = (80, 90, 100)
+CAPABILITIES = (80, 90, 100) if RELEASE >= (3, 8) else (80, 90)  # as `why_no_gpu` says
 # Bytes for one program: of compute capability 8.6 and 8.9, which run what is compiled for 8.0;
 # of 9.0 and 10.0.
 SHARED_MEMORY_LIMITS = {80: SHARED_MEMORY, 90: 232448, 100: 232448}
@@ -102,6 +102,50 @@ LAYER_BUDGET = {
     "residual_mlp": {32: (7.3, 5.7, 6.2), 96: (12.6, 10.2, 9.4), 192: (17.5, 11.8, 10.5)},
     "pack_tokens": {32: (9.7, 7.8, 8.6), 96: (14.9, 12.3, 13.3), 192: (19.8, 15.2, 15.9)},
 }
+
+# What older releases of Triton compile the same source to, where that is worse: other tiles for
+# their sake would have to be timed on a GPU first. By release, then kernel, arithmetic, size and
+# compute capability: instructions, as above but with nothing to spare; and bytes of stack, spilled
+# outside of the main loop but for the gradient of queries in TF32 at head size 96, where a step
+# has 19 such accesses.
+OLDER_BUDGET = {
+    (3, 6): {
+        ("query_gradient", "tf32", 96, 90): 32.9,
+        ("key_gradient", "half", 32, 80): 11.4,
+        ("key_gradient", "tf32", 16, 80): 18.2,
+        ("key_gradient", "tf32", 16, 90): 17.1,
+        ("residual_mlp", "half", 32, 90): 6.2,
+    },
+    (3, 8): {
+        ("query_gradient", "half", 16, 100): 6.8,
+        ("query_gradient", "half", 32, 100): 7.1,
+        ("query_gradient", "tf32", 96, 90): 32.7,
+        ("query_gradient", "tf32", 96, 100): 34.9,
+        ("norm_qkv", "half", 96, 100): 11.0,
+        ("norm_qkv", "half", 192, 100): 7.6,
+        ("residual_mlp", "half", 96, 100): 11.0,
+        ("residual_mlp", "half", 192, 100): 12.2,
+        ("pack_tokens", "half", 96, 80): 15.0,
+        ("pack_tokens", "half", 192, 80): 22.9,
+        ("pack_tokens", "half", 192, 90): 17.2,
+    },
+}.get(RELEASE, {})
+OLDER_STACK = {
+    (3, 6): {
+        ("forward", "tf32", 32, 80): 16,
+        ("query_gradient", "tf32", 96, 90): 344,
+        ("query_gradient", "ieee", 16, 90): 8,
+        ("channel_mass", "half", 16, 80): 8,
+        ("channel_mass", "half", 32, 80): 8,
+        ("channel_mass", "ieee", 16, 80): 16,
+    },
+    (3, 8): {
+        ("forward", "half", 32, 80): 8,
+        ("query_gradient", "tf32", 96, 90): 280,
+        ("query_gradient", "ieee", 16, 90): 8,
+        ("query_gradient", "ieee", 16, 100): 8,
+    },
+}.get(RELEASE, {})
 LAYERS = [
     Configuration(kernel, arithmetic, size, capability)
     for kernel, budgets in LAYER_BUDGET.items()
@@ -144,11 +188,18 @@ def compiled(request, tmp_path_factory):
         yield lambda configuration: compile_one(configuration).result()
 
 
+def key(configuration):
+    half = configuration.arithmetic in ("bfloat16", "float16")
+    arithmetic = "half" if half else configuration.arithmetic
+    return configuration.kernel, arithmetic, configuration.size, configuration.capability
+
+
 def problems(code, configuration):
     """Say what forbids to ship a configuration."""
     found = []
     spilled = count(code.instructions, SPILLS)
-    if code.stack or spilled:
+    known = OLDER_STACK.get(key(configuration), 0)
+    if code.stack > known or (spilled and not known):
         found.append(f"spills: {code.stack} bytes of stack, {spilled} accesses")
     if code.registers * 32 * code.warps > REGISTERS_OF_A_PROCESSOR:
         found.append(f"{code.registers} registers in {code.warps} warps")
@@ -170,18 +221,18 @@ def test_a_shipped_configuration_fits_the_gpu(compiled, configuration):
 
 @pytest.mark.parametrize("configuration", configurations(ARITHMETICS), ids=str)
 def test_the_main_loop_stays_within_its_budget(compiled, configuration):
-    half = configuration.arithmetic in ("bfloat16", "float16")
-    arithmetic = "half" if half else configuration.arithmetic
-    budget = BUDGET[configuration.kernel, arithmetic][configuration.size]
+    kernel, arithmetic, size, capability = key(configuration)
+    budget = BUDGET[kernel, arithmetic][size][CAPABILITIES.index(capability)]
     found = compiled(configuration).instructions_per_score()
-    assert found <= budget[CAPABILITIES.index(configuration.capability)]
+    assert found <= OLDER_BUDGET.get(key(configuration), budget)
 
 
 @pytest.mark.parametrize("configuration", LAYERS, ids=str)
 def test_the_products_around_the_attention_stay_within_their_budget(compiled, configuration):
-    budget = LAYER_BUDGET[configuration.kernel][configuration.size]
+    budgets = LAYER_BUDGET[configuration.kernel][configuration.size]
+    budget = budgets[CAPABILITIES.index(configuration.capability)]
     found = compiled(configuration).instructions_per_activation()
-    assert found <= budget[CAPABILITIES.index(configuration.capability)]
+    assert found <= OLDER_BUDGET.get(key(configuration), budget)
 
 
 SPILLING = Configuration(

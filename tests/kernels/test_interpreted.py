@@ -622,17 +622,25 @@ def test_a_head_size_without_tiles_goes_elsewhere_unless_forced():
 
 
 @pytest.mark.parametrize(
-    ("capability", "shared_memory", "reason"),
+    ("capability", "shared_memory", "release", "reason"),
     [
-        ((7, 5), 65536, "compute capability 8.0, but cuda:0 has 7.5"),
-        ((8, 0), 98304, "101376 bytes of shared memory for a program, but cuda:0 offers 98304"),
-        ((8, 6), 101376, None),
-        ((9, 0), 232448, None),
-        ((12, 0), 101376, None),
+        ((7, 5), 65536, (3, 9), "compute capability 8.0, but cuda:0 has 7.5"),
+        (
+            (8, 0),
+            98304,
+            (3, 9),
+            "101376 bytes of shared memory for a program, but cuda:0 offers",
+        ),
+        ((8, 6), 101376, (3, 6), None),
+        ((9, 0), 232448, (3, 6), None),
+        ((10, 0), 232448, (3, 7), "on cuda:0 it needs Triton 3.8, but"),
+        ((10, 0), 232448, (3, 8), None),
+        ((12, 0), 101376, (3, 6), None),
     ],
 )
-def test_a_gpu_that_is_too_small_is_named(monkeypatch, capability, shared_memory, reason):
+def test_a_gpu_that_is_too_small_is_named(monkeypatch, capability, shared_memory, release, reason):
     monkeypatch.setattr(op, "INTERPRETED", False)
+    monkeypatch.setattr(op, "RELEASE", release)
     monkeypatch.setattr(torch.version, "hip", None)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
     monkeypatch.setattr(

@@ -124,7 +124,7 @@ def scored(
     question: Question,
     scores: list[Score],
     *,
-    contender: str,
+    encoder: str,
     condition: str = "",
     seed: int = 0,
     items: NDArray[np.intp] | None = None,
@@ -142,7 +142,7 @@ def scored(
     drawn = np.mean([[s.at(i) for i in draws] for s in scores], axis=0)
     low, high = interval(value, drawn, n_groups)
     return Finding(
-        encoder=contender,
+        encoder=encoder,
         quantity=title(question, scores[0]),
         condition=condition,
         value=value,

@@ -410,11 +410,9 @@ class Encoder(ABC):
         progress: Progress = silent,
         **outputs: Any,
     ) -> Features:
-        forward = partial(self.forward, **outputs)
-
         def run(members: list[int]) -> Features:
             with torch.inference_mode():
-                return forward(inputs.batch(members, self.device, self.dtype))
+                return self.forward(inputs.batch(members, self.device, self.dtype), **outputs)
 
         found = self._in_batches(inputs, batch_planes, run)
         return collect(found, inputs.counts, progress)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from zoo.registry import (
@@ -101,23 +102,32 @@ def embed_contenders(
         return given, ({"every control that sees images": ONLY_NOISE} if kinds == NOISE else {})
 
     low, high = dataset.channels or (len(dataset[0].pixels),) * 2
-    shared = {"full": full, "seeds": seeds, "cache": cache, "progress": progress}
+    embed = partial(
+        _embed_images,
+        subject,
+        dataset,
+        controls,
+        full=full,
+        seeds=seeds,
+        cache=cache,
+        progress=progress,
+    )
     try:
-        return _embed_images(subject, dataset, controls, low < high, high > 1, **shared)
+        return embed(ragged=low < high, several=high > 1)
     except UnequalChannelsError:
         if low < high or controls is not None:
             raise
         # A later image has other channels than the first: use controls that average channels.
-        return _embed_images(subject, dataset, controls, True, True, **shared)
+        return embed(ragged=True, several=True)
 
 
 def _embed_images(
     subject: Encoder | Embeddings,
     dataset: Dataset,
     controls: Sequence[str] | None,
+    *,
     ragged: bool,
     several: bool,
-    *,
     full: bool,
     seeds: int,
     cache: EmbeddingCache | None,
