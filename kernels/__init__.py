@@ -4,8 +4,8 @@ Imports only the standard library, torch, triton and itself.
 """
 
 if __name__ == "kernels":
-    # Imported by accident: the checkout's root is on sys.path and this folder shadows the
-    # distribution called "kernels", which others (transformers among them) look for.
+    # Imported by accident: the root of the checkout is on sys.path and this folder shadows the
+    # distribution "kernels", which other packages such as transformers import.
     import importlib.machinery
     import importlib.util
     import sys

@@ -1,4 +1,4 @@
-"""Attention between the channels of an image, without the matrix over its patches."""
+"""Attention between the channels of an image, without forming the matrix over its patches."""
 
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
@@ -18,16 +18,15 @@ except ModuleNotFoundError as missing:
 
 @dataclass(frozen=True)
 class ChannelAttention:
-    """Where the attention of one layer goes, for each image of a packed batch.
+    """Attention of one layer summed by channel, for each image of a packed batch.
 
     Parameters
     ----------
     mass
-        For each image `(H, G, G)`, float32: the attention that the rows of one group (the CLS
-        token, a channel) pay to all rows of another, averaged over the rows that pay it. Each row
-        sums to 1.
+        For each image `(H, G, G)`, float32: the attention from the rows of one group (the CLS
+        token, a channel) to all rows of another, averaged over the former. Each row sums to 1.
     first
-        Attention that the first row of each image (CLS) pays to every row of it, `(T, H)`, float32.
+        Attention from the first row of each image (CLS) to all its rows, `(T, H)`, float32.
     """
 
     mass: tuple[Tensor, ...]
@@ -56,19 +55,19 @@ def channel_attention(
     cu_seqlens
         Row where each image starts, and T: `(B + 1,)` int32.
     cu_groups
-        Row where each group starts, and T: `(sum of G_i + 1,)` int32. Groups are adjacent rows, as
-        the CLS token and then the patches of each channel; none is empty and none spans two images.
+        Row where each group starts, and T: `(sum of G_i + 1,)` int32. Groups are adjacent rows,
+        such as the CLS token and the patches of each channel; none is empty or spans two images.
     plan
-        The layout made from `cu_seqlens` beforehand.
+        The layout of `cu_seqlens`, if it has been computed before.
     scale
         Factor on the scores; 1/sqrt(d) by default.
     backend
-        ``"triton"`` or ``"reference"``; None takes ``"triton"`` where it can.
+        ``"triton"`` or ``"reference"``; None for ``"triton"`` if possible.
 
     Raises
     ------
     ValueError, TypeError
-        As `ragged_attention` does, and when the groups do not divide the images.
+        As for `ragged_attention`, and if the groups do not divide the images.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Linear layers on a CPU, with what follows them done in the same pass over memory."""
+"""Linear layers on a CPU, fused with the following ReLU or addition."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 def _onednn() -> Any:
-    """Return the operator that PyTorch's compiler calls for such layers, or None without it."""
+    """Return the operator that PyTorch's compiler uses for such layers, or None."""
     if not torch.backends.mkldnn.is_available():
         return None
     return getattr(torch.ops.mkldnn, "_linear_pointwise", None)

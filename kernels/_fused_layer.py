@@ -21,13 +21,13 @@ except ModuleNotFoundError as missing:
         raise
 
     def why_not(x: Tensor, dtype: torch.dtype, hidden: int | None = None) -> str | None:
-        """Say why the Triton kernels cannot take rows `x` and weights of a type."""
+        """Return why the Triton kernels do not support rows `x` and weights of a dtype."""
         return "Triton is not installed"
 
 
 BACKENDS = ("triton", "torch")
 HIDDEN_AT_ONCE = 2**19
-"""Hidden activations that are made at once on a CPU, so that they stay in its cache."""
+"""Hidden activations computed at once on a CPU, so that they stay in its cache."""
 
 
 class LayerWeights(NamedTuple):
@@ -85,18 +85,18 @@ def norm_qkv(
     x
         Rows of the residual stream, `(T, D)`, float32 or wider.
     weights
-        Of the layer. Matrices may be in half precision; then only what enters a product is rounded,
-        and sums are float32. Under autocast they are lowered.
+        Parameters of the layer. Matrices may be in half precision: then only operands of products
+        are rounded, and sums are float32. Under autocast they are lowered.
     query_rows
-        Rows whose queries are read, `(B,)` int64, as a last layer needs them; the queries of all
-        other rows hold nothing. Without gradients only.
+        Rows to compute queries for, `(B,)` int64, as a last layer needs; the queries of all other
+        rows are undefined. Without gradients only.
     dtype
-        Type of the result; that of the matrices by default.
+        Dtype of the result; by default that of the matrices.
     backend
         ``"triton"``: one kernel, for half precision on NVIDIA GPUs, rows of 32, 64, 96, 128 or 192
-        features. An image gets the same bits whatever else is in the batch.
+        features. The result for an image is bitwise independent of the rest of the batch.
         ``"torch"``: PyTorch's own operators.
-        None takes ``"triton"`` where it can.
+        None for ``"triton"`` if possible.
 
     Returns
     -------
@@ -106,7 +106,7 @@ def norm_qkv(
     Raises
     ------
     ValueError
-        When shapes are off or ``"triton"`` cannot be taken; the message says why.
+        For inconsistent shapes, or if ``"triton"`` is not available; the message says why.
 
     Examples
     --------
@@ -140,9 +140,9 @@ def residual_mlp(
 ) -> Tensor:
     """Finish a layer: output projection, residual, norm1, MLP with ReLU, residual, norm2.
 
-    ``y = norm1(x + out(mixed))``, then ``norm2(y + down(relu(up(y))))``: ChAda-ViT uses its first
-    norm a second time here, and both residuals are taken after a norm (Bourriez et al., CVPR 2024,
-    and the published code).
+    ``y = norm1(x + out(mixed))``, then ``norm2(y + down(relu(up(y))))``: ChAda-ViT applies norm1
+    a second time here, and norm2 after the second residual (Bourriez et al., CVPR 2024, and the
+    published code).
 
     Parameters
     ----------
@@ -161,7 +161,7 @@ def residual_mlp(
     Raises
     ------
     ValueError
-        When shapes are off or ``"triton"`` cannot be taken; the message says why.
+        For inconsistent shapes, or if ``"triton"`` is not available; the message says why.
 
     Examples
     --------
@@ -189,7 +189,7 @@ def residual_mlp(
 
 
 def takes_triton(backend: str | None, refused: str | None) -> bool:
-    """Choose the backend, given why the kernels cannot be taken, if so; or say what is wrong."""
+    """Choose the backend, given the reason why the kernels are not available, if any."""
     if backend not in (None, *BACKENDS):
         raise ValueError(f"backend is {backend!r}, but must be one of {', '.join(BACKENDS)}")
     if backend == "triton" and refused is not None:
@@ -198,7 +198,7 @@ def takes_triton(backend: str | None, refused: str | None) -> bool:
 
 
 def _lowered(x: Tensor, weights: LayerWeights, fields: tuple[str, ...]) -> LayerWeights:
-    """Give matrices the type of products, and everything else the type of the residual stream."""
+    """Cast matrices to the dtype of products, and the rest to that of the residual stream."""
     kind = x.device.type
     low = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
 
@@ -218,8 +218,8 @@ def _needs_gradient(*tensors: Tensor) -> bool:
 def linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """Project rows, with operands rounded to the type of the weight and sums in that of the bias.
 
-    A CPU multiplies half precision slowly or not at all, so there rounded operands are multiplied
-    in float32, which is what tensor cores do.
+    CPUs multiply half precision slowly or not at all, so rounded operands are multiplied in
+    float32 there, as tensor cores do.
     """
     if weight.dtype == bias.dtype:
         return F.linear(x, weight, bias)

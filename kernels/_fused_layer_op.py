@@ -31,7 +31,7 @@ class Tiles:
 
 
 ROOMY = 160 * 1024
-"""Bytes of shared memory that a program must be offered for the larger tiles."""
+"""Bytes of shared memory per program that the larger tiles need."""
 # The larger tiles, and the smaller; why these, is in README.md beside this file. The number of rows
 # does not decide, so that an image gets the same bits whatever else is in the batch.
 TILES: dict[str, tuple[Tiles, Tiles]] = {
@@ -71,7 +71,7 @@ def tiles_for(kernel: str, device: torch.device) -> Tiles:
 
 
 def why_not(x: Tensor, dtype: torch.dtype, hidden: int | None = None) -> str | None:
-    """Say why the kernels cannot take rows `x` and weights of a type, or None if they can."""
+    """Return why the kernels do not support rows `x` and weights of a dtype, or None."""
     dim = int(x.shape[-1])
     if dim not in WIDTHS:
         return f"it takes {', '.join(map(str, WIDTHS))} features, but there are {dim}"
@@ -103,7 +103,7 @@ def norm_qkv(
     x: Tensor, gain: Tensor, offset: Tensor, weight: Tensor, bias: Tensor, eps: float,
     query_rows: Tensor | None, dtype: torch.dtype,
 ) -> Tensor:  # fmt: skip
-    """Return `(T, 3 D)`; with `query_rows` only those rows of the queries hold anything."""
+    """Return `(T, 3 D)`; with `query_rows` only those rows of the queries are defined."""
     rows, dim = x.shape
     out = torch.empty((rows, 3 * dim), dtype=dtype, device=x.device)
     if rows == 0:

@@ -28,36 +28,35 @@ def pack_tokens(
     patch: int,
     backend: str | None = None,
 ) -> Tensor:
-    """Cut planes into patches, embed these, and write each where its image wants it.
+    """Cut planes into patches, embed them, and write each to its row of the packed batch.
 
     Parameters
     ----------
     planes
         `(N, H, W)`, floating, any strides; H and W are multiples of `patch`.
     layout
-        Where the tokens go.
+        Rows of the tokens.
     weight, bias
         Projection of a patch, row-major pixels: `(D, patch²)`, `(D,)`. Under autocast it is
         lowered.
     position, channel
-        Embedding of each patch of a plane, `(P, D)`, and of each place of a channel,
-        `(places, D)`.
+        Embedding of each patch position, `(P, D)`, and of each channel index, `(places, D)`.
     first
-        First row of every image, `(D,)`; its type is that of the result.
+        First row of every image (CLS), `(D,)`; its dtype is that of the result.
     patch
-        Pixels of a side of a patch.
+        Side of a patch in pixels.
     backend
         As for `norm_qkv`.
 
     Returns
     -------
     Tensor
-        `(layout.rows, D)`. Rows that belong to no image hold nothing.
+        `(layout.rows, D)`. Rows that belong to no image are undefined.
 
     Raises
     ------
     ValueError, TypeError
-        When planes, layout and embeddings do not fit together or ``"triton"`` cannot be taken.
+        For inconsistent planes, layout and embeddings, or if ``"triton"`` is not available.
 
     Examples
     --------

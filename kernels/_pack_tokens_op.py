@@ -24,7 +24,7 @@ def pack_tokens(
     pixels: Tensor, weight: Tensor, bias: Tensor, position: Tensor, channel: Tensor, first: Tensor,
     planes: Tensor, starts: Tensor, rows: int, patch: int,
 ) -> Tensor:  # fmt: skip
-    """Return `(rows, D)` in the type of `first`; rows of no sequence hold nothing."""
+    """Return `(rows, D)` in the dtype of `first`; rows of no sequence are undefined."""
     dim = weight.shape[0]
     out = torch.empty((rows, dim), dtype=first.dtype, device=pixels.device)
     count, _, width = pixels.shape

@@ -13,10 +13,10 @@ def pack_tokens(
     PATCH: tl.constexpr, CHUNK: tl.constexpr, CHUNKS: tl.constexpr, ROWS: tl.constexpr,
     STEP: tl.constexpr, STAGES: tl.constexpr, PRECISION: tl.constexpr, UPCAST: tl.constexpr,
 ):  # fmt: skip
-    """Project `ROWS` patches, add position and channel, and write them where they belong.
+    """Project `ROWS` patches, add position and channel, and write them to their rows.
 
-    The first programs own patches, numbered through all planes; those that are left write the
-    `first` row of each sequence. Pixels are read where they lie, in whatever type and order.
+    The first programs own patches, numbered through all planes; the others write the `first` row
+    of each sequence. Pixels are read in place, in any dtype and memory order.
     """
     D: tl.constexpr = CHUNK * CHUNKS
     PIXELS: tl.constexpr = PATCH * PATCH
@@ -25,7 +25,7 @@ def pack_tokens(
     if tl.program_id(0) >= programs:
         sequence = (tl.program_id(0) - programs) * ROWS + tl.arange(0, ROWS)
         start = tl.load(starts + sequence, mask=sequence < sequences, other=0)
-        # Where there is room for more, empty sequences begin behind the last row.
+        # With room for more images, empty sequences begin after the last row.
         exists = (sequence < sequences) & (start < rows)
         for i in tl.static_range(CHUNKS):
             column = i * CHUNK + inner

@@ -1,4 +1,4 @@
-"""Planes cut into square patches, and put together again."""
+"""Cut planes into square patches, and join patches to planes."""
 
 from torch import Tensor
 
@@ -11,7 +11,7 @@ def cut_patches(planes: Tensor, patch: int) -> Tensor:
 
 
 def join_patches(patches: Tensor, height: int, width: int) -> Tensor:
-    """Put the patches of `cut_patches` together to planes `(N, height, width)`."""
+    """Join the patches of `cut_patches` to planes `(N, height, width)`."""
     n, patch = len(patches), round(patches.shape[2] ** 0.5)
     squares = patches.view(n, height // patch, width // patch, patch, patch).transpose(2, 3)
     return squares.reshape(n, height, width)

@@ -1,4 +1,4 @@
-"""Attention inside each image of a packed batch, and nowhere else."""
+"""Attention within each image of a packed batch."""
 
 import math
 from itertools import pairwise
@@ -18,14 +18,14 @@ except ModuleNotFoundError as missing:
         raise
 
     def why_not(qkv: Tensor) -> str | None:
-        """Say why the Triton kernels cannot take a tensor."""
+        """Return why the Triton kernels do not support a tensor."""
         return "Triton is not installed"
 
 
 BACKENDS = ("triton", "sdpa", "reference")
 """What `ragged_attention` accepts as ``backend``."""
 QUERIES = 256
-"""Rows whose scores are in memory at once where a log-sum-exp is computed without a kernel."""
+"""Rows whose scores are in memory at once when a log-sum-exp is computed without a kernel."""
 
 
 @overload
@@ -70,40 +70,41 @@ def ragged_attention(
     dtype: torch.dtype | None = None,
     backend: str | None = None,
 ) -> Tensor | tuple[Tensor, Tensor]:
-    """Softmax attention of every row with the rows of its own sequence.
+    """Softmax attention of every row to the rows of its own sequence.
 
-    Everything can be differentiated once, the log-sum-exp included. Under autocast float32 is
-    lowered, as PyTorch's own attention does.
+    First derivatives are supported, also of the log-sum-exp. Under autocast float32 is lowered, as
+    in PyTorch's own attention.
 
     Parameters
     ----------
     qkv
-        Queries, keys and values, packed: `(T, 3, H, d)`, floating. Any strides; a copy is made
-        only where the last one is not 1.
+        Queries, keys and values, packed: `(T, 3, H, d)`, floating. Any strides; copied only if the
+        last one is not 1.
     cu_seqlens
         Row where each sequence starts, and T: `(B + 1,)` int32. Empty sequences are allowed.
     plan
-        The layout made from `cu_seqlens` beforehand, so that layers share it and nothing waits for
-        a GPU; trusted to belong to `cu_seqlens`. Needed inside `torch.compile` and CUDA graphs.
+        The layout of `cu_seqlens`, computed once for all layers, which avoids synchronising with a
+        GPU; not checked against `cu_seqlens`. Required inside `torch.compile` and CUDA graphs.
     first_only
-        Compute the first row of each sequence and nothing else, as a last layer needs it when only
-        the CLS embedding is read.
+        Compute only the first row of each sequence, for a last layer of which only the CLS
+        embedding is used.
     return_lse
-        Also return the logarithm of the sum of the exponentials of each row's scores.
+        Also return the log-sum-exp of each row's scores.
     scale
         Factor on the scores; 1/sqrt(d) by default.
     tf32
-        Let ``"triton"`` round float32 to TF32 for the tensor cores: about three digits for several
-        times the speed. The other backends follow PyTorch's own switches.
+        Let ``"triton"`` round float32 to TF32 for the tensor cores: about three digits, several
+        times faster. The other backends follow PyTorch's own switches.
     dtype
-        Type of the result; that of `qkv` by default. Another keeps digits that float32 sums have.
+        Dtype of the result; by default that of `qkv`. A wider one keeps the precision of the
+        float32 sums.
     backend
         ``"triton"``: the fused kernels, for NVIDIA GPUs from compute capability 8.0, bfloat16,
-        float16 and float32, heads of size 16, 32, 64 and 96. Outputs and gradients are the same bit
-        for bit from run to run, and for an image whatever else is in the batch.
+        float16 and float32, heads of size 16, 32, 64 and 96. Outputs and gradients are bitwise
+        reproducible, and those of an image do not depend on the rest of the batch.
         ``"sdpa"``: PyTorch's scaled-dot-product attention on buckets of equal length, no padding.
-        ``"reference"``: one sequence after the other, plain and slow.
-        None takes ``"triton"`` where it can, else ``"sdpa"``.
+        ``"reference"``: one sequence after the other, simple and slow.
+        None for ``"triton"`` if possible, else ``"sdpa"``.
 
     Returns
     -------
@@ -115,8 +116,8 @@ def ragged_attention(
     Raises
     ------
     ValueError, TypeError
-        When shapes, `cu_seqlens` or the backend's name are off, or ``"triton"`` is asked for and
-        cannot be had; the message says why.
+        For wrong shapes, `cu_seqlens` or backend names, or if ``"triton"`` is requested and not
+        available; the message says why.
 
     Examples
     --------
@@ -142,7 +143,7 @@ def ragged_attention(
 
 
 def checked_plan(qkv: Tensor, cu_seqlens: Tensor, plan: RaggedPlan | None) -> RaggedPlan:
-    """Return the layout of a batch; raises `ValueError` or `TypeError` where anything is off."""
+    """Return the layout of a batch; raises `ValueError` or `TypeError` for invalid arguments."""
     if qkv.ndim != 4 or qkv.shape[1] != 3:
         raise ValueError(f"qkv has the shape {tuple(qkv.shape)}, but must be (T, 3, H, d)")
     if not qkv.is_floating_point():

@@ -129,7 +129,7 @@ def constants(kernel: str, size: int, dtype: torch.dtype, tf32: bool, first: boo
 
 
 def why_not(qkv: Tensor) -> str | None:
-    """Say why the kernels cannot take a tensor, or None if they can."""
+    """Return why the kernels do not support a tensor, or None."""
     if qkv.dtype not in DTYPES:
         return f"it takes bfloat16, float16 and float32, but qkv is {qkv.dtype}"
     if int(qkv.shape[-1]) not in HEAD_SIZES:
@@ -139,7 +139,7 @@ def why_not(qkv: Tensor) -> str | None:
 
 
 def why_no_gpu(device: torch.device) -> str | None:
-    """Say why kernels cannot run on a device, or None if they can."""
+    """Return why kernels cannot run on a device, or None."""
     if INTERPRETED:
         return None
     if device.type != "cuda" or torch.version.hip is not None:

@@ -3,8 +3,8 @@
 Every program owns `OWN` rows of one image and one head, and goes through the rows of the same
 image: queries against keys forward and for the gradient of the queries, keys against queries for
 the gradients of keys and values. Nothing is added atomically and the order of every sum depends on
-the length of the image alone, so results are the same bit for bit from run to run and whatever
-else is in the batch.
+the length of the image alone, so results are bitwise reproducible and independent of the rest of
+the batch.
 
 Programs are numbered by tile of the work list, then by head, so that those that run together read
 the same rows; a kernel that owns less than a whole tile has several programs for one. Every kernel

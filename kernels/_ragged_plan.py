@@ -42,7 +42,7 @@ class RaggedPlan:
     tiles
         The work list: one entry for each `TILE` rows of each sequence, longest sequences first.
         `(W, 4)` int32: sequence, first row of the tile in the sequence, first row of the sequence,
-        rows of the sequence. An entry of zero rows is no work.
+        rows of the sequence. Entries of zero rows are skipped.
     firsts
         The entries of `tiles` that begin a sequence, `(B', 4)`.
 
@@ -68,19 +68,18 @@ class RaggedPlan:
         rows: int | None = None,
         images: int | None = None,
     ) -> "RaggedPlan":
-        """Plan sequences of these lengths, in this order.
+        """Make the plan of sequences with these lengths, in this order.
 
         Parameters
         ----------
         lengths
             Rows of each sequence; 0 is allowed.
         device
-            Where the sequences are.
+            Device of the sequences.
         rows, images
-            Room for as many rows and sequences as this, so that the tensors of all plans with the
-            same room have the same shapes, as a CUDA graph needs them. What rows are left over form
-            sequences of their own, of at most `TILE` rows, behind those asked for: whatever they
-            hold costs little and reaches no image. Needs both.
+            Capacity for rows and sequences, both or neither: tensors of all plans with the same
+            capacity have the same shapes, as CUDA graphs need. Unused rows form further sequences
+            of at most `TILE` rows, which cost little and do not affect any image.
 
         Raises
         ------
@@ -107,9 +106,9 @@ class RaggedPlan:
 
     @classmethod
     def from_cu_seqlens(cls, cu_seqlens: Tensor, total: int) -> "RaggedPlan":
-        """Plan from cumulative lengths; raises `ValueError` unless they rise from 0 to `total`.
+        """Make the plan of cumulative lengths; raises `ValueError` unless they rise to `total`.
 
-        Reads `cu_seqlens`, so a GPU is waited for.
+        Reads `cu_seqlens`, which synchronises with a GPU.
 
         Examples
         --------
@@ -159,7 +158,7 @@ class RaggedPlan:
         return tuple(buckets)
 
     def copy_(self, other: "RaggedPlan") -> "RaggedPlan":
-        """Take over another plan of the same room, in place, as a captured CUDA graph needs it."""
+        """Copy another plan of the same capacity, in place, as a captured CUDA graph needs."""
         mine, theirs = (
             (p.total, *(tuple(t.shape) for t in (p.cu_seqlens, p.tiles, p.firsts)))
             for p in (self, other)
@@ -178,7 +177,7 @@ class RaggedPlan:
 
 
 def sent(table: Tensor, device: torch.device) -> Tensor:
-    """Send numbers to a device without waiting for it."""
+    """Copy numbers to a device without synchronising."""
     if device.type != "cuda":
         return table.to(device)
     return table.pin_memory().to(device, non_blocking=True)
@@ -209,7 +208,7 @@ def _tables(
     """Return `cu_seqlens`, `tiles` and `firsts`, sent to the device as one."""
     starts_at = [0, *accumulate(lengths)]
     order = sorted((i for i, n in enumerate(lengths) if n), key=lambda i: -lengths[i])
-    # In Python: a thousand entries are too few for threads of PyTorch to wait for each other.
+    # In Python: for a thousand entries PyTorch's threads cost more than they save.
     tiles: list[int] = []
     for i in order:
         for row in range(0, lengths[i], TILE):

@@ -10,12 +10,12 @@ from torch import Tensor
 from ._ragged_plan import RaggedPlan, sent
 
 NO_PLANE = -1
-"""First row of a plane that is not there."""
+"""First row of a missing plane."""
 
 
 @dataclass(eq=False)
 class TokenLayout:
-    """Where the tokens of a ragged batch lie: for each image a CLS row, then its planes' patches.
+    """Rows of the tokens of a ragged batch: for each image a CLS row, then its planes' patches.
 
     Make one with `from_counts`, once per batch. B images, N planes, P patches to a plane.
 
@@ -24,14 +24,14 @@ class TokenLayout:
     plan
         The sequences, for attention.
     planes
-        First row of each plane, and the place of its channel in the channel embedding: `(N, 2)`
-        int32. A first row of -1 says that the plane is not there.
+        First row of each plane, and its row of the channel embedding: `(N, 2)` int32. A first row
+        of -1 marks a missing plane.
     first_rows
         Row of each image's CLS token, `(B,)` int64.
     patches
         Patches to a plane, P.
     images, channels
-        Images and planes asked for; more of both may have room.
+        Images and planes of the batch; there may be room for more.
 
     Examples
     --------
@@ -58,26 +58,26 @@ class TokenLayout:
         *,
         room: int | None = None,
     ) -> "TokenLayout":
-        """Lay out images of these channel counts, in this order.
+        """Make the layout of images with these channel counts, in this order.
 
         Parameters
         ----------
         counts
             Channels of each image, 1 or more.
         places
-            Place of each plane in the channel embedding, `(sum of counts,)`.
+            Row of the channel embedding for each plane, `(sum of counts,)`.
         patches
             Patches to a plane.
         device
-            Where the rows are.
+            Device of the rows.
         room
-            Planes that there is room for, each of which may be an image: then all layouts of the
-            same room have tensors of the same shapes, as a CUDA graph needs them.
+            Capacity in planes, each of which may be an image: tensors of all layouts with the same
+            capacity have the same shapes, as CUDA graphs need.
 
         Raises
         ------
         ValueError
-            When counts, places and room do not fit together.
+            For inconsistent counts, places and room.
 
         Examples
         --------
@@ -115,16 +115,16 @@ class TokenLayout:
 
     @property
     def rows(self) -> int:
-        """Rows of the batch, those that nothing uses included."""
+        """Rows of the batch, including unused ones."""
         return self.plan.total
 
     def patch_rows(self) -> Tensor:
-        """Return the row of each patch of each plane asked for, `(N, P)` int64."""
+        """Return the row of each patch of each plane of the batch, `(N, P)` int64."""
         inside = torch.arange(self.patches, device=self.planes.device)
         return self.planes[: self.channels, :1].long() + inside
 
     def copy_(self, other: "TokenLayout") -> "TokenLayout":
-        """Take over another layout of the same room, in place."""
+        """Copy another layout of the same capacity, in place."""
         if self.planes.shape != other.planes.shape or self.patches != other.patches:
             raise ValueError(
                 f"the layouts have room for {len(other.planes)} planes of {other.patches} patches "

@@ -1,4 +1,4 @@
-"""Vocabulary, plugin contract, discovery and hub loading. Imports no torch."""
+"""Specs, plugin contract, discovery and hub loading. Does not import torch."""
 
 from .discovery import PluginReport, Registry, discover, registry, resolve_target
 from .errors import (

@@ -1,7 +1,7 @@
-"""Find plugins, ask each one by itself, and keep what is sound.
+"""Find plugins and collect their records.
 
-A plugin that fails is set aside by name, with its distribution, version and cause; everything
-else goes on. Nothing depends on the order in which plugins are found.
+A plugin that fails is set aside by name, with its distribution, version and cause, and does not
+affect the others. The order in which plugins are found does not matter.
 """
 
 import importlib
@@ -41,22 +41,22 @@ _HOOKS: dict[str, type[Record]] = {
 
 @dataclass
 class PluginReport:
-    """What became of one plugin.
+    """Result of loading one plugin.
 
     Parameters
     ----------
     name
-        Module name of a built-in, entry-point name of an outsider.
+        Module name of a built-in plugin, entry-point name of a third-party plugin.
     distribution, version
-        Where it comes from.
+        The distribution that contains it.
     records
-        What it offers; empty when it was set aside.
+        What it offers; empty if it was set aside.
     cause
         Why it was set aside, or None.
     offered
-        Names that a plugin set aside would have offered, so that asking for one explains itself.
+        Names that a plugin that was set aside would have offered, for error messages.
     seconds, imported_torch
-        What listing it cost.
+        Cost of listing it.
     """
 
     name: str
@@ -69,12 +69,12 @@ class PluginReport:
     imported_torch: bool = False
 
     def __str__(self) -> str:
-        """Name the plugin the way messages do."""
+        """Name of the plugin in messages."""
         return f"{self.name} ({self.distribution} {self.version})"
 
 
 def record_key(record: Record) -> tuple[str, str]:
-    """Kind of name and name: encoders and families share one space, datasets have their own."""
+    """Namespace and name: encoders and families share a namespace, datasets have their own."""
     match record:
         case EncoderFamily():
             return "encoder", f"{record.scheme}:"
@@ -86,14 +86,14 @@ def record_key(record: Record) -> tuple[str, str]:
 
 @dataclass
 class Registry:
-    """Everything that was found.
+    """All plugins and their records.
 
     Parameters
     ----------
     plugins
-        One report for each plugin, sound or set aside, built-ins first.
+        One report for each plugin, loaded or set aside, built-ins first.
     encoders, families, datasets
-        What the sound ones offer, by name.
+        Records of the loaded plugins, by name.
     """
 
     plugins: list[PluginReport] = field(default_factory=list)
@@ -112,7 +112,7 @@ class Registry:
         Raises
         ------
         UnknownNameError
-            With the nearest names, or with the broken plugin that would have offered this one.
+            With similar names, or with the broken plugin that would have offered this one.
         """
         if name in self.encoders:
             return self.encoders[name]
@@ -124,7 +124,7 @@ class Registry:
             spec = resolve_target(self.families[scheme].resolver)(rest)
             if not isinstance(spec, EncoderSpec) or spec.name != name:
                 raise PluginError(
-                    f"The family {scheme}: answered {name!r} with {spec!r}, not with its record."
+                    f"The family {scheme}: returned {spec!r} for {name!r}, not its record."
                 )
             return spec
         raise self._unknown("encoder", name, [*self.encoders, *(f"{s}:" for s in self.families)])
@@ -180,17 +180,17 @@ def discover(
     entry_points: Iterable[metadata.EntryPoint] | None = None,
     environ: Mapping[str, str] = os.environ,
 ) -> Registry:
-    """Find all plugins and ask each one.
+    """Find all plugins and collect their records.
 
     Parameters
     ----------
     builtins
-        Dotted names of plugin modules that always belong.
+        Dotted names of the built-in plugin modules.
     entry_points
-        Outsiders; by default those of the group ``zoo`` of all installed distributions.
+        Third-party plugins; by default the group ``zoo`` of all installed distributions.
     environ
-        ``ZOO_PLUGINS`` narrows outsiders to a comma-separated list of names (empty: none);
-        ``ZOO_PLUGINS_STRICT=1`` raises instead of setting aside.
+        ``ZOO_PLUGINS`` limits third-party plugins to a comma-separated list of names (empty:
+        none); ``ZOO_PLUGINS_STRICT=1`` raises instead of setting aside.
 
     Raises
     ------
@@ -213,12 +213,12 @@ def discover(
         entry_points = [e for e in entry_points if e.name in names]
 
     plugins = [
-        _ask(manager, name, "microscopy-zoo", _version(), partial(importlib.import_module, name))
+        _load(manager, name, "microscopy-zoo", _version(), partial(importlib.import_module, name))
         for name in builtins
     ]
     own = len(plugins)
     for entry in sorted(set(entry_points), key=lambda e: (_dist(e)[0], e.name)):
-        plugins.append(_ask(manager, entry.name, *_dist(entry), entry.load))
+        plugins.append(_load(manager, entry.name, *_dist(entry), entry.load))
     _set_clashes_aside(plugins, own)
 
     registry = Registry(plugins=plugins)
@@ -237,7 +237,7 @@ def discover(
 
 @cache
 def registry() -> Registry:
-    """Return what this environment offers; found once per process.
+    """Return the registry of this environment; cached for the process.
 
     Examples
     --------
@@ -258,10 +258,10 @@ def _dist(entry: metadata.EntryPoint) -> tuple[str, str]:
     return (entry.dist.name, entry.dist.version) if entry.dist else ("unknown", "unknown")
 
 
-def _ask(
+def _load(
     manager: pluggy.PluginManager, name: str, dist: str, version: str, load: Callable[[], Any]
 ) -> PluginReport:
-    """Import one plugin, register it and collect its records; whatever happens is in the report."""
+    """Import one plugin, register it and collect its records; errors go into the report."""
     report = PluginReport(name=name, distribution=dist, version=version)
     torch_before = "torch" in sys.modules
     start = time.perf_counter()
@@ -299,9 +299,9 @@ def _records(manager: pluggy.PluginManager, key: str) -> Iterable[Record]:
                 continue
             for record in implementation.function():
                 if not isinstance(record, kind):
-                    raise PluginError(f"{hook}() gave {record!r}, which is no {kind.__name__}")
+                    raise PluginError(f"{hook}() returned {record!r}, not {kind.__name__}")
                 if record_key(record) in seen:
-                    raise PluginError(f"{hook}() gives the name {record_key(record)[1]!r} twice")
+                    raise PluginError(f"{hook}() returns the name {record_key(record)[1]!r} twice")
                 seen.add(record_key(record))
                 yield record
 
@@ -323,7 +323,7 @@ def _explain(error: BaseException) -> str:
 
 
 def _set_clashes_aside(plugins: list[PluginReport], own: int) -> None:
-    """Set aside every outsider whose name another plugin claims; built-ins keep theirs."""
+    """Set aside third-party plugins that claim another plugin's name; built-ins keep theirs."""
     claims: dict[tuple[str, str], list[int]] = {}
     for i, plugin in enumerate(plugins):
         for record in plugin.records:

@@ -1,26 +1,26 @@
-"""The exception tree. Each message says what was given, what is accepted, and what to do next."""
+"""Exceptions. Messages say what was given, what is accepted, and what to do next."""
 
 import difflib
 from collections.abc import Iterable
 
 
 class ZooError(Exception):
-    """Anything the zoo itself could not do. Bad arguments are ``ValueError`` or ``TypeError``."""
+    """Base class of zoo's errors. Bad arguments raise ``ValueError`` or ``TypeError``."""
 
 
 class UnknownNameError(ZooError, LookupError):
-    """No encoder, family or dataset goes by that name."""
+    """No encoder, family or dataset has that name."""
 
-    def __str__(self) -> str:  # a LookupError is a KeyError's parent, but prints as a sentence
+    def __str__(self) -> str:  # a sentence, without the quotes of KeyError
         return str(self.args[0]) if self.args else ""
 
 
 class PluginError(ZooError):
-    """A plugin could not be imported, registered or asked, or claims a name that is taken."""
+    """A plugin could not be imported or registered, or claims a name that is taken."""
 
 
 class WeightsError(ZooError):
-    """Weights cannot be used as they are."""
+    """Weights cannot be used."""
 
 
 class WeightsNotFoundError(WeightsError):
@@ -28,27 +28,27 @@ class WeightsNotFoundError(WeightsError):
 
 
 class AccessDeniedError(WeightsError):
-    """The hub asks for permission: the repository is gated or private."""
+    """The repository on the hub is gated or private."""
 
 
 class IntegrityError(WeightsError):
-    """The content of a file is not what its record says."""
+    """The content of a file differs from its record."""
 
 
 class ArchitectureMismatchError(WeightsError):
-    """A weight file and the network disagree: tensors missing, unexpected or misshapen."""
+    """Weights and network differ: tensors missing, unexpected or of the wrong shape."""
 
 
 class ImageError(ZooError):
-    """An image cannot be read, or cannot be given to this encoder."""
+    """An image cannot be read, or does not fit the encoder."""
 
 
 class DataError(ZooError):
-    """A dataset or table is not what its description says."""
+    """A dataset or table differs from its description."""
 
 
 class EvaluationError(ZooError):
-    """A score cannot be computed honestly from what was given."""
+    """A score cannot be computed from these data and this design."""
 
 
 class MissingExtraError(ZooError):
@@ -56,7 +56,7 @@ class MissingExtraError(ZooError):
 
 
 def suggest(name: str, known: Iterable[str], *, limit: int = 3) -> str:
-    """End of a sentence that offers the nearest known names; empty where nothing is near.
+    """Return ``" Did you mean …?"`` with similar known names, or an empty string.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Every promise to plugin authors. Hooks return data; they register nothing.
+"""The plugin contract. Hooks return data; they register nothing.
 
 A plugin is a module (or object) with functions of these names, marked
 ``@zoo.plugin.hookimpl``, named in its distribution's metadata:
@@ -6,7 +6,7 @@ A plugin is a module (or object) with functions of these names, marked
     [project.entry-points.zoo]
     my-encoders = "my_package.zoo_plugin"
 
-Keep the module light: it is imported to list what there is, so it must not import torch.
+Keep the module light: it is imported for listings, so it must not import torch.
 """
 
 from collections.abc import Iterable

@@ -1,8 +1,8 @@
-"""Weight files from the Hugging Face Hub, hashed at every fetch.
+"""Weight files from the Hugging Face Hub, with the hash verified at every fetch.
 
-The hub's client accepts any content of the right length, so each file is compared here with the
-first of these that is known: the hash in its record, the name of its blob in the cache (which is
-the hub's own hash of it), the hash noted at its first download.
+The hub's client accepts any content of the right length, so each file is compared with the first
+known of: the hash in its record, the name of its blob in the cache (the hub's own hash), the hash
+saved at its first download.
 """
 
 import errno
@@ -31,7 +31,7 @@ T = TypeVar("T")
 Verified = Literal["record", "hub", "first-use", "local"]
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-_PATIENCE = 5.0  # seconds: for an answer, and for server errors to pass
+_PATIENCE = 5.0  # seconds, for a response and for retries after server errors
 _WAY_OUT = (
     "fetch it with 'zoo pull' on a machine with a network, or give a local file with weights=PATH"
 )
@@ -39,11 +39,11 @@ _WAY_OUT = (
 
 @dataclass(frozen=True)
 class Fetched:
-    """A weight file on this machine, the hash of its content, and what vouches for it.
+    """A weight file on this machine, the hash of its content, and what it was verified by.
 
-    `verified` is ``"record"`` (the hash of the spec), ``"hub"`` (the hub's own hash, for files
-    that it keeps in LFS), ``"first-use"`` (the hash noted at the first download) or, for a local
-    file without a hash, ``"local"``.
+    `verified` is ``"record"`` (the hash in the spec), ``"hub"`` (the hub's own hash, for files in
+    LFS), ``"first-use"`` (the hash saved at the first download) or, for a local file without a
+    hash, ``"local"``.
     """
 
     path: Path
@@ -60,18 +60,18 @@ def fetch(
     endpoint: str | None = None,
     cache_dir: Path | None = None,
 ) -> Fetched:
-    """Find the file on this machine or download it, and compare its content with what is known.
+    """Find the file on this machine or download it, and verify its content.
 
-    A file in the cache makes no request. `force` downloads anew and renews the noted hash.
+    A file in the cache needs no request. `force` downloads it again and replaces the saved hash.
 
     Raises
     ------
     WeightsNotFoundError
-        The file is not here and cannot be had: offline, unreachable, missing, disk full.
+        The file is not on this machine and not available: offline, unreachable, missing, disk full.
     AccessDeniedError
         The repository is gated or private.
     IntegrityError
-        The content is not what it should be. A bad download does not stay in the cache.
+        The content has another hash. A bad download is removed from the cache.
 
     Examples
     --------
@@ -87,7 +87,7 @@ def fetch(
     if weights.path is not None:
         return _verify_local(weights, weights.path.expanduser())
     if force and not download:
-        raise ValueError("force=True downloads anew, so it cannot go with download=False")
+        raise ValueError("force=True downloads again, so it excludes download=False")
     cache, etag = _cache(cache_dir), None
     path = None if force else _find(weights, cache)
     if path is None:
@@ -98,7 +98,7 @@ def fetch(
 
 
 def is_cached(weights: Weights, *, cache_dir: Path | None = None) -> bool:
-    """Whether the file is on this machine; its content is not looked at.
+    """Whether the file is on this machine; its content is not verified.
 
     Examples
     --------
@@ -112,9 +112,9 @@ def is_cached(weights: Weights, *, cache_dir: Path | None = None) -> bool:
 
 
 def is_reachable(*, endpoint: str | None = None, timeout: float = _PATIENCE) -> bool:
-    """Whether anything answers HTTP at the hub's address within `timeout` seconds; never raises.
+    """Whether the hub's address answers HTTP within `timeout` seconds; never raises.
 
-    Proxies and certificates are those of the hub's client. Always False under HF_HUB_OFFLINE.
+    Uses proxies and certificates of the hub's client. Always False under HF_HUB_OFFLINE.
     """
     url, answers, done = _endpoint(endpoint), [], threading.Event()
 
@@ -126,8 +126,8 @@ def is_reachable(*, endpoint: str | None = None, timeout: float = _PATIENCE) -> 
         done.set()
 
     if not _is_offline():
-        # In a thread: the client's timeout covers neither the look-up of the name nor the sum over
-        # all addresses of a host, which behind a firewall that swallows packets takes minutes.
+        # In a thread: the client's timeout covers neither the name look-up nor the sum over all
+        # addresses of a host, which takes minutes behind a firewall that drops packets.
         threading.Thread(target=knock, daemon=True).start()
         done.wait(timeout)
     return bool(answers)
@@ -141,10 +141,9 @@ def resolve_revision(
     cache_dir: Path | None = None,
     refresh: bool = False,
 ) -> str:
-    """Turn a branch or tag into the 40-hex commit it points to.
+    """Resolve a branch or tag to its 40-hex commit.
 
-    The answer is kept in the cache and makes no request again, unless `refresh` asks anew.
-    Raises as `fetch` does where the hub has to be asked and cannot answer.
+    The commit is cached; `refresh` requests it again. Raises as `fetch` if the hub cannot answer.
 
     Examples
     --------
@@ -154,7 +153,7 @@ def resolve_revision(
     if _COMMIT.fullmatch(revision):
         return revision
     if not revision or revision.startswith("/") or ".." in revision or "\\" in revision:
-        raise ValueError(f"{revision!r} is no git revision: give a branch, a tag or a commit")
+        raise ValueError(f"{revision!r} is not a git revision: give a branch, a tag or a commit")
     ref = _folder(repo, _cache(cache_dir)) / "refs" / revision
     url = _endpoint(endpoint)
 
@@ -163,7 +162,7 @@ def resolve_revision(
 
         info = HfApi(endpoint=url).model_info(repo, revision=revision, timeout=_PATIENCE)
         if not _COMMIT.fullmatch(info.sha or ""):
-            raise LookupError(f"{info.sha!r} is no commit")
+            raise LookupError(f"{info.sha!r} is not a commit")
         return str(info.sha)
 
     commit = None if refresh else _recall(ref)
@@ -178,15 +177,15 @@ def check_header(
 ) -> None:
     """Compare the names and shapes in the header of a safetensors file with a network's.
 
-    Nothing but the header is read. Types other than 16-, 32- and 64-bit floats are refused, but
-    for the tensors named in `integers`, such as the counters of batch normalisation.
+    Only the header is read. Dtypes other than 16-, 32- and 64-bit floats are refused, except for
+    the tensors in `integers`, such as the counters of batch normalisation.
 
     Raises
     ------
     ArchitectureMismatchError
-        Tensors are missing, unexpected, misshapen or of a refused type; the message lists them.
+        Tensors are missing, unexpected, or of the wrong shape or dtype; the message lists them.
     IntegrityError
-        The file is broken, or no safetensors file at all.
+        The file is broken or not a safetensors file.
 
     Examples
     --------
@@ -210,12 +209,12 @@ def check_header(
     except SafetensorError as error:
         raise IntegrityError(
             f"{path} is not a safetensors file; zoo never unpickles weights; convert a checkpoint "
-            f"first, or mend a broken file with 'zoo pull --force' ({error})"
+            f"first, or fix a broken file with 'zoo pull --force' ({error})"
         ) from error
     faults = {
         "missing": expected.keys() - shapes.keys(),
         "unexpected": shapes.keys() - expected.keys(),
-        "misshapen": {
+        "of the wrong shape": {
             f"{name} {shapes[name]} instead of {tuple(shape)}"
             for name, shape in expected.items()
             if shapes.get(name, tuple(shape)) != tuple(shape)
@@ -241,7 +240,7 @@ def check_header(
 def _endpoint(endpoint: str | None) -> str:
     from huggingface_hub import constants
 
-    # The client reads its variables once, when it is first imported; here they count at each call.
+    # The client reads these variables once, at import; here they are read at each call.
     return (endpoint or os.environ.get("HF_ENDPOINT") or constants.ENDPOINT).rstrip("/")
 
 
@@ -278,13 +277,13 @@ def _download(weights: Weights, endpoint: str, cache: Path, force: bool) -> tupl
     url = hf_hub_url(repo, name, revision=revision, endpoint=endpoint)
 
     def transfer() -> tuple[Path, str]:
-        # Asked first, because the download hides every answer behind "not in the cache" and, where
-        # the hub answers with server errors, repeats itself for 23 s.
+        # Requested first, because the download reports every error as "not in the cache" and
+        # retries for 23 s after server errors.
         offer = get_hf_file_metadata(url, timeout=_PATIENCE, endpoint=endpoint)
         if offer.commit_hash != revision:
             raise IntegrityError(
-                f"asked for {weights}, {endpoint} offers commit {offer.commit_hash}; it is no hub "
-                "or ignores revisions, so name another one in HF_ENDPOINT"
+                f"asked for {weights}, {endpoint} offers commit {offer.commit_hash}; it is not a "
+                "hub or ignores revisions, so set HF_ENDPOINT to another one"
             )
         path = hf_hub_download(
             repo, name, revision=revision, endpoint=endpoint, cache_dir=cache, force_download=force
@@ -295,7 +294,7 @@ def _download(weights: Weights, endpoint: str, cache: Path, force: bool) -> tupl
 
 
 def _ask(endpoint: str, what: str, call: Callable[[], T]) -> T:
-    """Call the hub, again while it answers with server errors, and fail in our own words."""
+    """Call the hub, retry after server errors, and translate failures into our errors."""
     from huggingface_hub.errors import HFValidationError
 
     if not is_reachable(endpoint=endpoint):
@@ -308,7 +307,7 @@ def _ask(endpoint: str, what: str, call: Callable[[], T]) -> T:
         except (WeightsError, HFValidationError):
             raise
         except Exception as error:
-            # The client wraps what happened into "not in the cache" or "force download failed".
+            # The client wraps the cause in "not in the cache" or "force download failed".
             wrapped = isinstance(error, FileNotFoundError | ValueError) and error.__cause__
             status = getattr(getattr(wrapped or error, "response", None), "status_code", 0)
             if status < 500 or time.monotonic() > deadline:
@@ -322,26 +321,28 @@ def _explain(endpoint: str, what: str, error: BaseException, status: int) -> Wei
     kind: type[WeightsError] = WeightsNotFoundError
     log_in = "log in with 'hf auth login' or set HF_TOKEN"
     number = error.errno if isinstance(error, OSError) else None
-    if isinstance(error, errors.GatedRepoError):  # a RepositoryNotFoundError too, so comes first
+    if isinstance(
+        error, errors.GatedRepoError
+    ):  # a subclass of RepositoryNotFoundError, so it comes first
         kind, fault = AccessDeniedError, "it is gated"
-        mend = f"accept the terms at {endpoint}/{what.partition('@')[0]} and {log_in}"
+        fix = f"accept the terms at {endpoint}/{what.partition('@')[0]} and {log_in}"
     elif status in (401, 403):
         kind, fault = AccessDeniedError, f"{endpoint} refuses it (HTTP {status})"
-        mend = f"it is private or missing: check the name and {log_in}"
+        fix = f"it is private or missing: check the name and {log_in}"
     elif isinstance(error, errors.RepositoryNotFoundError):
-        fault, mend = f"{endpoint} has no such repository", f"check the name, {log_in}"
+        fault, fix = f"{endpoint} has no such repository", f"check the name, {log_in}"
     elif isinstance(error, errors.RevisionNotFoundError):
-        fault, mend = f"{endpoint} has no such revision of it", "check the revision"
+        fault, fix = f"{endpoint} has no such revision of it", "check the revision"
     elif isinstance(error, errors.EntryNotFoundError):
-        fault, mend = f"{endpoint} has no such file in it", "check the file name"
+        fault, fix = f"{endpoint} has no such file in it", "check the file name"
     elif number in (errno.ENOSPC, errno.EDQUOT):
-        fault, mend = f"the disk is full ({error})", "make room, set HF_HUB_CACHE to another disk"
+        fault, fix = f"the disk is full ({error})", "make room, set HF_HUB_CACHE to another disk"
     elif number in (errno.EACCES, errno.EPERM, errno.EROFS):
-        fault, mend = f"the cache cannot be written to ({error})", "set HF_HUB_CACHE elsewhere"
+        fault, fix = f"the cache cannot be written to ({error})", "set HF_HUB_CACHE elsewhere"
     else:
         reason = f"HTTP {status}" if status else f"{type(error).__name__}: {error}".splitlines()[0]
-        fault, mend = f"the transfer from {endpoint} failed ({reason})", "try again later"
-    return kind(f"{what} cannot be had: {fault}; {mend}, or give a local file with weights=PATH")
+        fault, fix = f"the transfer from {endpoint} failed ({reason})", "try again later"
+    return kind(f"{what} is not available: {fault}; {fix}, or give a local file with weights=PATH")
 
 
 def _verify_local(weights: Weights, path: Path) -> Fetched:
@@ -350,19 +351,19 @@ def _verify_local(weights: Weights, path: Path) -> Fetched:
     found = _sha256(path)
     if weights.sha256 not in (None, found):
         raise IntegrityError(
-            f"{path} is not what its record says: expected sha256 {weights.sha256}, found {found}; "
+            f"{path} differs from its record: expected sha256 {weights.sha256}, found {found}; "
             "give the right file or correct the record"
         )
     return Fetched(path, found, str(weights), "record" if weights.sha256 else "local")
 
 
 def _verify(weights: Weights, path: Path, cache: Path, etag: str | None, force: bool) -> Fetched:
-    """Compare the content with what is known of it; an `etag` means that it is just downloaded."""
+    """Verify the content; an `etag` means that it has just been downloaded."""
     notes = _folder(str(weights.repo), cache) / ".zoo" / str(weights.revision)
     note = notes / f"{weights.filename}.sha256"
     noted = None if force else _recall(note)
-    # One step only: a blob shared among repositories is itself a link, to a name that is a hash
-    # of another kind. Where the cache holds copies instead of links, there is no name.
+    # One step only: a blob shared by repositories is itself a link, to a name that is another
+    # hash. If the cache has copies instead of links, there is no name.
     blob = path.parent / path.readlink() if path.is_symlink() else path
     name = etag or (blob.name if blob != path else "")
     found = _sha256(path)
@@ -370,16 +371,16 @@ def _verify(weights: Weights, path: Path, cache: Path, etag: str | None, force: 
     expected = noted or found
     if weights.sha256:
         verified, expected = "record", weights.sha256
-    elif re.fullmatch(r"[0-9a-f]{64}", name):  # 40 digits, where the hub keeps it in git itself
+    elif re.fullmatch(r"[0-9a-f]{64}", name):  # 40 digits for files that the hub stores in git
         verified, expected = "hub", name
     if found != expected:
-        mend = "fetch it anew with 'zoo pull --force'"
+        fix = "fetch it again with 'zoo pull --force'"
         if etag is not None:
             path.unlink(missing_ok=True)
             blob.unlink(missing_ok=True)
-            mend = f"it is removed; {mend} and, if that fails too, tell its publisher"
+            fix = f"it is removed; {fix} and, if that fails too, contact its publisher"
         what = f"{path} is not {weights} as known ({verified})"
-        raise IntegrityError(f"{what}: expected {expected}, found {found}; {mend}")
+        raise IntegrityError(f"{what}: expected {expected}, found {found}; {fix}")
     if noted is None:
         _note(note, found)
     return Fetched(path, found, str(weights), verified)

@@ -1,6 +1,6 @@
-"""The vocabulary: frozen records of what an encoder, its weights and a dataset are.
+"""Frozen records of encoders, weights, datasets and evaluation designs.
 
-Nothing here imports torch, so that listing and describing stay instant.
+Imports no torch, so that listings are fast.
 """
 
 import re
@@ -32,27 +32,27 @@ def _check_target(what: str, value: str) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Preprocessing:
-    """What happens to an image before an encoder sees it; part of the record and of cache keys.
+    """Preprocessing of images before encoding; part of the record and of cache keys.
 
     Parameters
     ----------
     scaling
-        How pixel values become floats, per image and per channel:
+        Scaling of pixel values to floats, per image and per channel:
         ``"range"`` divides integers by the maximum of their type (255, 65535) and takes floats
         in [0, 1] as they are; ``"percentile"`` maps the percentiles of `percentiles` to 0 and 1
         (the extremes, where the two coincide) and clips; ``"instance"`` subtracts the mean and
         divides by the standard deviation; ``"none"`` only converts to float. ``"auto"`` is
-        ``"range"`` for uint8 and ``"percentile"`` for all others, because a 12-bit camera fills a
-        sixteenth of uint16. A channel without any contrast becomes zeros where its contrast would
-        be divided by.
+        ``"range"`` for uint8 and ``"percentile"`` for all others, because a 12-bit camera uses a
+        sixteenth of uint16. A constant channel becomes zeros if it would be divided by its
+        contrast.
     percentiles
         The two percentiles, in percent, of ``"percentile"`` scaling.
     resize
-        Length in pixels that the shorter side is resized to (bilinear, antialiased), or None.
+        Length of the shorter side in pixels after resizing (bilinear, antialiased), or None.
     crop
         Side in pixels of the square cut from the centre after resizing, or None.
     min_side
-        Images with a side shorter than this many pixels are refused, not blown up.
+        Images with a shorter side, in pixels, are refused, not upsampled.
 
     Examples
     --------
@@ -91,19 +91,19 @@ class Preprocessing:
 
 @dataclass(frozen=True, kw_only=True)
 class Weights:
-    """One safetensors file: on the hub at a pinned commit, or at a local path.
+    """One safetensors file: on the hub at a pinned commit, or local.
 
     Parameters
     ----------
     repo, revision
-        Hub repository and the 40-hex commit that is meant.
+        Hub repository and 40-hex commit.
     filename
         Name of the file in the repository.
     path
         Local file, instead of `repo` and `revision`.
     sha256
-        Hash of the content where it is known. Where it is not, it is taken on the first download
-        and enforced ever after.
+        Hash of the content, if known. Otherwise it is saved at the first download and verified
+        from then on.
     size
         Bytes, for display.
 
@@ -127,13 +127,13 @@ class Weights:
         if self.repo is not None and not _SHA1.fullmatch(self.revision or ""):
             raise ValueError(
                 f"revision of {self.repo} is {self.revision!r}, but must be a full 40-hex commit: "
-                "a branch or tag can change under your feet"
+                "a branch or tag can change"
             )
         if self.sha256 is not None and not _SHA256.fullmatch(self.sha256):
             raise ValueError(f"sha256 is {self.sha256!r}, but must be 64 lower-case hex digits")
 
     def __str__(self) -> str:
-        """Where the file comes from, in one line."""
+        """Source of the file, in one line."""
         if self.path is not None:
             return str(self.path)
         return f"{self.repo}@{self.revision}/{self.filename}"
@@ -141,35 +141,35 @@ class Weights:
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderSpec:
-    """The record of an encoder: everything that can be said of it without running it.
+    """The record of an encoder, available without loading it.
 
     Parameters
     ----------
     name
-        What users type. Families put their scheme before a colon.
+        Unique name. Families put their scheme before a colon.
     builder
         ``"module:callable"``, imported only when the encoder is loaded and called as
         ``callable(spec, weights=path_or_None, seed=int)``; returns a `zoo.Encoder`.
     summary
         One line.
     embedding_size
-        Columns of the embedding, or None where it depends on the images or the model.
+        Dimensions of the embedding, or None if they depend on the images or the model.
     channels
-        Smallest and largest number of channels; None where there is no largest.
+        Smallest and largest number of channels; None for no maximum.
     preprocessing
-        What `encode` does to images first.
+        Preprocessing that `encode` applies.
     weights
         The file that holds the parameters, or None for encoders that need none.
     seeded
         Whether `zoo.load(seed=…)` changes the encoder: untrained networks and noise.
     role, control
-        A control names its kind; ``"ablation"`` is a trained encoder without one of its abilities.
+        A control names its kind; ``"ablation"`` is a trained encoder with restricted input.
     twin
-        Name of the untrained encoder of the same architecture, where there is one.
+        Name of the untrained encoder of the same architecture, if there is one.
     options
         Plain values for the builder, shown in the record and part of cache keys.
     columns
-        Names of the embedding's columns, where each means something.
+        Names of the embedding's dimensions, if they are interpretable.
     licence, citation, trained_on
         Terms of the weights, what to cite, names of the training data.
 
@@ -206,7 +206,9 @@ class EncoderSpec:
     def __post_init__(self) -> None:
         scheme, _, rest = self.name.rpartition(":")
         if not rest or (not scheme and not _NAME.fullmatch(rest)):
-            raise ValueError(f"{self.name!r} is no encoder name: letters, digits and . _ / - only")
+            raise ValueError(
+                f"{self.name!r} is not an encoder name: letters, digits and . _ / - only"
+            )
         _check_target(f"builder of {self.name}", self.builder)
         _check_choice("role", self.role, ("encoder", "control"))
         kinds = ("untrained", "ablation", "structural", "statistics", "degenerate")
@@ -243,25 +245,27 @@ class EncoderFamily:
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z][a-z0-9-]*", self.scheme):
-            raise ValueError(f"{self.scheme!r} is no scheme: lower-case letters, digits, hyphens")
+            raise ValueError(
+                f"{self.scheme!r} is not a scheme: lower-case letters, digits, hyphens"
+            )
         _check_target(f"resolver of {self.scheme}:", self.resolver)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """One question that a dataset asks of embeddings.
+    """One task of an evaluation.
 
     Parameters
     ----------
     kind
         ``"dose"`` (ordinal regression), ``"separation"`` (two control classes), ``"retrieval"``
-        (replicates among all others), ``"knn"`` and ``"probe"`` (classification).
+        (of items with the same value), ``"knn"`` and ``"probe"`` (classification).
     target
-        Metadata column that holds the answer.
+        Metadata column with the true values.
     title
-        What the table shows.
+        Title in tables.
     where
-        Items that take part: column → accepted values; empty means all.
+        Items to use: column → accepted values; empty for all.
 
     Examples
     --------
@@ -280,7 +284,7 @@ class Task:
 
 @dataclass(frozen=True, kw_only=True)
 class Design:
-    """Which columns of a table are biology, nuisance and independent units, and what is asked.
+    """Columns of biology, nuisance and independent units, and the tasks of an evaluation.
 
     Parameters
     ----------
@@ -290,21 +294,21 @@ class Design:
         Column of the independent unit, such as plate, well or patient, that folds and bootstrap
         never split.
     tasks
-        What is asked of embeddings; empty for what the values of `label` suggest.
+        Tasks; empty for default tasks, chosen by the values of `label`.
     batch
         Column of a nuisance.
     perturbation
-        Column whose equal values are replicates, where that is finer than `label`.
+        Column whose equal values are replicates, if finer than `label`.
     negative
-        Which items are negative controls: column → accepted values. Alignment is fitted on them.
+        Negative controls: column → accepted values. Alignment is fitted on them.
     position
-        Column of the place on the plate, which replicates may have in common for no good reason.
+        Column of the well position, a shortcut if replicates share it.
     domains
-        Columns whose values are left out one at a time, to see how well scores generalise.
+        Columns for leave-one-value-out generalisation, such as batch or cell line.
     confounders
-        Columns that should not be what an encoder sees: numbers or names.
+        Columns of confounders, numeric or categorical.
     factors
-        Columns of planted factors, numbers in [0, 1], where the truth is known.
+        Columns of planted factors of synthetic data, numbers in [0, 1].
 
     Examples
     --------
@@ -325,7 +329,7 @@ class Design:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Every column that it names, once."""
+        """All columns of the design, without repeats."""
         named = [self.label, self.group, self.batch, self.perturbation, self.position]
         named += [*self.negative, *self.domains, *self.confounders, *self.factors]
         for task in self.tasks:
@@ -347,11 +351,11 @@ class DatasetSpec:
     summary
         One line.
     design
-        What is biology, what is nuisance, what is an independent unit, and what is asked.
+        Columns of biology, nuisance and independent unit, and the tasks.
     channels
         Smallest and largest number of channels.
     notes
-        What a reader of the scores must know, such as built-in confounders.
+        Caveats for the interpretation of scores, such as built-in confounders.
     licence, citation
         Terms and what to cite.
     """
@@ -367,7 +371,7 @@ class DatasetSpec:
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
-            raise ValueError(f"{self.name!r} is no dataset name: letters, digits and . _ - only")
+            raise ValueError(f"{self.name!r} is not a dataset name: letters, digits and . _ - only")
         _check_target(f"builder of {self.name}", self.builder)
         if not self.design.tasks:
-            raise ValueError(f"dataset {self.name} asks nothing: it needs at least one task")
+            raise ValueError(f"dataset {self.name} has no tasks: it needs at least one")

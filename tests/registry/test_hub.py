@@ -679,7 +679,7 @@ def test_every_disagreement_is_listed(file):
     message = str(caught.value)
     assert "missing: c;" in message
     assert "unexpected: b;" in message
-    assert "misshapen: a (2, 3) instead of (3, 2);" in message
+    assert "of the wrong shape: a (2, 3) instead of (3, 2);" in message
     assert "not floating point: b I64" in message
 
 

@@ -1,4 +1,4 @@
-"""The command line. Commands import what they need, so that help and listings stay instant."""
+"""The command line. Commands import inside functions, so that help and listings are fast."""
 
 from . import diagnosis, embedding, evaluation, listing, weights
 from .group import main

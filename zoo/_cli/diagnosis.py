@@ -1,4 +1,4 @@
-"""The command that looks at the machine: doctor."""
+"""The command that checks the machine: doctor."""
 
 from .group import main
 from .terminal import add_row, console, table

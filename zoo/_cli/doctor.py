@@ -1,4 +1,4 @@
-"""What works on this machine, what does not, and what to do about it."""
+"""Check what works on this machine, and how to fix what does not."""
 
 import os
 import platform
@@ -26,7 +26,7 @@ _DISTRIBUTIONS = {"umap": "umap-learn"}
 
 @dataclass(frozen=True)
 class Check:
-    """One part of the machine: ``"note"`` is a limit to know of, ``"broken"`` needs a fix."""
+    """One check of the machine: ``"note"`` is a limitation, ``"broken"`` needs a fix."""
 
     state: Literal["ok", "note", "broken"]
     part: str
@@ -35,7 +35,7 @@ class Check:
 
 
 def examine() -> list[Check]:
-    """Look at everything that the zoo depends on."""
+    """Check everything that the zoo depends on."""
     return [*_interpreter(), *_torch(), *_extras(), *_storage(), *_hub(), *_plugins()]
 
 
@@ -54,9 +54,9 @@ def _torch() -> Iterator[Check]:
     if torch.cuda.is_available():
         yield Check("ok", "GPU", torch.cuda.get_device_name(0))
     else:
-        yield Check("note", "GPU", "torch finds none: encoders run on the CPU")
+        yield Check("note", "GPU", "not found by torch: encoders run on the CPU")
     if find_spec("triton") is None:
-        yield Check("note", "triton", "not installed: attention goes through PyTorch")
+        yield Check("note", "triton", "not installed: attention uses PyTorch")
     else:
         yield Check("ok", "triton", metadata.version("triton"))
     yield from _kernels()
@@ -74,7 +74,7 @@ def _torch() -> Iterator[Check]:
 
 
 def _kernels() -> Iterator[Check]:
-    """Run the fused attention once, as an encoder on the GPU would."""
+    """Run the fused attention once on the GPU."""
     import torch
 
     from zoo.kernels import RaggedPlan, ragged_attention
@@ -87,21 +87,21 @@ def _kernels() -> Iterator[Check]:
         out = ragged_attention(qkv, plan.cu_seqlens, plan=plan, backend="triton")
         right = bool((out == 1).all())
     except ValueError as error:
-        yield Check("note", "attention", f"goes through PyTorch: {error}")
+        yield Check("note", "attention", f"uses PyTorch: {error}")
         return
     except Exception as error:  # a compiler or a driver may raise anything
         cause = f"{type(error).__name__}: {error}"
         yield Check("broken", "attention", f"the fused kernels fail: {cause}", "update triton")
         return
-    text = "the fused kernels run" if right else "the fused kernels give wrong numbers"
+    text = "the fused kernels run" if right else "the fused kernels return wrong numbers"
     yield Check("ok" if right else "broken", "attention", text)
 
 
 def _extras() -> Iterator[Check]:
     for module, (extra, purpose) in _EXTRAS.items():
         if find_spec(module) is None:
-            mend = f'pip install "microscopy-zoo[{extra}]"'
-            yield Check("note", module, f"not installed: needed for {purpose}", mend)
+            fix = f'pip install "microscopy-zoo[{extra}]"'
+            yield Check("note", module, f"not installed: needed for {purpose}", fix)
         else:
             yield Check("ok", module, metadata.version(_DISTRIBUTIONS.get(module, module)))
 
@@ -122,7 +122,7 @@ def _hub() -> Iterator[Check]:
         yield Check(
             "note",
             "hub",
-            "out of reach: weights that are not on this machine cannot be fetched",
+            "not reachable: weights that are not on this machine cannot be fetched",
             "run 'zoo pull' where there is a network, or load with weights=PATH",
         )
 
@@ -130,7 +130,7 @@ def _hub() -> Iterator[Check]:
 def _plugins() -> Iterator[Check]:
     for plugin in registry().plugins:
         if plugin.cause is not None:
-            mend = f"update or uninstall {plugin.distribution}"
-            yield Check("broken", f"plugin {plugin.name}", plugin.cause, mend)
+            fix = f"update or uninstall {plugin.distribution}"
+            yield Check("broken", f"plugin {plugin.name}", plugin.cause, fix)
     sound = len(registry().plugins) - len(registry().broken)
     yield Check("ok", "plugins", f"{sound} in order")

@@ -73,8 +73,8 @@ def attention(
 ) -> None:
     """Draw how the channels of IMAGE attend to each other.
 
-    Each row of the matrix says where the tokens of a channel look; below, where CLS looks. A figure
-    averages layers and heads; a .csv lists each.
+    Rows of the matrix are the attention from the tokens of a channel; maps below it show the
+    attention from CLS. A figure averages layers and heads; a .csv lists each.
     """
     from .._encoders.features import Attention
     from .._images.read import read_image
@@ -115,7 +115,7 @@ def attention(
 
 
 def _choose(what: str, given: int | None, count: int, encoder: str) -> int | None:
-    """Return a place from 1, or None where none was given."""
+    """Return a checked number from 1, or None if none was given."""
     if given is None:
         return None
     if not (1 <= given <= count or -count <= given <= -1):

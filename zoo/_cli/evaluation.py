@@ -1,4 +1,4 @@
-"""Commands that judge encoders: evaluate, compare and demo."""
+"""Commands that evaluate encoders: evaluate, compare and demo."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,7 +8,7 @@ import click
 from zoo.registry import WeightsError, is_cached, is_reachable, registry
 
 from .group import main
-from .options import asking_options, load_encoder, load_subject, loading_options
+from .options import evaluation_options, load_encoder, load_subject, loading_options
 from .terminal import console, progress
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ out_option = click.option(
 
 @main.command()
 @click.argument("encoder")
-@asking_options
+@evaluation_options
 @out_option
 @loading_options
 def evaluate(
@@ -40,7 +40,7 @@ def evaluate(
     load: "Callable[[str], Encoder]",
     asked: dict[str, Any],
 ) -> None:
-    """Score ENCODER beside chance and beside controls, with a verdict.
+    """Score ENCODER and compare it with chance and with controls.
 
     On images of your own, name the columns of your table:
 
@@ -60,7 +60,7 @@ def evaluate(
 @main.command()
 @click.argument("first")
 @click.argument("second")
-@asking_options
+@evaluation_options
 @click.option("--out", "-o", type=click.Path(path_type=Path), help="Folder for comparison.csv.")
 @click.option(
     "--second-weights", type=click.Path(path_type=Path), help="Local safetensors file for SECOND."
@@ -75,7 +75,7 @@ def compare(
     load: "Callable[..., Encoder]",
     asked: dict[str, Any],
 ) -> None:
-    """Compare two encoders on the same items, paired, beside the controls of each."""
+    """Compare two encoders on the same items, paired, with the controls of each."""
     from .._compare import compare as run
 
     if dataset is None:
@@ -99,7 +99,9 @@ def demo(out: Path) -> None:
     _evaluate(load_encoder(UNTRAINED), "phantom", out)
     weights = registry().encoder(TRAINED).weights
     if weights is not None and not is_cached(weights) and not is_reachable():
-        click.echo(f"{TRAINED} is left out: its weights are not here and the hub is out of reach.")
+        click.echo(
+            f"{TRAINED} is left out: no weights on this machine, and the hub is not reachable"
+        )
         return
     try:
         trained = load_encoder(TRAINED)
@@ -112,10 +114,10 @@ def demo(out: Path) -> None:
 def _evaluate(encoder: Any, dataset: str | None, out: Path, **options: Any) -> None:
     from .._evaluate import evaluate as run
 
-    out.mkdir(parents=True, exist_ok=True)  # now, and not after the work
+    out.mkdir(parents=True, exist_ok=True)  # before the work, to fail early
     with progress("embedding") as tell:
         result = run(encoder, dataset, progress=tell, **options)
     screen = console()
     click.echo(result.render(width=max(screen.width, 80), colour=screen.is_terminal))
     page, *tables = result.write(out)
-    click.echo(f"{page} is written, and beside it {', '.join(t.name for t in tables)}.")
+    click.echo(f"{page} is written, with {', '.join(t.name for t in tables)}.")

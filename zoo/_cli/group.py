@@ -1,4 +1,4 @@
-"""The command ``zoo``, and how it fails."""
+"""The command ``zoo`` and its error handling."""
 
 import sys
 from typing import Any
@@ -9,7 +9,7 @@ from zoo.registry import ZooError
 
 
 class Zoo(click.Group):
-    """A group whose errors are one sentence and an exit status, unless --debug asks for more."""
+    """A group that prints errors as one sentence, unless --debug is set."""
 
     def invoke(self, context: click.Context) -> Any:
         try:
@@ -17,7 +17,7 @@ class Zoo(click.Group):
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
         except BrokenPipeError:
-            sys.stderr.close()  # the reader went away: nobody is left to be told
+            sys.stderr.close()  # the reader has closed the pipe
             context.exit(1)
         except Exception as error:
             if context.params.get("debug"):
@@ -25,7 +25,7 @@ class Zoo(click.Group):
             known = isinstance(error, ZooError | ValueError | TypeError | OSError)
             what = str(error) if known else f"{type(error).__name__}: {error}"
             if not known:
-                what += " (this is a bug of ours; --debug shows where)"
+                what += " (this is a bug in zoo; --debug shows where)"
             click.secho(f"error: {what}", fg="red", err=True)
             context.exit(1)
 
@@ -46,4 +46,4 @@ Words:
 @click.option("--debug", is_flag=True, envvar="ZOO_DEBUG", help="Show tracebacks.")
 @click.version_option(package_name="microscopy-zoo", prog_name="zoo")
 def main(debug: bool) -> None:
-    """Microscopy image encoders for any number of channels, judged beside trivial controls."""
+    """Microscopy image encoders for any number of channels, evaluated beside trivial controls."""

@@ -15,7 +15,7 @@ from .terminal import table as table_of
 @main.command(name="list")
 @click.argument("pattern", default="")
 def list_(pattern: str) -> None:
-    """List encoders, families and datasets whose name or summary holds PATTERN."""
+    """List encoders, families and datasets whose name or summary contains PATTERN."""
     found = registry()
 
     def wanted(*texts: str) -> bool:
@@ -86,7 +86,7 @@ def info(name: str) -> None:
 
 @main.command()
 def plugins() -> None:
-    """Show all plugins: what they offer, what listing them costs, and why some were set aside."""
+    """Show all plugins: what they offer, how long listing takes, and errors."""
     found = registry()
     table = table_of("plugin", "from", "offers", "ms", "state")
     for plugin in found.plugins:

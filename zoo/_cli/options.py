@@ -1,4 +1,4 @@
-"""Options that several commands have in common, and what they are gathered into."""
+"""Options that several commands share."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,19 +15,19 @@ Command = Callable[..., Any]
 
 _LOADING = (
     click.option("--weights", type=click.Path(path_type=Path), help="Local safetensors file."),
-    click.option("--seed", type=int, help="For untrained networks and noise: which one."),
+    click.option("--seed", type=int, help="Random seed of untrained networks and noise."),
     click.option("--device", help="cpu, cuda, cuda:1; by default a GPU where there is one."),
     click.option(
         "--dtype",
         type=click.Choice(["float32", "bfloat16", "float16"]),
         default="float32",
         show_default=True,
-        help="Type of the computation; half precision is for GPUs.",
+        help="Dtype of the computation; half precision is for GPUs.",
     ),
     click.option(
         "--scaling",
         type=click.Choice(["auto", "range", "percentile", "instance", "none"]),
-        help="How pixel values become floats, in place of the encoder's record.",
+        help="Scaling of pixel values, instead of the encoder's record.",
     ),
 )
 _ASKING = (
@@ -41,21 +41,21 @@ _ASKING = (
         type=click.Choice(["scores", "full"]),
         default="scores",
         show_default=True,
-        help="Scores with verdicts, or these with more controls and every diagnostic.",
+        help="Scores with verdicts only, or also more controls and all diagnostics.",
     ),
     click.option(
         "--pairs",
         type=click.Path(path_type=Path, exists=True, dir_okay=False),
-        help="Full suite: CSV of two columns, perturbations that are known to be related.",
+        help="Full suite: CSV of two columns, pairs of perturbations known to be related.",
     ),
     click.option(
-        "--control", "-c", "controls", multiple=True, help="Controls in place of the usual."
+        "--control", "-c", "controls", multiple=True, help="Controls, instead of the default ones."
     ),
     click.option(
         "--control-seeds",
         default=5,
         show_default=True,
-        help="Random draws of the untrained twin and of noise.",
+        help="Random seeds of the untrained twin and of noise.",
     ),
 )
 cache_option = click.option(
@@ -64,7 +64,7 @@ cache_option = click.option(
 
 
 def loading_options(command: Command) -> Command:
-    """Add what decides how an encoder is loaded; the command gets `load`, called with a name."""
+    """Add the options for loading an encoder; the command gets `load`, called with a name."""
 
     @wraps(command)
     def gathered(
@@ -84,8 +84,8 @@ def loading_options(command: Command) -> Command:
     return _with(_LOADING, gathered)
 
 
-def asking_options(command: Command) -> Command:
-    """Add what decides how an encoder is evaluated; the command gets `asked`, for `evaluate`."""
+def evaluation_options(command: Command) -> Command:
+    """Add the options for an evaluation; the command gets `asked`, arguments of `evaluate`."""
 
     @wraps(command)
     def gathered(*args: Any, controls: tuple[str, ...], pairs: Path | None, **rest: Any) -> Any:
@@ -103,7 +103,7 @@ def asking_options(command: Command) -> Command:
 
 
 def load_encoder(name: str, *, scaling: str | None = None, **options: Any) -> "Encoder":
-    """Load an encoder as the options say; a seed is for those that have one."""
+    """Load an encoder with the given options; a seed only if the encoder has one."""
     from .._encoders.loading import load
 
     loaded = load(name, **options)
@@ -114,7 +114,7 @@ def load_encoder(name: str, *, scaling: str | None = None, **options: Any) -> "E
 
 
 def load_subject(name: str, load: Callable[[str], "Encoder"]) -> Any:
-    """Load an encoder, read a table of embeddings, or leave it to the dataset to find them."""
+    """Load an encoder, read a table of embeddings, or return a name for the dataset to resolve."""
     if name.lower().removesuffix(".gz").endswith((".csv", ".tsv", ".parquet", ".h5ad")):
         from .._embedding.profiles import read_profiles
 

@@ -1,4 +1,4 @@
-"""What commands print: tables, a progress bar, and the console they go to."""
+"""Output of commands: console, tables and a progress bar."""
 
 import os
 import sys
@@ -31,7 +31,7 @@ def table(*headers: str, header: bool = True) -> "Table":
 
 
 def add_row(to: "Table", *cells: str) -> None:
-    """Add a row of plain text: names and causes may hold brackets, which are no markup."""
+    """Add a row of plain text: brackets in names and causes are not markup."""
     from rich.text import Text
 
     to.add_row(*map(Text, cells))
@@ -39,10 +39,10 @@ def add_row(to: "Table", *cells: str) -> None:
 
 @contextmanager
 def progress(title: str) -> Iterator["Progress"]:
-    """Show a bar on the terminal, and nothing where the output is no terminal.
+    """Show a progress bar if the output is a terminal.
 
-    What is given is called with what is being done, how much of it is done, and how much there is
-    in all; another task starts the bar anew.
+    Yields a function of the name of the step, the number of items done, and their total; a new
+    name restarts the bar.
     """
     from rich.progress import (
         BarColumn,

@@ -11,7 +11,7 @@ from .group import main
 
 @main.command()
 @click.argument("names", nargs=-1, required=True)
-@click.option("--force", is_flag=True, help="Fetch anew what is here already.")
+@click.option("--force", is_flag=True, help="Fetch again what is already on this machine.")
 @click.option("--record", is_flag=True, help="Print the hash for the encoder's record.")
 def pull(names: tuple[str, ...], force: bool, record: bool) -> None:
     """Fetch and verify the weights of encoders ahead of time."""

@@ -146,9 +146,8 @@ def scored(
         quantity=title(question, scores[0]),
         condition=condition,
         value=value,
-        low=float(
-            np.fmin(low, value)
-        ),  # resamples repeat items, so all can be on one side of the value
+        # Resamples repeat items, so all can be on one side of the value.
+        low=float(np.fmin(low, value)),
         high=float(min(np.fmax(high, value), 1.0)),
         n_items=len(tested),
         n_groups=n_groups,

@@ -1,1 +1,1 @@
-"""Pages, figures and text of a result."""
+"""HTML report, figures and terminal text of a result."""

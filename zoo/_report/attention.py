@@ -1,4 +1,4 @@
-"""The attention between channels of one image, as a figure and as a table."""
+"""Attention between the channels of one image, as a figure and as a table."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 FIGURES = (".png", ".svg", ".pdf")
 TABLES = (".csv",)
-COLOURS = "PuOr_r"  # diverges around even attention; told apart by colour-blind readers too
+COLOURS = "PuOr_r"  # diverging around uniform attention, and colour-blind safe
 
 
 def attention_table(attention: Attention, names: Sequence[str]) -> pd.DataFrame:
@@ -47,16 +47,16 @@ def attention_table(attention: Attention, names: Sequence[str]) -> pd.DataFrame:
 def draw_attention(
     attention: Attention, planes: Tensor, names: Sequence[str], title: str, path: Path
 ) -> None:
-    """Draw the channel matrix, and under each channel what CLS looks at in it.
+    """Draw the channel matrix and, below each channel, the attention from CLS to its patches.
 
     Parameters
     ----------
     attention
-        Layers and heads are averaged: choose them beforehand.
+        Layers and heads are averaged: select them beforehand.
     planes
-        The channels as the encoder saw them, `(C, H, W)`.
+        The channels after preprocessing, `(C, H, W)`.
     names
-        Of the channels.
+        Names of the channels.
     title
         Heading.
     path
@@ -95,7 +95,7 @@ def draw_attention(
                 ax.set_axis_off()
         bar = right.colorbar(drawn, ax=axes[1], location="bottom", shrink=0.8)
         bar.ax.xaxis.set_major_formatter(lambda value, _: f"{2**value:.2g} ×")
-        bar.set_label("of the attention that an even spread over all patches would give")
+        bar.set_label("attention relative to a uniform distribution over all patches")
         figure.suptitle(title)
         path.parent.mkdir(parents=True, exist_ok=True)
         metadata = {"Date": None} if path.suffix.lower() == ".svg" else {}
@@ -107,7 +107,7 @@ def _log2(ratio: NDArray[Any]) -> NDArray[Any]:
 
 
 def _symmetric(*ratios: NDArray[Any]) -> tuple[float, float]:
-    """Return limits around log2(1) that hold all ratios, and are not noise blown up."""
+    """Return limits around log2(1) that include all ratios, wide enough not to amplify noise."""
     widest = max(float(np.abs(_log2(r)).max()) for r in ratios)
     return -max(widest, 0.25), max(widest, 0.25)
 

@@ -1,4 +1,4 @@
-"""How the findings of a diagnostic are parted, for figures and tables alike."""
+"""Group the findings of a diagnostic into blocks, for figures and tables."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -17,13 +17,13 @@ class Block:
 
     @property
     def by_condition(self) -> bool:
-        """Whether quantities, not conditions, are read beside each other."""
+        """Whether the figure compares quantities within a condition, not conditions."""
         few = len(self.conditions) == 2 and len(self.quantities) > 3
         return len(self.conditions) == 1 or few
 
 
 def blocks(found: Sequence[Finding]) -> list[Block]:
-    """Part findings so that each part has a number for every quantity under every condition."""
+    """Group findings so that each block has a number for every quantity and condition."""
     conditions = {
         q: tuple(unique(f.condition for f in found if f.quantity == q))
         for q in unique(f.quantity for f in found)
@@ -38,7 +38,7 @@ def blocks(found: Sequence[Finding]) -> list[Block]:
 
 
 def common_reference(found: Iterable[Finding]) -> tuple[str, float] | None:
-    """What numbers are read beside, where that is the same for all of them."""
+    """Name and value of the reference if all findings share one, else None."""
     known = list(found)
     pairs = {(f.reference_name, round(f.reference, 9)) for f in known if isfinite(f.reference)}
     if len(pairs) != 1 or not all(isfinite(f.reference) for f in known):

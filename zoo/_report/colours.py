@@ -1,6 +1,6 @@
 """Colours and shapes of the points of a figure."""
 
-# Okabe and Ito's colours, black last but one and yellow last, for it is faint on white.
+# Okabe and Ito's colours, yellow last because it is faint on white.
 PALETTE = (
     *("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000", "#F0E442"),
 )
@@ -12,7 +12,7 @@ VIRIDIS = (
 
 UNKNOWN = "#c4c9cf"
 
-# Circle, square, two triangles, diamond, cross; around the origin and of like areas.
+# Circle, square, two triangles, diamond, cross; around the origin, with similar areas.
 SHAPES = (
     "M-5,0a5,5 0 1,0 10,0a5,5 0 1,0 -10,0",
     "M-4.4,-4.4h8.8v8.8h-8.8z",

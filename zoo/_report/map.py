@@ -20,29 +20,29 @@ from .sampling import spread_out
 
 POINTS = 2000
 
-CATEGORIES = 48  # more values than these are no colouring; six shapes in eight colours tell so many
+CATEGORIES = 48  # six shapes in eight colours; columns with more values are not offered
 
-COLUMNS = 10  # of the metadata beside a picture
+COLUMNS = 10  # of the metadata, next to a picture
 
 UMAP_SEED = 0
 
 
 def map_data(result: Scorecard, *, umap: bool) -> tuple[dict[str, Any] | None, tuple[str, ...]]:
-    """Return what the script of the page draws, as plain values, and what to say of it.
+    """Return the data that the page's script draws, as plain values, and notes on it.
 
-    `umap` asks for a UMAP beside the principal components; it takes some seconds. There is nothing
-    to draw of fewer than three items.
+    `umap` adds a UMAP to the principal components, which takes some seconds. Fewer than three
+    items are not drawn.
     """
-    said: list[str] = []
+    notes: list[str] = []
     total = len(result.embeddings)
     usable = np.flatnonzero(np.isfinite(result.embeddings.matrix).all(axis=1))
     if len(usable) < total:
-        said.append(f"{total - len(usable)} of {total} items have no finite embedding.")
+        notes.append(f"{total - len(usable)} of {total} items have NaN or infinite embeddings.")
     if len(usable) < 3:
-        return None, (*said, "There are too few items to draw a map of.")
+        return None, (*notes, "There are too few items for a map.")
     shown = usable[spread_out(len(usable), POINTS)]
     if len(shown) < len(usable):
-        said.append(f"{len(shown)} of {total} items are drawn, evenly chosen.")
+        notes.append(f"{len(shown)} of {total} items are drawn, evenly chosen.")
     matrix = result.embeddings.matrix[shown]
     table = result.embeddings.metadata.iloc[shown].reset_index(drop=True)
     points, share = principal_components(matrix)
@@ -50,15 +50,15 @@ def map_data(result: Scorecard, *, umap: bool) -> tuple[dict[str, Any] | None, t
     views = [view("PCA", points, axes)]
     if umap and len(matrix) >= 10:
         if find_spec("umap") is None:
-            said.append('UMAP is left out: pip install "microscopy-zoo[umap]" adds it.')
+            notes.append('UMAP is left out: pip install "microscopy-zoo[umap]" adds it.')
         elif len(np.unique(matrix, axis=0)) < 10:
-            said.append("UMAP is left out: fewer than ten items differ.")
+            notes.append("UMAP is left out: fewer than ten items differ.")
         else:
             views.append(view("UMAP", umap_points(matrix), ["UMAP 1", "UMAP 2"]))
     pictures = thumbnails(result, shown)
     drawn = sum(p is not None for p in pictures)
     if 0 < drawn < len(shown):
-        said.append(f"{drawn} points, spread over the labels, have a picture.")
+        notes.append(f"{drawn} points, spread over the labels, have a picture.")
     return {
         "views": views,
         "colourings": colourings(result, table),
@@ -68,11 +68,11 @@ def map_data(result: Scorecard, *, umap: bool) -> tuple[dict[str, Any] | None, t
         "viridis": VIRIDIS,
         "shapes": SHAPES,
         "unknown": UNKNOWN,
-    }, tuple(said)
+    }, tuple(notes)
 
 
 def as_json(data: Any) -> str:
-    """Return JSON that can stand in a script element: a closing tag within would end it."""
+    """Return JSON that is safe in a script element, without closing tags."""
     text = json.dumps(data, separators=(",", ":"), allow_nan=False)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
@@ -90,7 +90,7 @@ def umap_points(matrix: NDArray[Any]) -> NDArray[np.float64]:
     """UMAP of the standardised rows with 15 neighbours (McInnes, Healy and Melville, 2018)."""
     rows = standardise(matrix.astype(np.float64), matrix.astype(np.float64))[0]
     with warnings.catch_warnings():
-        # It warns of TensorFlow, which nothing needs, and that a fixed seed means one thread.
+        # It warns that TensorFlow is missing, and that a fixed seed means one thread.
         warnings.simplefilter("ignore")
         from umap import UMAP
 
@@ -99,9 +99,10 @@ def umap_points(matrix: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def colourings(result: Scorecard, table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Columns that points can be coloured by: biology first, then nuisances, then the others.
+    """Columns to colour points by: biology first, then nuisances, then the others.
 
-    Numbers are a scale, but those of labels and batches are names unless a task asks for a dose.
+    Numbers get a colour scale, but numbers of labels and batches are categories unless they are
+    the target of a dose task.
     """
     design = design_of(result.dataset)
     nuisances = [c for c in (design.batch, design.group) if c]
@@ -135,15 +136,15 @@ def colourings(result: Scorecard, table: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def captions(table: pd.DataFrame, design: Design) -> dict[str, Any]:
-    """Metadata of each point as text: names of columns, and a row for each point."""
+    """Metadata of each point as text: column names, and a row for each point."""
     asked = (design.label, design.perturbation, design.batch, design.group, design.position)
     first = [*table.columns[:1], *filter(None, asked)]
     columns = [c for c in dict.fromkeys([*first, *table.columns]) if c in table.columns][:COLUMNS]
-    rows = [[_said(value) for value in row] for row in table[columns].to_numpy(dtype=object)]
+    rows = [[_as_text(value) for value in row] for row in table[columns].to_numpy(dtype=object)]
     return {"columns": [str(c) for c in columns], "rows": rows}
 
 
-def _said(value: object) -> str:
+def _as_text(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.3g}" if np.isfinite(value) else "–"
     text = str(value)
@@ -151,7 +152,7 @@ def _said(value: object) -> str:
 
 
 def still(data: dict[str, Any], colouring: dict[str, Any] | None) -> dict[str, Any]:
-    """Lay out one colouring of the principal components for paper, 480 by 400 units."""
+    """Lay out one colouring of the principal components for print, 480 by 400 units."""
     view = data["views"][0]
     x, y = (fit(view[k], low, high) for k, low, high in (("x", 40, 470), ("y", 360, 10)))
     looks = [(0, PALETTE[0])] * len(x)
@@ -180,7 +181,7 @@ def still(data: dict[str, Any], colouring: dict[str, Any] | None) -> dict[str, A
 
 
 def short(values: NDArray[np.float64]) -> list[float | None]:
-    """Round to five digits; what is no number is None."""
+    """Round to five digits; NaN becomes None."""
     return [float(f"{v:.5g}") if np.isfinite(v) else None for v in values]
 
 

@@ -1,16 +1,16 @@
-"""What the figures of the report consist of, placed in percent so that they fit any screen."""
+"""Parts of the report's figures, positioned in percent so that they fit any screen."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from math import ceil, floor, inf, isfinite, log10, sqrt
 from typing import Literal
 
-# The encoder under test, the control that it is read beside, the other controls, an encoder that
-# is given the truth, and what a number is read beside. Each has a colour and a shape.
-Kind = Literal["own", "rival", "control", "oracle", "reference"]
-# Place in percent, kind and words of a line through all others.
+# The encoder under test, the control it is compared with, the other controls, an oracle, and a
+# reference value. Each has a colour and a shape.
+Kind = Literal["own", "compared", "control", "oracle", "reference"]
+# Position in percent, kind and label of a line through the whole panel.
 Rule = tuple[float, str, str]
-# Ticks beside 0 and 1 of an axis of square roots, by its end.
+# Ticks between 0 and 1 of a square-root axis, by its end.
 _ROOTS: tuple[tuple[float, tuple[float, ...]], ...] = (
     (1, (0.1, 0.5)),
     (4, (0.1, 0.5, 2)),
@@ -23,7 +23,7 @@ _STEPS = 3  # between ticks, at most
 
 @dataclass(frozen=True)
 class Axis:
-    """From `low` to `high`; `root` draws square roots, which spreads what is near 0."""
+    """From `low` to `high`; `root` draws square roots, which spreads values near 0."""
 
     low: float
     high: float
@@ -31,12 +31,12 @@ class Axis:
     steps: int = _STEPS
 
     def place(self, value: float) -> float:
-        """Percent from the left; values beyond lie at the end."""
+        """Percent from the left; values outside are put at the end."""
         low, high, at = (sqrt(max(v, 0)) if self.root else v for v in (self.low, self.high, value))
         return round(100 * min(max((at - low) / (high - low), 0.0), 1.0), 2)
 
     def beyond(self, value: float) -> str:
-        """Side on which a value lies outside, if any."""
+        """Side on which a value is outside, if any."""
         slack = 1e-9 * (self.high - self.low)
         if value < self.low - slack:
             return "left"
@@ -44,7 +44,7 @@ class Axis:
 
     @property
     def ticks(self) -> tuple[tuple[float, str], ...]:
-        """Places and labels."""
+        """Positions and labels."""
         if self.root:
             between = next(marks for end, marks in _ROOTS if self.high <= end)
             values = [v for v in (0, 1, *between) if v <= self.high]
@@ -56,7 +56,7 @@ class Axis:
 
 
 def axis(values: Iterable[float], *, root: bool = False) -> Axis:
-    """Cover values and 0 by round numbers; R² far below −1 would leave no room for the rest."""
+    """Cover values and 0 by round numbers; R² far below −1 is cut off."""
     known = [v for v in values if isfinite(v)] or [0.0]
     high = max([*known, 0.0])
     low = max(min([*known, 0.0]), -max(1.0, high))
@@ -71,7 +71,7 @@ def axis(values: Iterable[float], *, root: bool = False) -> Axis:
 
 
 def symmetric(values: Iterable[float]) -> Axis:
-    """Cover differences of scores, 0 in the middle; those beyond 1 would leave no room."""
+    """Cover differences of scores, 0 in the middle; those beyond 1 are cut off."""
     reach = min(max([0.1, *(abs(v) for v in values if isfinite(v))]), 1.0)
     fine = _step(2 * reach / _STEPS) / 5
     reach = ceil(reach / fine - 1e-9) * fine
@@ -79,14 +79,14 @@ def symmetric(values: Iterable[float]) -> Axis:
 
 
 def _step(rough: float) -> float:
-    """Distance of ticks, no smaller than asked: 1, 2 or 5 times a power of ten."""
+    """Distance of ticks, at least `rough`: 1, 2 or 5 times a power of ten."""
     power = 10.0 ** floor(log10(rough))
     return float(next(m * power for m in (1, 2, 5, 10) if m * power >= rough * (1 - 1e-9)))
 
 
 @dataclass(frozen=True)
 class Mark:
-    """One number on a line, and its interval."""
+    """One number on a line, with its confidence interval."""
 
     kind: Kind
     at: float
@@ -98,7 +98,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Line:
-    """A named line with marks, a stretch that joins two of them, and its numbers in words."""
+    """A named line with marks, a segment that joins two of them, and its numbers as text."""
 
     name: str
     marks: tuple[Mark, ...]
@@ -111,7 +111,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Panel:
-    """Lines above one axis; `rules` are upright lines through all of them."""
+    """Lines with a common axis; `rules` are vertical lines through all of them."""
 
     title: str
     axis: Axis
@@ -132,7 +132,7 @@ class Series:
 
 @dataclass(frozen=True)
 class Curves:
-    """Curves of several contenders; `places` are the ticks below, and `axis` is upright."""
+    """Curves of several contenders; `places` are the horizontal ticks, `axis` is vertical."""
 
     title: str
     axis: Axis
@@ -144,7 +144,7 @@ class Curves:
 
 @dataclass(frozen=True)
 class Figure:
-    """Panels or curves, and the words for their marks."""
+    """Panels or curves with their legend."""
 
     panels: tuple[Panel, ...] = ()
     curves: tuple[Curves, ...] = ()
@@ -152,7 +152,7 @@ class Figure:
 
 
 def number(value: float) -> str:
-    """Two decimals, fewer for large numbers; a dash for no number."""
+    """Two decimals, fewer for large numbers; a dash for NaN."""
     if not isfinite(value):
         return "–"
     if abs(value) < 0.005:
@@ -168,7 +168,7 @@ def signed(value: float) -> str:
 
 
 def interval(low: float, high: float, show: Callable[[float], str] = number) -> str:
-    """Return an interval in brackets, or nothing where there is none."""
+    """Return an interval in brackets; empty if undefined."""
     return f"[{show(low)}, {show(high)}]" if isfinite(low) and isfinite(high) else ""
 
 

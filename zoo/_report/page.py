@@ -1,4 +1,4 @@
-"""The report: one HTML page with figures, data and script inside, readable without a network."""
+"""The report: one self-contained HTML page that needs no network."""
 
 import json
 import re
@@ -17,7 +17,7 @@ from .._evaluation.findings import Diagnostic
 from .._evaluation.scorecard import Scorecard
 from .blocks import unique
 from .colours import SHAPES, VIRIDIS
-from .figures import Cast, of_diagnostic, scores, verdicts
+from .figures import Roles, of_diagnostic, scores, verdicts
 from .map import as_json, map_data, still
 from .marks import Figure, interval, number
 from .pictures import item_picture, tinted
@@ -30,7 +30,7 @@ _READING = 330  # characters
 
 @dataclass(frozen=True)
 class Section:
-    """A diagnostic with its figure, its tables and the sentence that stands for it when folded."""
+    """A diagnostic with its figure and tables."""
 
     diagnostic: Diagnostic
     figure: Figure | None
@@ -39,17 +39,17 @@ class Section:
 
     @property
     def gist(self) -> str:
-        """What was found, or why nothing was, or how to read it."""
+        """First conclusion, or why there is none, or how to read the numbers."""
         d = self.diagnostic
         if d.conclusions:
             return d.conclusions[0]
         if not d.findings:
-            return f"Not computed: {d.not_computed[0]}" if d.not_computed else "Nothing was found."
+            return f"Not computed: {d.not_computed[0]}" if d.not_computed else "No findings."
         return self.reading[0]
 
     @property
     def reading(self) -> tuple[str, str]:
-        """How to read it: what is short enough to stand above a figure, and the rest."""
+        """How to read it: the part that is shown above the figure, and the rest."""
         sentences = re.split(r"(?<=\.) (?=[A-Z0-9])", self.diagnostic.how_to_read)
         kept = 1
         while kept < len(sentences) and len(" ".join(sentences[: kept + 1])) <= _READING:
@@ -58,7 +58,7 @@ class Section:
 
 
 def write_report(result: Scorecard, path: Path) -> None:
-    """Write the page for a result; the folder is made if need be."""
+    """Write the page for a result; the folder is created if needed."""
     try:
         import jinja2
     except ImportError as error:
@@ -70,10 +70,10 @@ def write_report(result: Scorecard, path: Path) -> None:
         loader=jinja2.FileSystemLoader(here), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters.update(number=number, breakable=_breakable)
-    drawn, said = map_data(result, umap=bool(result.diagnostics))
+    drawn, notes = map_data(result, umap=bool(result.diagnostics))
     sections = [_section(result, d) for d in result.diagnostics]
     sections.sort(key=lambda s: s.diagnostic.order)
-    # What could not be computed comes after what was.
+    # Diagnostics without findings come last.
     middle = [s for s in sections if s.diagnostic.order == 0]
     middle.sort(key=lambda s: not s.diagnostic.findings)
     shared, own = _provenance(result)
@@ -84,11 +84,12 @@ def write_report(result: Scorecard, path: Path) -> None:
         facts=_facts(result),
         verdicts=verdicts(result),
         scores=scores(result),
+        metric_notes=_metric_notes(result),
         first=[s for s in sections if s.diagnostic.order < 0],
         middle=middle,
         last=[s for s in sections if s.diagnostic.order > 0],
         map_data=as_json(drawn) if drawn else "",
-        map_said=said,
+        map_notes=notes,
         roles=[c["role"] for c in drawn["colourings"]] if drawn else [],
         stills=_stills(drawn) if drawn else [],
         shapes=SHAPES,
@@ -108,17 +109,19 @@ def write_report(result: Scorecard, path: Path) -> None:
 
 
 def _section(result: Scorecard, diagnostic: Diagnostic) -> Section:
-    cast = Cast(result.encoder, _rival(result, diagnostic), _chances(result, diagnostic))
+    roles = Roles(
+        result.encoder, _compared_control(result, diagnostic), _chances(result, diagnostic)
+    )
     return Section(
         diagnostic,
-        of_diagnostic(diagnostic, cast),
+        of_diagnostic(diagnostic, roles),
         tables(diagnostic, result.encoder),
         "" if diagnostic.view == "rates" else support(diagnostic.findings),
     )
 
 
-def _rival(result: Scorecard, diagnostic: Diagnostic) -> str | None:
-    """Untrained network to read changed images beside; elsewhere the highest control."""
+def _compared_control(result: Scorecard, diagnostic: Diagnostic) -> str | None:
+    """Untrained network to compare changed images with; None for the highest control."""
     if diagnostic.view not in ("drift", "change"):
         return None
     twin = result.contenders[result.encoder][0].twin
@@ -128,15 +131,33 @@ def _rival(result: Scorecard, diagnostic: Diagnostic) -> str | None:
     return next((n for n in (twin, *untrained, *others) if n in others), None)
 
 
+def _metric_notes(result: Scorecard) -> list[str]:
+    """Explain metrics whose names do not say how they are computed."""
+    group = design_of(result.dataset).group
+    notes = {
+        "mAP across groups": (
+            f"mAP across groups ranks the items of all other {group}s by cosine of standardised "
+            "features, ties in a fixed random order; the mAP under Replicate retrieval is defined "
+            "as in copairs."
+        ),
+        "linear probe balanced accuracy": (
+            "The linear probe is ridge regression on class indicators with optimal scoring, not "
+            "logistic regression."
+        ),
+    }
+    metrics = {row.metric for row in result.rows}
+    return [note for metric, note in notes.items() if metric in metrics]
+
+
 def _chances(result: Scorecard, diagnostic: Diagnostic) -> dict[str, float]:
-    """Chance of every score, for diagnostics that ask for the same scores anew."""
+    """Chance of every score, for diagnostics that compute the same scores again."""
     if not diagnostic.scores_again:
         return {}
     return {f"{row.task}, {row.metric}": row.chance for row in result.rows}
 
 
 def _facts(result: Scorecard) -> list[str]:
-    """The size of the evaluation, in a few words."""
+    """Sample sizes of the evaluation, as short texts."""
     rows = result.rows
     items, groups = (max(getattr(r, k) for r in rows) for k in ("n_items", "n_groups"))
     group = design_of(result.dataset).group
@@ -152,7 +173,7 @@ def _facts(result: Scorecard) -> list[str]:
 
 
 def _stills(drawn: dict[str, Any]) -> list[dict[str, Any]]:
-    """Principal components in the first two colourings, for paper and without scripts."""
+    """Principal components in the first two colourings, for print and without scripts."""
     chosen = drawn["colourings"][:2] or [None]
     return [still(drawn, c) for c in chosen]
 
@@ -188,7 +209,7 @@ def _tints(result: Scorecard) -> str:
 def _provenance(
     result: Scorecard,
 ) -> tuple[list[tuple[str, str]], list[tuple[str, list[tuple[str, str]]]]]:
-    """What all embeddings have in common, and what each has of its own."""
+    """Fields that are equal for all embeddings, and the others for each embedding."""
     records = {name: found for name, (_, found) in result.contenders.items()}
     keys = list(dict.fromkeys(k for found in records.values() for r in found for k in r))
     everyone = [r for found in records.values() for r in found]
@@ -197,33 +218,33 @@ def _provenance(
     for key in keys:
         values = _values(everyone, key)
         if len(values) == 1 and all(key in r for r in everyone):
-            shared.append((_worded(key), values[0]))
+            shared.append((_readable(key), values[0]))
         elif key != "encoder":
             kept.append(key)
     own = []
     for name, found in records.items():
-        fields = [(_worded(k), ", ".join(_values(found, k))) for k in kept]
+        fields = [(_readable(k), ", ".join(_values(found, k))) for k in kept]
         own.append((name, [(k, v) for k, v in fields if v and v != "–"]))
     return [(k, v) for k, v in shared if v != "–"], own
 
 
 def _values(records: Iterable[dict[str, Any]], key: str) -> list[str]:
-    return list(dict.fromkeys(_told(r[key]) for r in records if key in r))
+    return list(dict.fromkeys(_as_text(r[key]) for r in records if key in r))
 
 
-def _told(value: Any) -> str:
+def _as_text(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{k} {v}" for k, v in value.items()) or "–"
     return "–" if value is None else str(value)
 
 
-def _worded(key: str) -> str:
+def _readable(key: str) -> str:
     return key.replace("_", " ")
 
 
 def _breakable(text: str) -> Any:
-    """Let long names break after colons, slashes and underscores."""
+    """Allow line breaks in long names after colons, slashes and underscores."""
     from markupsafe import Markup, escape
 
-    # Entities hold none of these signs.
+    # Entities contain none of these characters.
     return Markup(re.sub(r"([:/_])(?=\S)", r"\1<wbr>", str(escape(text))))

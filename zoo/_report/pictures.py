@@ -1,4 +1,4 @@
-"""Thumbnails of images, as data that a page carries."""
+"""Thumbnails of images, as data URLs inside the page."""
 
 import base64
 import io
@@ -30,7 +30,7 @@ TINTS = {
 
 
 def thumbnails(result: Scorecard, shown: NDArray[np.intp]) -> list[str | None]:
-    """Data URL of a picture for each point, None beyond `THUMBNAILS` or without an image."""
+    """Data URL of a picture for each point; None beyond `THUMBNAILS` or without an image."""
     pictures: list[str | None] = [None] * len(shown)
     dataset = result.dataset
     if dataset.read is None or len(dataset) != len(result.embeddings):
@@ -42,7 +42,7 @@ def thumbnails(result: Scorecard, shown: NDArray[np.intp]) -> list[str | None]:
 
 
 def item_picture(result: Scorecard, item: int, side: int, kind: str = "png") -> str | None:
-    """Draw an item; None where it cannot be read any more."""
+    """Draw an item; None if it cannot be read."""
     try:
         return picture(result.dataset[item], side, kind)
     except (ZooError, OSError):
@@ -50,10 +50,10 @@ def item_picture(result: Scorecard, item: int, side: int, kind: str = "png") -> 
 
 
 def picture(image: "Image", side: int, kind: str = "png") -> str:
-    """Draw an image as a data URL: colours as they are, other channels as coloured light."""
+    """Draw an image as a data URL: RGB unchanged, other channels as additive colours."""
     from PIL import Image as Picture
 
-    # Four pixels for each that is drawn are enough.
+    # Four pixels for each drawn pixel are enough.
     step = max(1, min(image.pixels.shape[1:]) // (4 * side))
     pixels = np.nan_to_num(image.pixels[:3, ::step, ::step], posinf=0, neginf=0)
     if in_colour(image):
@@ -71,20 +71,20 @@ def picture(image: "Image", side: int, kind: str = "png") -> str:
 
 
 def in_colour(image: "Image") -> bool:
-    """Whether the channels are those of a colour camera."""
+    """Whether the channels are red, green and blue."""
     return tuple(s.lower() for s in image.stains or ()) == COLOURS
 
 
 def tinted(image: "Image") -> str:
-    """Say which channel is drawn as which light; nothing for colour images."""
+    """Describe the colour of each channel; empty for RGB images."""
     if in_colour(image):
         return ""
     count = len(image.pixels)
     tints = TINTS[min(count, 3)]
     names = image.stains or tuple(f"channel {k + 1}" for k in range(count))
-    said = ", ".join(f"{name} {tint}" for name, (tint, _) in zip(names, tints, strict=False))
+    colours = ", ".join(f"{name} {tint}" for name, (tint, _) in zip(names, tints, strict=False))
     more = f"; the other {count - 3} of {count} channels are not drawn" if count > 3 else ""
-    return f"Drawn as light: {said}{more}. Every channel of every image has its own scale."
+    return f"Additive colours: {colours}{more}. Each channel of each image is scaled separately."
 
 
 COLOURS = ("red", "green", "blue")

@@ -1,4 +1,4 @@
-"""Which items are shown where there are too many."""
+"""Choose the items to show if there are too many."""
 
 from typing import Any
 
@@ -7,12 +7,12 @@ from numpy.typing import NDArray
 
 
 def spread_out(count: int, most: int) -> NDArray[np.intp]:
-    """Choose up to `most` of `count` places, evenly."""
+    """Choose up to `most` of `count` positions, evenly spaced."""
     return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(np.intp))
 
 
 def spread_over(labels: NDArray[Any], most: int) -> NDArray[np.intp]:
-    """Choose up to `most` places so that every label gets as many as it can."""
+    """Choose up to `most` positions, balanced over the labels."""
     found = [np.flatnonzero(labels == label) for label in np.unique(labels)]
     chosen: list[NDArray[np.intp]] = []
     left = most

@@ -11,16 +11,16 @@ from .marks import interval, number
 
 MOST_COLUMNS = 8
 MOST_NOTES = 6
-Shade = Literal["", "own", "rival", "word"]
+Shade = Literal["", "own", "compared", "word"]
 _SIDES: dict[str, tuple[Shade, str]] = {
-    "biology": ("own", "biology found, by effect"),
-    "shortcut": ("rival", "shortcut taken for it, by effect"),
+    "biology": ("own", "biology detected, by effect size"),
+    "shortcut": ("compared", "shortcut detected, by effect size"),
 }
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A number in words; `depth` in percent shades it, `mark` refers to a note."""
+    """A number as text; `depth` in percent shades it, `mark` refers to a note."""
 
     text: str
     small: str = ""
@@ -31,7 +31,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """A cell or None for each column; `own` is the encoder under test."""
+    """A cell or None for each column; `own` marks the encoder under test."""
 
     name: str
     own: bool
@@ -41,9 +41,9 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows below columns, which can have headings `over` them, as words and how many they span.
+    """Rows and columns; `over` are headings above the columns, with the number they span.
 
-    `foot` is what whole columns are read beside.
+    `foot` are reference values of whole columns.
     """
 
     title: str
@@ -56,10 +56,10 @@ class Table:
 
 
 def tables(diagnostic: Diagnostic, subject: str) -> tuple[Table, ...]:
-    """Arrange findings: contenders down, quantities or conditions across.
+    """Arrange findings: contenders as rows, quantities or conditions as columns.
 
-    Where all quantities have one condition each, they share a table, such as mixing beside
-    conservation; that of known factors is shaded.
+    Quantities with one condition each share a table, such as mixing and conservation; the table
+    of known factors is shaded.
     """
     found = diagnostic.findings
     if diagnostic.view == "rates" and (shaded := _validation(diagnostic)) is not None:
@@ -88,7 +88,7 @@ def tables(diagnostic: Diagnostic, subject: str) -> tuple[Table, ...]:
 
 
 def support(found: Sequence[Finding]) -> str:
-    """Say what all numbers rest on: items, groups, seeds, and what was fitted on what."""
+    """Describe sample sizes, seeds, and the data that models were fitted on."""
     parts = []
     for what, values in (
         ("item", [f.n_items for f in found if f.n_items]),
@@ -151,7 +151,7 @@ def _table(
 
 
 def _whole(values: Iterable[float]) -> bool:
-    """Whether a column counts something, and needs no decimals."""
+    """Whether a column contains counts, without decimals."""
     known = [v for v in values if isfinite(v)]
     return all(v == round(v) for v in known) and max(known, default=0) >= 2
 
@@ -166,7 +166,7 @@ def _cell(f: Finding, with_reference: bool, mark: str, shaded: bool, whole: bool
 
 
 def _runs(values: Iterable[str]) -> tuple[tuple[str, int], ...]:
-    """Equal neighbours counted; nothing where they have no name."""
+    """Count runs of equal values; empty if values have no name."""
     runs: list[tuple[str, int]] = []
     for value in values:
         if runs and runs[-1][0] == value:
@@ -177,7 +177,7 @@ def _runs(values: Iterable[str]) -> tuple[tuple[str, int], ...]:
 
 
 def _turned(table: Table) -> Table:
-    """Turn quantities down and contenders across, where quantities are too many side by side."""
+    """Transpose a table with too many quantities: quantities as rows, contenders as columns."""
     columns = (*(row.name for row in table.rows), *(label for label, _ in table.foot))
     rows = []
     for k, quantity in enumerate(table.columns):
@@ -188,7 +188,7 @@ def _turned(table: Table) -> Table:
 
 
 def _validation(diagnostic: Diagnostic) -> Table | None:
-    """Detection rates of every metric, biology beside the shortcut, and what follows for it."""
+    """Detection rates of every metric for biology and shortcut, and its classification."""
     from .._diagnostics.metric_validation import metric_verdicts
 
     rates = {(f.quantity, f.encoder, f.at): f.value for f in diagnostic.findings}

@@ -1,4 +1,4 @@
-"""A scorecard, and a comparison of two, as text in a terminal."""
+"""A scorecard, or a comparison of two, as terminal text."""
 
 import io
 import textwrap
@@ -34,11 +34,11 @@ def render(card: Scorecard, *, width: int = 120, colour: bool = False) -> str:
     styles = {"beats all controls": "green", "matched by": "yellow"}
     for row in card.rows:
         v = row.verdict
-        said = Text(v.summary, style=styles.get(v.outcome, "red"))
+        verdict = Text(v.summary, style=styles.get(v.outcome, "red"))
         for note in row.left_out:
-            said.append(f"\nleft out: {note}", style="dim")
+            verdict.append(f"\nleft out: {note}", style="dim")
         verdicts.add_row(
-            Text(f"{row.task}, {row.metric}"), said, Text(difference(v)), _support(row)
+            Text(f"{row.task}, {row.metric}"), verdict, Text(difference(v)), _support(row)
         )
     console.print(verdicts)
     for diagnostic in card.diagnostics:
@@ -66,7 +66,7 @@ def render_comparison(
     width: int = 120,
     colour: bool = False,
 ) -> str:
-    """Return the gaps between two encoders as text of a width in characters."""
+    """Return the differences between two encoders as text of a width in characters."""
     out = io.StringIO()
     console = _console(out, width, colour)
     a, b = first.encoder, second.encoder
@@ -128,7 +128,7 @@ def _support(row: Row) -> str:
 
 
 def _fold(label: str) -> str:
-    """Break a long name before its last part; cells have two lines anyway."""
+    """Break a long name before its last part; cells have two lines."""
     if len(label) <= _NAME_WIDTH:
         return label
     places = [label.rfind("/"), label.rfind("("), label.find(":") + 1]
@@ -137,14 +137,18 @@ def _fold(label: str) -> str:
 
 
 def _heading(row: Row) -> str:
-    """Break a heading into short lines, so that columns stay narrow."""
+    """Break a heading into short lines, to keep columns narrow."""
     short = row.metric.replace("balanced accuracy", "bal. acc.").replace("linear probe", "probe")
-    short = short.replace(" bal", "\nbal").replace("Spearman ρ", "Spearman")
+    short = (
+        short.replace(" bal", "\nbal")
+        .replace("Spearman ρ", "Spearman")
+        .replace(" across", "\nacross")
+    )
     return "\n".join([*textwrap.wrap(row.task, _CELL_WIDTH), short])
 
 
 def _side_by_side(rows: Sequence[Row], width: int) -> Iterator[list[Row]]:
-    """Divide scores into as many tables as have room for their columns."""
+    """Split scores into tables that fit the width."""
     columns: list[Row] = []
     taken = 0
     for row in rows:

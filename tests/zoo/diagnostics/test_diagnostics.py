@@ -110,7 +110,7 @@ def test_geometry_names_collapse_and_repeated_rows():
     round_[1] = round_[0]
     found = space(study({"flat": flat, "round": round_}))
     assert any(s.startswith("flat: the embedding is collapsed") for s in found.conclusions)
-    assert any("round: 1 of 96 rows repeat" in s for s in found.conclusions)
+    assert any("round: 1 of 96 rows are exact duplicates" in s for s in found.conclusions)
     assert not any("Controls" in s for s in found.conclusions)
     ratio = values(found, quantity="participation ratio")
     assert 4 < ratio["round"].value <= 5  # N(0, I) in 5 dimensions, 96 items
@@ -119,7 +119,7 @@ def test_geometry_names_collapse_and_repeated_rows():
 def test_collapsed_controls_are_named_together():
     flat = np.ones((96, 5)) + 1e-6 * noise(96, 5)
     found = space(study({"round": noise(96, 5), "flat": flat, "level": 2 * flat}))
-    assert found.conclusions == ("Controls whose embedding is collapsed: flat, level.",)
+    assert found.conclusions == ("Controls with a collapsed embedding: flat, level.",)
 
 
 def test_agreement_is_one_with_a_rotated_copy_and_none_with_noise(known):
@@ -130,7 +130,7 @@ def test_agreement_is_one_with_a_rotated_copy_and_none_with_noise(known):
         alike = values(found, quantity=quantity)
         assert alike["turned"].value == pytest.approx(1, abs=1e-4)  # float32 rows
         assert abs(alike["noise"].value) < 0.1
-    assert any("names no untrained twin" in s for s in found.not_computed)
+    assert any("has no untrained twin" in s for s in found.not_computed)
 
 
 def test_variance_goes_where_it_was_put(known):
@@ -139,7 +139,7 @@ def test_variance_goes_where_it_was_put(known):
     assert first["biology"].value > 0.7
     assert first["shortcut"].value < 0.1
     assert values(found, quantity="plate", condition="entered last")["shortcut"].value > 0.7
-    assert any("edge has 96 values for 96 items" in s for s in found.not_computed)
+    assert any("edge has too many values: 96 for 96 items" in s for s in found.not_computed)
 
 
 def test_confounders_are_read_and_regressed_out():
@@ -163,13 +163,13 @@ def test_what_is_constant_or_unknown_is_no_confounder():
     metadata = table().assign(edge=1.0)
     found = confounders(study({"noise": noise(96)}, metadata))
     assert found.findings == ()
-    assert any("edge is the same for all items" in s for s in found.not_computed)
+    assert any("edge is constant over all items" in s for s in found.not_computed)
     metadata.loc[3, "edge"] = np.nan
     found = confounders(study({"noise": noise(96)}, metadata))
-    assert any("edge is unknown for 1 item " in s for s in found.not_computed)
+    assert any("edge is missing for 1 item " in s for s in found.not_computed)
     metadata["rim"] = metadata["edge"]
     found = confounders(study({"noise": noise(96)}, metadata, confounders=("edge", "rim")))
-    assert "edge, rim are unknown for 1 item and not regressed out." in found.not_computed
+    assert "edge, rim are missing for 1 item and not regressed out." in found.not_computed
 
 
 def test_retrieval_by_every_definition(known):
@@ -200,7 +200,7 @@ def test_effects_stand_beside_controls(known):
     assert "24 controls" not in str(found.not_computed)
     without = effects(study({"noise": noise(96)}, negative={}))
     assert without.findings == ()
-    assert "No negative controls" in without.not_computed[0]
+    assert "no negative controls" in without.not_computed[0]
 
 
 def test_known_relationships_need_pairs_and_find_what_is_alike():
@@ -226,7 +226,7 @@ def test_known_relationships_need_pairs_and_find_what_is_alike():
 def test_more_neighbours_than_items_are_refused():
     small = table().query("plate < 'P2' and i < 2").reset_index(drop=True)
     found = readouts(study({"noise": noise(len(small))}, small))
-    assert any("20-NN: there are 8 items to learn from" in s for s in found.not_computed)
+    assert any("20-NN: a fold has only 8 training items" in s for s in found.not_computed)
     assert not any("20-NN" in f.quantity for f in found.findings)
 
 
@@ -255,8 +255,8 @@ def test_one_batch_is_said_and_nothing_is_scored():
     for ask_ in (robustness, mixed):
         found = ask_(alone)
         assert found.findings == ()
-        assert any("one value of batch only" in s for s in found.not_computed)
-    assert any("There is one batch only" in s for s in retrieval(alone).not_computed)
+        assert any("batch has a single value" in s for s in found.not_computed)
+    assert any("There is a single batch" in s for s in retrieval(alone).not_computed)
 
 
 def test_alignment_takes_away_plates_and_is_shown_beside_raw():
@@ -274,7 +274,7 @@ def test_alignment_takes_away_plates_and_is_shown_beside_raw():
 def test_more_dimensions_than_controls_are_said_once():
     found = alignment(study({"wide": noise(96, 30), "wider": noise(96, 40), "few": noise(96)}))
     (sentence,) = found.conclusions
-    assert sentence.startswith("With 24 negative controls, PCA and TVN keep at most 23 axes")
+    assert sentence.startswith("24 negative controls limit PCA and TVN to 23 axes")
     assert sentence.endswith("more dimensions have wide (30), wider (40).")
     assert found.not_computed == ()
 
@@ -282,7 +282,7 @@ def test_more_dimensions_than_controls_are_said_once():
 def test_alignment_without_controls_is_refused():
     found = alignment(study({"noise": noise(96)}, negative={}))
     assert found.findings == ()
-    assert any("No negative controls are named" in s for s in found.not_computed)
+    assert any("no negative controls" in s for s in found.not_computed)
 
 
 def test_a_domain_never_seen_costs_what_does_not_carry():
@@ -298,7 +298,7 @@ def test_a_domain_never_seen_costs_what_does_not_carry():
     assert across["turned"].value < -0.9
     assert across["carried"].value > 0.9
     assert across["turned"].reference == inside["turned"].value
-    assert any("Every score already leaves a plate out" in s for s in found.not_computed)
+    assert any("All scores are leave-one-plate-out" in s for s in found.not_computed)
 
 
 def test_learning_curves_rise_and_use_as_many_groups_as_they_say():
@@ -317,7 +317,7 @@ def test_too_few_groups_to_learn_from_are_said_once_for_a_score():
     tasks = (zoo.Task(kind="probe", target="half", title="half"),)
     found = learning(study({"noise": noise(96)}, metadata, tasks=tasks))
     (sentence,) = found.not_computed
-    assert sentence.startswith("half (probe): of 1, 2")
+    assert sentence.startswith("half (probe): some random choices of 1, 2 plates")
     assert sentence.endswith("plates to learn from, some choice has one value of half only.")
 
 

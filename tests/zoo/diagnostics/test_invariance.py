@@ -171,7 +171,7 @@ def test_an_embedding_that_hardly_varies_has_no_drift(function):
     given = [Image(i.pixels / 4000.0) for i in images()]
     found, refused = invariance(Of(function), given)
     assert found == ()
-    assert refused == ("different images are embedded alike: drift has no unit.",)
+    assert refused == ("Different images have the same embedding, so drift has no scale.",)
 
 
 def test_nan_is_no_drift():
@@ -180,7 +180,7 @@ def test_nan_is_no_drift():
     assert "NaN" in refused[0]
     found, refused = drift(lambda x, _: [np.nan if x[0].max() == 0 else x[0].mean(), 1], images())
     assert "channel DNA black" not in found
-    assert refused == ("channel DNA black: NaN or infinite numbers come out.",)
+    assert refused == ("channel DNA black: the embeddings are NaN or infinite.",)
 
 
 def test_an_empty_embedding_is_at_a_right_angle_to_all():
@@ -195,10 +195,10 @@ def test_encoders_that_join_channels_are_not_asked_for_fewer():
     assert not [c for c in found if "dropped" in c or "duplicated" in c]
     assert {"channel DNA black", "channels permuted"} <= set(found)
     assert len(refused) == 1
-    assert "channels are joined" in refused[0]
+    assert "the encoder concatenates channels" in refused[0]
     found, refused = drift(lambda x, _: x.mean((1, 2)), images())
     assert not [c for c in found if "dropped" in c]
-    assert "channel ER dropped: 2 numbers come out instead of 3" in " ".join(refused)
+    assert "channel ER dropped: the embedding has 2 dimensions instead of 3" in " ".join(refused)
 
 
 def test_what_an_encoder_refuses_is_said():
@@ -214,7 +214,7 @@ def test_single_channels_have_nothing_to_lose():
     found, refused = drift(pooled, images(channels=1))
     assert list(found) == list(NUISANCES)
     assert refused == (
-        "6 of 6 images have one channel only: there is nothing to permute, drop or blacken.",
+        "6 of 6 images have a single channel, so there is nothing to permute, drop or set to 0.",
     )
 
 
@@ -226,7 +226,7 @@ def test_ragged_images_lose_channels_by_name_where_there_are_names():
         *images(1, 1, stains=("DNA",), seed=3),
     ]
     found, refused = drift(pooled, ragged)
-    assert refused[0].startswith("1 of 7 images have one channel only")
+    assert refused[0].startswith("1 of 7 images have a single channel")
     counts = {c: f.n_items for c, f in found.items()}
     assert counts["flipped"] == 7
     assert counts["channels permuted"] == 6
@@ -259,7 +259,7 @@ def test_a_stain_that_comes_again_is_another_channel():
 
 
 def test_one_image_has_nothing_to_be_compared_with():
-    with pytest.raises(ValueError, match="two images or more"):
+    with pytest.raises(ValueError, match="at least two images"):
         invariance(Of(pooled), images(1))
 
 

@@ -17,7 +17,7 @@ from zoo import errors
 from zoo._report import map as _report_map
 from zoo._report.blocks import blocks
 from zoo._report.colours import look
-from zoo._report.figures import Cast, of_diagnostic, scores
+from zoo._report.figures import Roles, of_diagnostic, scores
 from zoo._report.map import as_json, captions, colourings, map_data, principal_components
 from zoo._report.marks import axis, interval, number, signed
 from zoo._report.pictures import picture, thumbnails, tinted
@@ -270,7 +270,7 @@ def test_a_page_without_a_map_says_why(result, tmp_path):
     lost = replace(result.embeddings, matrix=matrix)
     replace(result, embeddings=lost, diagnostics=()).to_html(tmp_path / "i.html")
     text = (tmp_path / "i.html").read_text()
-    assert "32 of 32 items have no finite embedding. There are too few items" in text
+    assert "32 of 32 items have NaN or infinite embeddings. There are too few items" in text
     assert 'id="map"' not in text
 
 
@@ -283,9 +283,9 @@ def test_colours_of_text_can_be_read(page):
         return 1.05 / (np.dot([0.2126, 0.7152, 0.0722], linear) + 0.05)
 
     named = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", page.read_text()))
-    for name in ("ink", "soft", "own-ink", "rival-ink"):
+    for name in ("ink", "soft", "own-ink", "compared-ink"):
         assert contrast(named[name]) >= 4.5
-    for name in ("own", "rival", "control", "oracle"):
+    for name in ("own", "compared", "control", "oracle"):
         assert contrast(named[name]) >= 3
 
 
@@ -324,17 +324,17 @@ def test_values_far_off_stay_at_the_end_of_the_axis():
     assert root.place(0.04) == 20
 
 
-def test_the_strongest_control_of_a_line_is_its_rival():
+def test_the_strongest_control_of_a_line_is_compared():
     values = {"a": 0.2, "mine": 0.1, "b": 0.5, "oracle": 1.0, "c": float("nan")}
-    assert Cast("mine").kinds(values) == {
+    assert Roles("mine").kinds(values) == {
         "a": "control",
-        "b": "rival",
+        "b": "compared",
         "c": "control",
         "oracle": "oracle",
         "mine": "own",
     }
-    assert Cast("mine", "a").kinds(values)["a"] == "rival"
-    assert Cast("mine").kinds({"mine": 1.0}) == {"mine": "own"}
+    assert Roles("mine", "a").kinds(values)["a"] == "compared"
+    assert Roles("mine").kinds({"mine": 1.0}) == {"mine": "own"}
 
 
 def test_scores_stand_in_order_below_the_encoder(result):
@@ -346,27 +346,27 @@ def test_scores_stand_in_order_below_the_encoder(result):
         others = [float(line.cells[0][0].replace("−", "-")) for line in panel.lines[1:]]
         assert others == sorted(others, reverse=True)
         assert panel.lines[0].cells[0][0] == number(row.estimates["mine"].value)
-        rivals = [ln.name for ln in panel.lines for m in ln.marks if m.kind == "rival"]
-        assert rivals == [result.label(row.verdict.control)]
+        compared = [ln.name for ln in panel.lines for m in ln.marks if m.kind == "compared"]
+        assert compared == [result.label(row.verdict.control)]
 
 
 def test_spoilt_images_are_drawn_beside_the_score_as_it_is():
     found = diagnostic("pathological")
-    figure = of_diagnostic(found, Cast("mine", "gaussian", {SCORES[0]: 0.25}))
+    figure = of_diagnostic(found, Roles("mine", "gaussian", {SCORES[0]: 0.25}))
     panel = figure.panels[0]
     assert panel.title == SCORES[0]
     assert [line.name for line in panel.lines] == list(ASKED["pathological"])
-    assert [text for _, _, text in panel.rules] == ["as it is 0.90", "chance 0.25"]
+    assert [text for _, _, text in panel.rules] == ["original 0.90", "chance 0.25"]
     for line in panel.lines:
         own = next(f for f in found.findings if (f.encoder, f.condition) == ("mine", line.name))
         assert line.stretch == (panel.axis.place(0.9), panel.axis.place(own.value))
-        assert {m.kind for m in line.marks} <= {"own", "rival", "control"}
+        assert {m.kind for m in line.marks} <= {"own", "compared", "control"}
         assert line.cells[0] == (number(own.value), "own")
 
 
 def test_learning_curves_rise_with_the_number():
     found = diagnostic("learning")
-    curves = of_diagnostic(found, Cast("mine")).curves
+    curves = of_diagnostic(found, Roles("mine")).curves
     assert [c.title for c in curves] == list(SCORES)
     assert [label for _, label in curves[0].places] == ["1", "2", "4", "7"]
     assert curves[0].unit == "plates"
@@ -379,8 +379,8 @@ def test_learning_curves_rise_with_the_number():
 
 def test_numberless_conditions_make_no_curve():
     found = diagnostic("learning")
-    worded = tuple(replace(f, condition=f"all of {f.condition}") for f in found.findings)
-    figure = of_diagnostic(replace(found, findings=worded), Cast("mine"))
+    worded = tuple(replace(f, at=np.nan) for f in found.findings)
+    figure = of_diagnostic(replace(found, findings=worded), Roles("mine"))
     assert figure.curves == ()
     assert len(figure.panels) == 2
 
@@ -388,14 +388,14 @@ def test_numberless_conditions_make_no_curve():
 @pytest.mark.parametrize("name", [n for n in ASKED if n != "validation"])
 def test_every_diagnostic_with_intervals_is_drawn(name):
     found = diagnostic(name)
-    figure = of_diagnostic(found, Cast("mine"))
+    figure = of_diagnostic(found, Roles("mine"))
     assert figure.panels or figure.curves
     drawn = {m.title for p in figure.panels for ln in p.lines for m in ln.marks}
     drawn |= {s.name for c in figure.curves for s in c.series}
     for f in found.findings:
         assert any(t.startswith(f.encoder) for t in drawn)
     empty = replace(found, findings=tuple(replace(f, value=np.nan) for f in found.findings))
-    assert of_diagnostic(empty, Cast("mine")) is None
+    assert of_diagnostic(empty, Roles("mine")) is None
 
 
 def test_a_diagnostic_without_intervals_is_a_table_alone():
@@ -404,7 +404,7 @@ def test_a_diagnostic_without_intervals_is_a_table_alone():
         replace(f, low=np.nan, high=np.nan, reference=np.nan, reference_name="")
         for f in found.findings
     )
-    assert of_diagnostic(replace(found, findings=bare), Cast("mine")) is None
+    assert of_diagnostic(replace(found, findings=bare), Roles("mine")) is None
     assert len(tables(replace(found, findings=bare), "mine")) == 1
 
 
@@ -562,9 +562,9 @@ def test_umap_keeps_clusters_apart_and_is_the_same_each_time():
 
 def test_without_umap_the_page_says_so(result, monkeypatch):
     monkeypatch.setattr(_report_map, "find_spec", lambda name: None)
-    data, said = map_data(result, umap=True)
+    data, notes = map_data(result, umap=True)
     assert [v["name"] for v in data["views"]] == ["PCA"]
-    assert any("microscopy-zoo[umap]" in sentence for sentence in said)
+    assert any("microscopy-zoo[umap]" in sentence for sentence in notes)
 
 
 def test_many_items_are_thinned_out_evenly_and_said(result):
@@ -574,11 +574,11 @@ def test_many_items_are_thinned_out_evenly_and_said(result):
     matrix[7] = np.nan
     many = zoo.Embeddings(matrix, table, {"encoder": "mine"})
     bare = replace(result.dataset, metadata=table, read=None, profiles={"mine": None})
-    data, said = map_data(replace(result, embeddings=many, dataset=bare), umap=False)
+    data, notes = map_data(replace(result, embeddings=many, dataset=bare), umap=False)
     assert len(data["rows"]) == 2000
     assert len(as_json(data)) < 2e5
-    assert said == (
-        "1 of 12000 items have no finite embedding.",
+    assert notes == (
+        "1 of 12000 items have NaN or infinite embeddings.",
         "2000 of 12000 items are drawn, evenly chosen.",
     )
     assert spread_out(10, 4).tolist() == [0, 3, 6, 9]
@@ -662,7 +662,7 @@ def test_pictures_show_colours_as_they_are_and_channels_as_light():
     five = zoo.Image(np.ones((5, 40, 40), np.uint16), tuple("abcde"))
     assert decoded(picture(five, 32)).shape == (32, 32, 3)
     assert tinted(five).startswith(
-        "Drawn as light: a green, b magenta, c yellow; the other 2 of 5 channels are not drawn."
+        "Additive colours: a green, b magenta, c yellow; the other 2 of 5 channels are not drawn."
     )
     large = zoo.Image(np.random.default_rng(0).integers(0, 9, (1, 3000, 2000), dtype=np.uint8))
     assert decoded(picture(large, 32)).shape[:2] == (32, 21)

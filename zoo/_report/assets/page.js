@@ -2,7 +2,7 @@
 (() => {
   document.documentElement.classList.add("scripted");
 
-  // A link to something folded away unfolds it.
+  // A link to a collapsed element expands it.
   const unfold = () => {
     let element = location.hash.length > 1 && document.getElementById(location.hash.slice(1));
     for (; element; element = element.parentElement) if (element.tagName === "DETAILS") element.open = true;
@@ -11,7 +11,7 @@
   document.querySelectorAll("nav a").forEach((link) => link.addEventListener("click", () => setTimeout(unfold)));
   unfold();
 
-  // On a small screen the contents would push the verdict away.
+  // On a small screen the contents would push the verdict down.
   const contents = document.querySelector("nav > details");
   const wide = matchMedia("(min-width: 76rem)");
   const fold = () => { contents.open = wide.matches; };
@@ -29,7 +29,7 @@
     links.forEach((_, id) => { const target = document.getElementById(id); if (target) watch.observe(target); });
   }
 
-  // What is folded away on screen belongs on paper.
+  // Print everything, also what is collapsed on screen.
   let opened = [];
   addEventListener("beforeprint", () => {
     opened = [...document.querySelectorAll("details:not([open]):not(.raw)")];
@@ -177,7 +177,7 @@
       const image = build("img");
       image.src = data.thumbnails[i];
       image.alt = "";
-      // Its height is known before it is decoded, so that the box is placed rightly at once.
+      // A fixed width gives the height before decoding, so the box is placed correctly at once.
       image.width = 96;
       image.addEventListener("load", settle, { once: true });
       tip.append(image);
@@ -202,7 +202,7 @@
     const [w, h] = [tip.offsetWidth, tip.offsetHeight];
     const beside = x + 16 + w <= box.width ? x + 16 : x - 16 - w;
     tip.style.left = `${Math.max(0, Math.min(beside, box.width - w))}px`;
-    // Beside the point where there is room, or else below it, so that it is never covered.
+    // Next to the point if there is room, else below it, so that it is never covered.
     const fits = beside >= 0;
     tip.style.top = `${fits ? Math.max(-40, Math.min(y - h / 3, box.height - h + 40)) : y + 16}px`;
   }
@@ -225,7 +225,7 @@
     return best;
   };
   const follow = (event) => {
-    // The page moves under a mouse at rest, as when keys are used.
+    // The page can scroll under a resting mouse, for example with keys.
     const rests = event.type === "pointermove" && event.clientX === mouse[0] && event.clientY === mouse[1];
     mouse = [event.clientX, event.clientY];
     if (rests || (event.type === "pointermove" && event.pointerType === "touch")) return;
@@ -244,7 +244,7 @@
     if (!step) return;
     event.preventDefault();
     keyed = true;
-    // Left and right, up and down, to the next item that lies so.
+    // Left and right, up and down: to the next item in that direction.
     const order = marks.map((_, i) => i).sort((a, b) => places[a][axis] - places[b][axis] || a - b);
     const at = current < 0 ? (step > 0 ? -1 : 0) : order.indexOf(current);
     show(order[(at + step + order.length) % order.length]);
