@@ -8,13 +8,14 @@ SOURCES := $(shell find zoo kernels plugins registry -name '*.py' -o -name '*.py
 # PyTorch takes gigabytes, so its release is chosen here; all else is the newest that goes with it.
 TORCH := torch==2.14.1 torchvision==0.29.1
 
-.PHONY: help setup lock test test-oldest test-newest tests lint types wheel site docs demo bench readme \
-	clean
+.PHONY: help setup lock test test-fast test-oldest test-newest tests lint types wheel site docs demo bench \
+	readme clean
 
 help:
 	@echo "make setup        create .venv with everything that development needs, as locked"
 	@echo "make demo         evaluate on a synthetic plate and write report/index.html"
 	@echo "make test         lint, types, tests, the site, and a smoke test of the built wheel"
+	@echo "make test-fast    tests that are not marked slow"
 	@echo "make test-oldest  tests with the oldest versions that pyproject.toml promises"
 	@echo "make test-newest  tests with the newest versions that there are"
 	@echo "make lock         remake requirements/"
@@ -53,6 +54,9 @@ test: lint types wheel site tests
 
 tests: setup
 	$(BIN)/pytest
+
+test-fast: setup
+	$(BIN)/pytest -m 'not slow'
 
 test-oldest:
 	$(MAKE) VENV=.venv-oldest LOCK=requirements/oldest.txt PYTHON=python3.11 tests

@@ -23,6 +23,7 @@ def pages(folder: str) -> str:
     return "\n".join(p.read_text() for p in (SITE / folder).glob("*.md"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(SITE)))
 def test_the_python_of_a_page_runs(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

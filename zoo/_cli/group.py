@@ -30,7 +30,19 @@ class Zoo(click.Group):
             context.exit(1)
 
 
-@click.group(cls=Zoo, context_settings={"help_option_names": ["-h", "--help"]})
+WORDS = """\b
+Words:
+  encoder  a network, or measurements, that turn an image into a vector: its embedding
+  control  an encoder that is right by trivial means only, if at all
+  label    the column of biology that an embedding should predict
+  group    the column of the independent unit (plate, well, patient), never split
+  batch    the column of a nuisance: what was processed together
+  chance   the score of the same embedding for permuted labels
+  verdict  what the difference to chance and to each control allows one to say
+"""
+
+
+@click.group(cls=Zoo, epilog=WORDS, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--debug", is_flag=True, envvar="ZOO_DEBUG", help="Show tracebacks.")
 @click.version_option(package_name="microscopy-zoo", prog_name="zoo")
 def main(debug: bool) -> None:

@@ -180,7 +180,8 @@ def provenance(stored: bytes | None) -> dict[str, Any]:
         found = json.loads(stored or b"{}")
     except ValueError:
         return {}
-    return found if isinstance(found, dict) and "zoo" in found else {}
+    ours = isinstance(found, dict) and ("zoo" in found or "encoder" in found)
+    return found if ours else {}
 
 
 def sha256(path: Path) -> str:
