@@ -275,7 +275,7 @@ def test_more_dimensions_than_controls_are_said_once():
     found = alignment(study({"wide": noise(96, 30), "wider": noise(96, 40), "few": noise(96)}))
     (sentence,) = found.conclusions
     assert sentence.startswith("24 negative controls limit PCA and TVN to 23 axes")
-    assert sentence.endswith("more dimensions have wide (30), wider (40).")
+    assert sentence.endswith("these have more dimensions: wide (30), wider (40).")
     assert found.not_computed == ()
 
 
@@ -318,7 +318,7 @@ def test_too_few_groups_to_learn_from_are_said_once_for_a_score():
     found = learning(study({"noise": noise(96)}, metadata, tasks=tasks))
     (sentence,) = found.not_computed
     assert sentence.startswith("half (probe): some random choices of 1, 2 plates")
-    assert sentence.endswith("plates to learn from, some choice has one value of half only.")
+    assert sentence.endswith("1, 2 plates for training have a single value of half.")
 
 
 def test_readouts_agree_on_what_is_plain_and_stand_beside_the_majority(known):
