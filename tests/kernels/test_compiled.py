@@ -115,6 +115,10 @@ OLDER_BUDGET = {
         ("key_gradient", "tf32", 16, 80): 18.2,
         ("key_gradient", "tf32", 16, 90): 17.1,
         ("residual_mlp", "half", 32, 90): 6.2,
+        ("pack_tokens", "half", 32, 80): 10.8,
+        ("pack_tokens", "half", 32, 90): 8.5,
+        ("pack_tokens", "half", 96, 80): 15.5,
+        ("pack_tokens", "half", 192, 80): 20.8,
     },
     (3, 8): {
         ("query_gradient", "half", 16, 100): 6.8,
