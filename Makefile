@@ -4,20 +4,22 @@ LOCK ?= requirements/lock.txt
 BIN := $(VENV)/bin
 WHEEL := $(VENV)/wheel
 SITE := 'import sysconfig; print(sysconfig.get_path("purelib"))'
-SOURCES := $(shell find zoo kernels plugins registry -name '*.py' -o -name '*.j2' -o -name '*.js' -o -name '*.css')
+SOURCES := $(shell find zoo kernels plugins registry -name '*.py' -o -name '*.pyi' -o -name '*.j2' -o -name '*.js' -o -name '*.css')
 # PyTorch takes gigabytes, so its release is chosen here; all else is the newest that goes with it.
 TORCH := torch==2.14.1 torchvision==0.29.1
 
-.PHONY: help setup lock test test-oldest test-newest tests lint types wheel demo bench readme clean
+.PHONY: help setup lock test test-oldest test-newest tests lint types wheel site docs demo bench readme \
+	clean
 
 help:
 	@echo "make setup        create .venv with everything that development needs, as locked"
 	@echo "make demo         evaluate on a synthetic plate and write report/index.html"
-	@echo "make test         lint, types, tests, and a smoke test of the built wheel"
+	@echo "make test         lint, types, tests, the site, and a smoke test of the built wheel"
 	@echo "make test-oldest  tests with the oldest versions that pyproject.toml promises"
 	@echo "make test-newest  tests with the newest versions that there are"
 	@echo "make lock         remake requirements/"
 	@echo "make bench        run the benchmarks that this machine can run"
+	@echo "make docs         build the documentation site and serve it while it is written"
 	@echo "make readme       remake the tables and the picture of README.md"
 	@echo "make clean        remove everything that make made"
 	@echo "Python 3.11 to 3.13 is needed; name one with make PYTHON=python3.12 ..."
@@ -47,7 +49,7 @@ COMPILE = .venv-lock/bin/uv pip compile --quiet --no-config --upgrade --python-v
 demo: setup
 	$(BIN)/zoo demo --out report
 
-test: lint types wheel tests
+test: lint types wheel site tests
 
 tests: setup
 	$(BIN)/pytest
@@ -83,6 +85,15 @@ $(WHEEL)/.done: $(SOURCES) $(VENV)/.done
 	$(BIN)/python -c $(SITE) > "$$($(WHEEL)/bin/python -c $(SITE))/borrowed.pth"
 	@touch $@
 
+# Material for MkDocs prints an advertisement for its successor unless it is told not to.
+MKDOCS = NO_MKDOCS_2_WARNING=1 $(BIN)/python -P -m mkdocs
+
+site: setup
+	$(MKDOCS) build --strict --quiet
+
+docs: setup
+	$(MKDOCS) serve
+
 # BASE=COMMIT or a table of rows compares with earlier times.
 bench: setup
 	mkdir -p .benchmarks
@@ -99,4 +110,4 @@ readme: setup
 	$(BIN)/python -P docs/make_readme.py
 
 clean:
-	rm -rf .venv .venv-* build dist report *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv .venv-* .site build dist report *.egg-info .mypy_cache .ruff_cache .pytest_cache

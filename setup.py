@@ -1,14 +1,20 @@
 """Map the four top-level folders onto the one import package ``zoo``."""
 
-from setuptools import setup
+from setuptools import find_packages, setup
+
+FOLDERS = {
+    "zoo": "zoo",
+    "zoo.kernels": "kernels",
+    "zoo.plugins": "plugins",
+    "zoo.registry": "registry",
+}
 
 setup(
-    packages=["zoo", "zoo.kernels", "zoo.plugins", "zoo.registry"],
-    package_dir={
-        "zoo": "zoo",
-        "zoo.kernels": "kernels",
-        "zoo.plugins": "plugins",
-        "zoo.registry": "registry",
-    },
-    package_data={"zoo": ["py.typed", "*.html.j2", "*.css", "*.js"]},
+    packages=[
+        package
+        for name, folder in FOLDERS.items()
+        for package in (name, *(f"{name}.{inner}" for inner in find_packages(folder)))
+    ],
+    package_dir=FOLDERS,
+    package_data={"zoo": ["py.typed", "*.pyi", "_report/assets/*"]},
 )

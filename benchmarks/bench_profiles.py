@@ -17,17 +17,23 @@ import kept_rows
 import numpy as np
 import pandas as pd
 import scipy
-from bench_retrieval import DEFINITIONS, DIMENSIONS, NULL_SIZE, workload
+from bench_retrieval import DEFINITIONS, DIMENSIONS, NULL_SIZE, pairs_of, workload
 from machine import machine
 from scipy.optimize import brentq
 from sklearn.metrics import average_precision_score
 from threadpoolctl import threadpool_limits
 
-from zoo._metrics import balanced_accuracy, macro_f1
-from zoo._mixing import clisi, ilisi, lisi, silhouette_samples
-from zoo._neighbours import majority_vote, nearest_neighbours
-from zoo._pairs import DEFINITIONS as DEFINE
-from zoo._replicates import replicate_retrieval
+from zoo.metrics import (
+    balanced_accuracy,
+    clisi,
+    ilisi,
+    lisi,
+    macro_f1,
+    majority_vote,
+    mean_average_precision,
+    nearest_neighbours,
+    silhouette_samples,
+)
 
 NEIGHBOURS = 90
 VOTERS = (1, 5, 20)
@@ -119,9 +125,8 @@ class Suite:
         return wrong / len(self.some)
 
     def retrieval(self, name: str) -> float:
-        columns = {"any": (), "controls": ("plate", "control"), "across batches": ("plate",)}
-        pairs = DEFINE[name]("label", *columns[name])
-        found = replicate_retrieval(
+        pairs = pairs_of(name)
+        found = mean_average_precision(
             self.embedding, self.table, pairs, null_size=NULL_SIZE, device=self.device
         )
         self.found[name] = found.profiles["average_precision"].to_numpy()

@@ -83,16 +83,24 @@ def workload(profiles: int) -> tuple[np.ndarray, pd.DataFrame]:
     return embedding, table
 
 
+def pairs_of(definition: str) -> Any:
+    """Return our pairs of a definition, on the columns of `workload`."""
+    from zoo.metrics import across_batches, any_negatives, control_negatives
+
+    return {
+        "any": any_negatives("label"),
+        "controls": control_negatives("label", "plate", "control"),
+        "across batches": across_batches("label", "plate"),
+    }[definition]
+
+
 def ours() -> Scores:
     """Return scores of treatments by this package."""
-    from zoo._pairs import DEFINITIONS as DEFINE
-    from zoo._replicates import replicate_retrieval
-
-    columns = {"any": (), "controls": ("plate", "control"), "across batches": ("plate",)}
+    from zoo.metrics import mean_average_precision
 
     def score(embedding: np.ndarray, table: pd.DataFrame, definition: str) -> pd.DataFrame:
-        pairs = DEFINE[definition]("label", *columns[definition])
-        found = replicate_retrieval(embedding, table, pairs, null_size=NULL_SIZE)
+        pairs = pairs_of(definition)
+        found = mean_average_precision(embedding, table, pairs, null_size=NULL_SIZE)
         return found.groups[SCORES]
 
     return score

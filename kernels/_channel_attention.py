@@ -69,6 +69,17 @@ def channel_attention(
     ------
     ValueError, TypeError
         As `ragged_attention` does, and when the groups do not divide the images.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from zoo.kernels import channel_attention
+    >>> qkv = torch.randn(9, 3, 2, 16)  # one image: CLS and two channels of four patches
+    >>> cu_seqlens = torch.tensor([0, 9], dtype=torch.int32)
+    >>> cu_groups = torch.tensor([0, 1, 5, 9], dtype=torch.int32)
+    >>> found = channel_attention(qkv, cu_seqlens, cu_groups)
+    >>> found.mass[0].shape, found.first.shape
+    (torch.Size([2, 3, 3]), torch.Size([9, 2]))
     """
     plan = checked_plan(qkv, cu_seqlens, plan)
     groups = _groups(cu_groups, plan)

@@ -33,7 +33,7 @@ HIDDEN_AT_ONCE = 2**19
 class LayerWeights(NamedTuple):
     """Parameters of one layer of ChAda-ViT, as `torch.nn` stores them; D features, M hidden units.
 
-    Parameters
+    Attributes
     ----------
     qkv_weight, qkv_bias
         Joint projection to queries, keys and values: `(3 D, D)`, `(3 D,)`.
@@ -107,6 +107,17 @@ def norm_qkv(
     ------
     ValueError
         When shapes are off or ``"triton"`` cannot be taken; the message says why.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from zoo.kernels import LayerWeights, norm_qkv
+    >>> def weights(dim=32, hidden=64):
+    ...     shapes = [(3 * dim, dim), (dim, dim), (dim,), (hidden, dim), (dim, hidden), (dim,)]
+    ...     pairs = [(torch.randn(s), torch.zeros(s[0])) for s in shapes]
+    ...     return LayerWeights(*[tensor for pair in pairs for tensor in pair], eps=1e-5)
+    >>> norm_qkv(torch.randn(8, 32), weights()).shape
+    torch.Size([8, 96])
     """
     weights = _lowered(x, weights, QKV_FIELDS)
     if weights.qkv_weight.shape != (3 * x.shape[1], x.shape[1]):
@@ -151,6 +162,17 @@ def residual_mlp(
     ------
     ValueError
         When shapes are off or ``"triton"`` cannot be taken; the message says why.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from zoo.kernels import LayerWeights, residual_mlp
+    >>> def weights(dim=32, hidden=64):
+    ...     shapes = [(3 * dim, dim), (dim, dim), (dim,), (hidden, dim), (dim, hidden), (dim,)]
+    ...     pairs = [(torch.randn(s), torch.zeros(s[0])) for s in shapes]
+    ...     return LayerWeights(*[tensor for pair in pairs for tensor in pair], eps=1e-5)
+    >>> residual_mlp(torch.randn(8, 32), torch.randn(8, 32), weights()).shape
+    torch.Size([8, 32])
     """
     weights = _lowered(x, weights, MLP_FIELDS)
     hidden, dim = weights.up_weight.shape

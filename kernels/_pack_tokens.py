@@ -58,6 +58,24 @@ def pack_tokens(
     ------
     ValueError, TypeError
         When planes, layout and embeddings do not fit together or ``"triton"`` cannot be taken.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from zoo.kernels import TokenLayout, pack_tokens
+    >>> layout = TokenLayout.from_counts([1, 2], [0, 0, 1], patches=4)
+    >>> rows = pack_tokens(
+    ...     torch.rand(3, 32, 32),  # three planes of four patches
+    ...     layout,
+    ...     torch.randn(24, 256),
+    ...     torch.zeros(24),
+    ...     position=torch.randn(4, 24),
+    ...     channel=torch.randn(2, 24),
+    ...     first=torch.zeros(24),
+    ...     patch=16,
+    ... )
+    >>> rows.shape  # for each image one row, and four for each of its planes
+    torch.Size([14, 24])
     """
     _check(planes, layout, position, patch)
     kind = planes.device.type

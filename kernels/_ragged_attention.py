@@ -23,6 +23,7 @@ except ModuleNotFoundError as missing:
 
 
 BACKENDS = ("triton", "sdpa", "reference")
+"""What `ragged_attention` accepts as ``backend``."""
 QUERIES = 256
 """Rows whose scores are in memory at once where a log-sum-exp is computed without a kernel."""
 
@@ -116,6 +117,15 @@ def ragged_attention(
     ValueError, TypeError
         When shapes, `cu_seqlens` or the backend's name are off, or ``"triton"`` is asked for and
         cannot be had; the message says why.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from zoo.kernels import RaggedPlan, ragged_attention
+    >>> plan = RaggedPlan.from_lengths([3, 5])  # two sequences
+    >>> qkv = torch.randn(plan.total, 3, 2, 16)  # queries, keys and values of two heads
+    >>> ragged_attention(qkv, plan.cu_seqlens, plan=plan).shape
+    torch.Size([8, 2, 16])
     """
     plan = checked_plan(qkv, cu_seqlens, plan)
     if scale is None:

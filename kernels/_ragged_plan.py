@@ -45,6 +45,13 @@ class RaggedPlan:
         rows of the sequence. An entry of zero rows is no work.
     firsts
         The entries of `tiles` that begin a sequence, `(B', 4)`.
+
+    Examples
+    --------
+    >>> from zoo.kernels import RaggedPlan
+    >>> plan = RaggedPlan.from_lengths([3, 5])
+    >>> plan.total, plan.cu_seqlens.tolist()
+    (8, [0, 3, 8])
     """
 
     lengths: tuple[int, ...]
@@ -79,6 +86,12 @@ class RaggedPlan:
         ------
         ValueError
             A negative length, 2**31 rows or more, or too little room.
+
+        Examples
+        --------
+        >>> from zoo.kernels import RaggedPlan
+        >>> RaggedPlan.from_lengths([197, 589]).tiles.shape  # 2 + 5 tiles of 128 rows
+        torch.Size([7, 4])
         """
         lengths = tuple(int(n) for n in lengths)
         for length in lengths:
@@ -97,6 +110,14 @@ class RaggedPlan:
         """Plan from cumulative lengths; raises `ValueError` unless they rise from 0 to `total`.
 
         Reads `cu_seqlens`, so a GPU is waited for.
+
+        Examples
+        --------
+        >>> import torch
+        >>> from zoo.kernels import RaggedPlan
+        >>> cu_seqlens = torch.tensor([0, 3, 8], dtype=torch.int32)
+        >>> RaggedPlan.from_cu_seqlens(cu_seqlens, 8).lengths
+        (3, 5)
         """
         if cu_seqlens.ndim != 1 or cu_seqlens.numel() < 1:
             raise ValueError(f"cu_seqlens has the shape {tuple(cu_seqlens.shape)}, not (B + 1,)")

@@ -32,6 +32,13 @@ class TokenLayout:
         Patches to a plane, P.
     images, channels
         Images and planes asked for; more of both may have room.
+
+    Examples
+    --------
+    >>> from zoo.kernels import TokenLayout
+    >>> layout = TokenLayout.from_counts([1, 2], [0, 0, 1], patches=4)
+    >>> layout.plan.lengths, layout.planes.tolist()
+    ((5, 9), [[1, 0], [6, 0], [10, 1]])
     """
 
     plan: RaggedPlan
@@ -71,6 +78,12 @@ class TokenLayout:
         ------
         ValueError
             When counts, places and room do not fit together.
+
+        Examples
+        --------
+        >>> from zoo.kernels import TokenLayout
+        >>> TokenLayout.from_counts([1, 2], [0, 0, 1], patches=4).first_rows.tolist()
+        [0, 5]
         """
         counts, total = [int(c) for c in counts], sum(int(c) for c in counts)
         if any(c < 1 for c in counts):

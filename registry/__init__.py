@@ -14,13 +14,14 @@ from .errors import (
     WeightsError,
     WeightsNotFoundError,
     ZooError,
-    near,
+    suggest,
 )
 from .hookspecs import hookimpl
 from .hub import Fetched, check_header, fetch, is_cached, is_reachable, resolve_revision
 from .specs import (
     ControlKind,
     DatasetSpec,
+    Design,
     EncoderFamily,
     EncoderSpec,
     Preprocessing,
@@ -35,6 +36,7 @@ __all__ = [
     "ControlKind",
     "DataError",
     "DatasetSpec",
+    "Design",
     "EncoderFamily",
     "EncoderSpec",
     "EvaluationError",
@@ -59,8 +61,8 @@ __all__ = [
     "hookimpl",
     "is_cached",
     "is_reachable",
-    "near",
     "registry",
     "resolve_revision",
     "resolve_target",
+    "suggest",
 ]

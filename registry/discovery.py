@@ -18,17 +18,15 @@ from typing import Any
 import pluggy
 
 from . import hookspecs
-from .errors import PluginError, UnknownNameError, near
+from .errors import PluginError, UnknownNameError, suggest
 from .specs import DatasetSpec, EncoderFamily, EncoderSpec
 
 GROUP = "zoo"
 BUILTINS = (
-    "zoo.plugins.chadavit",
+    "zoo.plugins.encoders",
     "zoo.plugins.controls",
-    "zoo.plugins.timm_models",
     "zoo.plugins.datasets",
-    "zoo.plugins.datasets_images",
-    "zoo.plugins.datasets_profiles",
+    "zoo.plugins.phantom",
 )
 STRICT_VARIABLE = "ZOO_PLUGINS_STRICT"
 SELECT_VARIABLE = "ZOO_PLUGINS"
@@ -155,7 +153,7 @@ class Registry:
                     f"{kind.capitalize()} {name!r} comes from the plugin {plugin}, "
                     f"which was set aside: {plugin.cause}"
                 )
-        hint = near(name, known)
+        hint = suggest(name, known)
         if self.broken:
             hint += f" {len(self.broken)} plugin(s) were set aside: see 'zoo plugins'."
         listing = "'zoo list' shows the known ones" if kind == "encoder" else ", ".join(known)
@@ -163,7 +161,13 @@ class Registry:
 
 
 def resolve_target(target: str) -> Callable[..., Any]:
-    """Import ``"module:callable"``; raises `PluginError` naming the target and the cause."""
+    """Import ``"module:callable"``; raises `PluginError` naming the target and the cause.
+
+    Examples
+    --------
+    >>> zoo.registry.resolve_target("math:sqrt")(9)
+    3.0
+    """
     module, _, name = target.partition(":")
     try:
         return getattr(importlib.import_module(module), name)  # type: ignore[no-any-return]
@@ -192,6 +196,12 @@ def discover(
     ------
     PluginError
         In strict mode, for the first plugin that would be set aside.
+
+    Examples
+    --------
+    >>> found = zoo.registry.discover(environ={"ZOO_PLUGINS": ""})
+    >>> "chadavit-untrained" in found.encoders
+    True
     """
     manager = pluggy.PluginManager("zoo")
     manager.add_hookspecs(hookspecs)
@@ -227,7 +237,13 @@ def discover(
 
 @cache
 def registry() -> Registry:
-    """Return what this environment offers; found once per process."""
+    """Return what this environment offers; found once per process.
+
+    Examples
+    --------
+    >>> sorted(zoo.registry.registry().families)[:2]
+    ['chadavit', 'chadavit-untrained']
+    """
     return discover()
 
 
@@ -270,7 +286,9 @@ def _refuse_unmarked_hooks(plugin: Any) -> None:
     for hook in _HOOKS:
         function = getattr(plugin, hook, None)
         if callable(function) and not hasattr(function, "zoo_impl"):
-            raise PluginError(f"{hook}() lacks the @zoo.hookimpl mark, so it would be ignored")
+            raise PluginError(
+                f"{hook}() lacks the @zoo.plugin.hookimpl mark, so it would be ignored"
+            )
 
 
 def _records(manager: pluggy.PluginManager, key: str) -> Iterable[Record]:

@@ -55,7 +55,13 @@ class MissingExtraError(ZooError):
     """An optional dependency is not installed."""
 
 
-def near(name: str, known: Iterable[str], *, limit: int = 3) -> str:
-    """End of a sentence that offers the nearest known names; empty where nothing is near."""
+def suggest(name: str, known: Iterable[str], *, limit: int = 3) -> str:
+    """End of a sentence that offers the nearest known names; empty where nothing is near.
+
+    Examples
+    --------
+    >>> zoo.plugin.suggest("pixel-statistic", ["pixel-statistics", "texture"])
+    " Did you mean 'pixel-statistics'?"
+    """
     matches = difflib.get_close_matches(name, list(known), n=limit, cutoff=0.5)
     return f" Did you mean {' or '.join(repr(m) for m in matches)}?" if matches else ""

@@ -1,7 +1,7 @@
 """Every promise to plugin authors. Hooks return data; they register nothing.
 
-A plugin is a module (or object) with functions of these names, marked ``@zoo.hookimpl``, named
-in its distribution's metadata::
+A plugin is a module (or object) with functions of these names, marked
+``@zoo.plugin.hookimpl``, named in its distribution's metadata:
 
     [project.entry-points.zoo]
     my-encoders = "my_package.zoo_plugin"

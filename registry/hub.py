@@ -72,6 +72,17 @@ def fetch(
         The repository is gated or private.
     IntegrityError
         The content is not what it should be. A bad download does not stay in the cache.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder, "model.safetensors")
+    ...     _ = path.write_bytes(b"weights")
+    ...     found = zoo.plugin.fetch(zoo.plugin.Weights(path=path))
+    >>> found.verified, found.sha256[:8]
+    ('local', '9a129038')
     """
     if weights.path is not None:
         return _verify_local(weights, weights.path.expanduser())
@@ -87,7 +98,14 @@ def fetch(
 
 
 def is_cached(weights: Weights, *, cache_dir: Path | None = None) -> bool:
-    """Whether the file is on this machine; its content is not looked at."""
+    """Whether the file is on this machine; its content is not looked at.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> zoo.registry.is_cached(zoo.plugin.Weights(path=Path("nowhere.safetensors")))
+    False
+    """
     if weights.path is not None:
         return weights.path.expanduser().is_file()
     return _find(weights, _cache(cache_dir)) is not None
@@ -127,6 +145,11 @@ def resolve_revision(
 
     The answer is kept in the cache and makes no request again, unless `refresh` asks anew.
     Raises as `fetch` does where the hub has to be asked and cannot answer.
+
+    Examples
+    --------
+    >>> zoo.plugin.resolve_revision("org/repo", "91a41123650ccff12f590364fec95d76af36cc93")
+    '91a41123650ccff12f590364fec95d76af36cc93'
     """
     if _COMMIT.fullmatch(revision):
         return revision
@@ -164,6 +187,16 @@ def check_header(
         Tensors are missing, unexpected, misshapen or of a refused type; the message lists them.
     IntegrityError
         The file is broken, or no safetensors file at all.
+
+    Examples
+    --------
+    >>> import tempfile, torch
+    >>> from pathlib import Path
+    >>> from safetensors.torch import save_file
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder, "model.safetensors")
+    ...     save_file({"weight": torch.ones(2, 3)}, path)
+    ...     zoo.registry.check_header(path, {"weight": (2, 3)})
     """
     from safetensors import SafetensorError, safe_open
 

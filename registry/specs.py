@@ -53,6 +53,11 @@ class Preprocessing:
         Side in pixels of the square cut from the centre after resizing, or None.
     min_side
         Images with a side shorter than this many pixels are refused, not blown up.
+
+    Examples
+    --------
+    >>> print(zoo.Preprocessing())
+    scaling auto (0.1–99.9 %), shorter side 256, centre crop 224
     """
 
     scaling: Scaling = "auto"
@@ -101,6 +106,12 @@ class Weights:
         and enforced ever after.
     size
         Bytes, for display.
+
+    Examples
+    --------
+    >>> commit = "91a41123650ccff12f590364fec95d76af36cc93"
+    >>> print(zoo.plugin.Weights(repo="nicoboou/chadavit16-moyen", revision=commit))
+    nicoboou/chadavit16-moyen@91a41123650ccff12f590364fec95d76af36cc93/model.safetensors
     """
 
     repo: str | None = None
@@ -161,6 +172,18 @@ class EncoderSpec:
         Names of the embedding's columns, where each means something.
     licence, citation, trained_on
         Terms of the weights, what to cite, names of the training data.
+
+    Examples
+    --------
+    >>> record = zoo.plugin.EncoderSpec(
+    ...     name="brightness",
+    ...     builder="my_package.brightness:build",
+    ...     summary="Mean of all pixels",
+    ...     role="control",
+    ...     control="statistics",
+    ... )
+    >>> record.channels
+    (1, None)
     """
 
     name: str
@@ -239,6 +262,11 @@ class Task:
         What the table shows.
     where
         Items that take part: column → accepted values; empty means all.
+
+    Examples
+    --------
+    >>> zoo.Task(kind="separation", target="dose", title="0 against 4", where={"dose": (0, 4)}).kind
+    'separation'
     """
 
     kind: TaskKind
@@ -251,8 +279,63 @@ class Task:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Design:
+    """Which columns of a table are biology, nuisance and independent units, and what is asked.
+
+    Parameters
+    ----------
+    label
+        Column of biology.
+    group
+        Column of the independent unit, such as plate, well or patient, that folds and bootstrap
+        never split.
+    tasks
+        What is asked of embeddings; empty for what the values of `label` suggest.
+    batch
+        Column of a nuisance.
+    perturbation
+        Column whose equal values are replicates, where that is finer than `label`.
+    negative
+        Which items are negative controls: column → accepted values. Alignment is fitted on them.
+    position
+        Column of the place on the plate, which replicates may have in common for no good reason.
+    domains
+        Columns whose values are left out one at a time, to see how well scores generalise.
+    confounders
+        Columns that should not be what an encoder sees: numbers or names.
+    factors
+        Columns of planted factors, numbers in [0, 1], where the truth is known.
+
+    Examples
+    --------
+    >>> zoo.Design(label="compound", group="plate", batch="site").columns
+    ('compound', 'plate', 'site')
+    """
+
+    label: str
+    group: str
+    tasks: tuple[Task, ...] = ()
+    batch: str | None = None
+    perturbation: str | None = None
+    negative: Mapping[str, tuple[str | int | float, ...]] = field(default_factory=dict)
+    position: str | None = None
+    domains: tuple[str, ...] = ()
+    confounders: tuple[str, ...] = ()
+    factors: tuple[str, ...] = ()
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Every column that it names, once."""
+        named = [self.label, self.group, self.batch, self.perturbation, self.position]
+        named += [*self.negative, *self.domains, *self.confounders, *self.factors]
+        for task in self.tasks:
+            named += [task.target, *task.where]
+        return tuple(dict.fromkeys(name for name in named if name is not None))
+
+
+@dataclass(frozen=True, kw_only=True)
 class DatasetSpec:
-    """The record of a dataset: what is biology, what is nuisance, what is an independent unit.
+    """The record of a dataset.
 
     Parameters
     ----------
@@ -263,27 +346,12 @@ class DatasetSpec:
         `zoo.Dataset`.
     summary
         One line.
-    label, batch, group
-        Metadata columns: biology, nuisance, and the independent unit that folds and bootstrap
-        never split. `batch` may be None.
-    tasks
-        What is asked of embeddings.
+    design
+        What is biology, what is nuisance, what is an independent unit, and what is asked.
     channels
         Smallest and largest number of channels.
-    perturbation
-        Column whose equal values are replicates, where that is finer than `label`.
-    negative
-        Which items are negative controls: column → accepted values. Alignment is fitted on them.
-    position
-        Column of the place on the plate, which replicates may have in common for no good reason.
-    domains
-        Columns whose values are left out one at a time, to see how far scores carry.
-    confounders
-        Columns that should not be what an encoder sees: numbers or names.
-    factors
-        Columns of planted factors, numbers in [0, 1], where the truth is known.
     notes
-        What a reader of the scores must know, such as built-in confounds.
+        What a reader of the scores must know, such as built-in confounders.
     licence, citation
         Terms and what to cite.
     """
@@ -291,17 +359,8 @@ class DatasetSpec:
     name: str
     builder: str
     summary: str
-    label: str
-    group: str
-    tasks: tuple[Task, ...]
-    batch: str | None = None
+    design: Design
     channels: tuple[int, int] = (1, 1)
-    perturbation: str | None = None
-    negative: Mapping[str, tuple[str | int | float, ...]] = field(default_factory=dict)
-    position: str | None = None
-    domains: tuple[str, ...] = ()
-    confounders: tuple[str, ...] = ()
-    factors: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     licence: str = "not stated"
     citation: str = ""
@@ -310,5 +369,5 @@ class DatasetSpec:
         if not _NAME.fullmatch(self.name):
             raise ValueError(f"{self.name!r} is no dataset name: letters, digits and . _ - only")
         _check_target(f"builder of {self.name}", self.builder)
-        if not self.tasks:
+        if not self.design.tasks:
             raise ValueError(f"dataset {self.name} asks nothing: it needs at least one task")

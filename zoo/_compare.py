@@ -1,46 +1,22 @@
-"""Two encoders on the same items: the paired gap between them, beside the controls of each."""
+"""Compare two encoders on the same items: paired differences, with the controls of each."""
 
-import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
 
-from zoo.registry import EvaluationError
+from zoo.registry import Design, EvaluationError
 
-from ._contenders import Subject
-from ._dataset import Dataset
-from ._evaluate import evaluate
+from ._encoders.progress import Progress
+from ._evaluate import Source, Suite, evaluate
+from ._evaluation.bootstrap import interval
+from ._evaluation.comparison import Gap, Winner
+from ._evaluation.contenders import CONTROL_SEEDS, Subject
+from ._evaluation.custom_metrics import Metric
+from ._evaluation.verdict import MIN_GROUPS
 from ._result import Result
-from ._verdict import MIN_GROUPS, interval
-
-Winner = Literal["first", "second", "neither", "no verdict"]
-
-
-@dataclass(frozen=True)
-class Gap:
-    """The paired difference of two encoders in one score.
-
-    Parameters
-    ----------
-    task, metric
-        What was asked and how it is counted.
-    gap, low, high
-        First minus second, with its 95 % interval over groups.
-    winner
-        Who is ahead; neither where the interval holds 0.
-    words
-        That as a phrase.
-    """
-
-    task: str
-    metric: str
-    gap: float
-    low: float
-    high: float
-    winner: Winner
-    words: str
 
 
 @dataclass(frozen=True)
@@ -61,7 +37,7 @@ class Comparison:
 
     @property
     def headline(self) -> str:
-        """Everything in one sentence."""
+        """The comparison in one sentence."""
         a, b, total = self.first.encoder, self.second.encoder, len(self.gaps)
         ahead = [sum(g.winner == side for g in self.gaps) for side in ("first", "second")]
         worth = [
@@ -75,7 +51,7 @@ class Comparison:
 
     @property
     def table(self) -> pd.DataFrame:
-        """Tidy gaps: one line for each score."""
+        """Tidy differences: one row for each score."""
         names = {"first": self.first.encoder, "second": self.second.encoder}
         lines: list[dict[str, Any]] = []
         for gap, a, b in zip(self.gaps, self.first.rows, self.second.rows, strict=True):
@@ -91,8 +67,8 @@ class Comparison:
                     "gap_low": gap.low,
                     "gap_high": gap.high,
                     "ahead": names.get(gap.winner, gap.winner),
-                    "verdict_first": a.verdict.words,
-                    "verdict_second": b.verdict.words,
+                    "verdict_first": a.verdict.summary,
+                    "verdict_second": b.verdict.summary,
                     "chance": a.chance,
                     "n_items": a.n_items,
                     "n_groups": a.n_groups,
@@ -105,66 +81,88 @@ class Comparison:
         self.table.to_csv(path, index=False)
 
     def render(self, *, width: int = 120, colour: bool = False) -> str:
-        """Return the gaps as text of a width in characters."""
-        from rich import box
-        from rich.console import Console
-        from rich.table import Table
-        from rich.text import Text
+        """Return the differences as text of a width in characters."""
+        from ._report.terminal import render_comparison
 
-        out = io.StringIO()
-        console = Console(
-            file=out, width=width, force_terminal=colour, no_color=not colour, highlight=False
+        return render_comparison(
+            self.first, self.second, self.gaps, self.headline, width=width, colour=colour
         )
-        a, b = self.first.encoder, self.second.encoder
-        table = Table(
-            title=Text(f"{a} and {b} on {self.first.dataset.name}"),
-            title_style="bold",
-            title_justify="left",
-            box=box.SIMPLE_HEAD,
-            pad_edge=False,
-        )
-        for heading in ("score", a, b, "first minus second", "what may be said"):
-            table.add_column(Text(heading), overflow="fold")
-        for gap, x, y in zip(self.gaps, self.first.rows, self.second.rows, strict=True):
-            style = {"first": "green", "second": "yellow"}.get(gap.winner)
-            table.add_row(
-                Text(f"{gap.task}, {gap.metric}"),
-                Text(f"{x.estimates[a].value:.2f}\n").append(x.verdict.words, style="dim"),
-                Text(f"{y.estimates[b].value:.2f}\n").append(y.verdict.words, style="dim"),
-                f"{gap.gap:+.2f} [{gap.low:+.2f}, {gap.high:+.2f}]",
-                Text(gap.words, style=style or ""),
-            )
-        console.print(table)
-        console.print(Text(self.headline, style="bold"))
-        console.print(Text(self.first.method(), style="dim"))
-        return out.getvalue()
 
     def __str__(self) -> str:
         return self.render()
 
+    def __repr__(self) -> str:
+        return f"<zoo.Comparison: {self.headline}>"
+
 
 def compare(
-    first: Subject, second: Subject, dataset: str | Path | Dataset, **options: Any
+    first: Subject,
+    second: Subject,
+    dataset: Source,
+    *,
+    data: str | Path | None = None,
+    label: str | None = None,
+    group: str | None = None,
+    batch: str | None = None,
+    design: Design | None = None,
+    suite: Suite = "scores",
+    metrics: Sequence[Metric] = (),
+    pairs: pd.DataFrame | None = None,
+    controls: Sequence[str] | None = None,
+    control_seeds: int = CONTROL_SEEDS,
+    seed: int = 0,
+    cache: bool = True,
+    progress: Progress | None = None,
 ) -> Comparison:
     """Evaluate two encoders on the same items and compare them, paired over groups.
 
-    Being ahead of each other says nothing of either: each stands beside its own controls, which
-    see the images as it does.
+    That one encoder is ahead does not show that either is good: both are also compared with their
+    own controls, which get the images after the same preprocessing.
 
     Parameters
     ----------
     first, second
-        As `evaluate` takes them.
-    dataset
-        As `evaluate` takes it.
-    options
-        Those of `evaluate`, for both.
+        As for `evaluate`.
+    dataset, data, label, group, batch, design, suite, metrics, pairs, controls, control_seeds
+        As for `evaluate`, the same for both.
+    seed, cache, progress
+        As for `evaluate`.
 
     Raises
     ------
     EvaluationError
-        When both have one name, or a task cannot be asked.
+        When both have the same name, or a task cannot be scored.
+
+    Examples
+    --------
+    >>> import numpy as np, pandas as pd
+    >>> treated = np.tile([0, 1], 12)
+    >>> table = pd.DataFrame({"treated": treated, "plate": np.repeat(list("ABCDEF"), 4)})
+    >>> rng = np.random.default_rng(0)
+    >>> pixels = rng.poisson(20 + 9 * treated[:, None, None, None], (24, 1, 32, 32))
+    >>> mine = zoo.Dataset("mine", table, lambda i: zoo.Image(pixels[i].astype(np.uint8)))
+    >>> task = zoo.Task(kind="separation", target="treated", title="treated")
+    >>> design = zoo.Design(label="treated", group="plate", tasks=(task,))
+    >>> names = ("pixel-statistics", "object-density")
+    >>> found = zoo.compare(*names, mine, design=design, controls=["constant"])
+    >>> found.gaps[0].metric, found.gaps[0].winner
+    ('ROC AUC', 'first')
     """
+    options: dict[str, Any] = {
+        "data": data,
+        "label": label,
+        "group": group,
+        "batch": batch,
+        "design": design,
+        "suite": suite,
+        "metrics": metrics,
+        "pairs": pairs,
+        "controls": controls,
+        "control_seeds": control_seeds,
+        "seed": seed,
+        "cache": cache,
+        "progress": progress,
+    }
     results = [evaluate(subject, dataset, **options) for subject in (first, second)]
     a, b = results
     if a.encoder == b.encoder:
@@ -173,7 +171,7 @@ def compare(
     for x, y in zip(a.rows, b.rows, strict=True):
         mine, theirs = x.estimates[a.encoder], y.estimates[b.encoder]
         gap = mine.value - theirs.value
-        # Both were drawn with the same resamples of the same groups, so draws pair up.
+        # Both were drawn with the same resamples of the same groups, so the draws are paired.
         low, high = interval(gap, mine.draws - theirs.draws, x.n_groups)
         winner: Winner = "neither"
         if x.n_groups < MIN_GROUPS or not low <= high:
@@ -183,6 +181,6 @@ def compare(
         elif high < 0:
             winner, words = "second", f"{b.encoder} is ahead"
         else:
-            words = "no difference that the groups would support"
+            words = "no significant difference"
         gaps.append(Gap(x.task, x.metric, gap, low, high, winner, words))
     return Comparison(a, b, tuple(gaps))

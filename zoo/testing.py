@@ -1,4 +1,4 @@
-"""A conformance kit for authors of encoders: run it in your tests, as we do in ours."""
+"""Conformance checks for authors of encoders: run them in your tests, as we do in ours."""
 
 import json
 from dataclasses import dataclass
@@ -10,15 +10,16 @@ from numpy.typing import NDArray
 
 from zoo.registry import EncoderSpec, Preprocessing
 
-from ._encoder import Encoder, Features
-from ._load import load
+from ._encoders.contract import Encoder
+from ._encoders.features import Features
+from ._encoders.loading import load
 
 __all__ = ["Check", "check_encoder"]
 
 
 @dataclass(frozen=True)
 class Check:
-    """One check: `problem` is None where it holds, `skipped` says why it did not run."""
+    """One check: `problem` is None if it passed, `skipped` is the reason if it did not run."""
 
     name: str
     problem: str | None = None
@@ -28,30 +29,36 @@ class Check:
 def check_encoder(
     encoder: str | Encoder, *, channels: tuple[int, ...] | None = None
 ) -> list[Check]:
-    """Check that an encoder keeps the promises of `zoo.Encoder`, and raise if it does not.
+    """Check that an encoder fulfils the contract of `zoo.Encoder`, and raise if it does not.
 
     Parameters
     ----------
     encoder
         A name or a loaded encoder.
     channels
-        Channel counts to try; by default the smallest that the record allows, and two more.
+        Channel counts to try; by default the smallest that the record allows and the next two.
 
     Returns
     -------
     list of Check
-        Every check that was run or skipped, so that their number can be seen.
+        Every check that was run or skipped.
 
     Raises
     ------
     AssertionError
-        Listing all promises that are broken.
+        Listing all checks that failed.
+
+    Examples
+    --------
+    >>> checks = zoo.testing.check_encoder("pixel-statistics")
+    >>> checks[0].name, len(checks)
+    ('the record and the provenance are plain values', 10)
     """
     subject = load(encoder) if isinstance(encoder, str) else encoder
     if channels is None:
         low, high = subject.spec.channels
         channels = tuple(c for c in (low, low + 1, low + 2) if high is None or c <= high)
-        if subject.equal_channels:
+        if subject.requires_equal_channels:
             channels = channels[:1]
     images = _images(channels, subject.spec.preprocessing)
     together = _encode(subject, images)
@@ -67,7 +74,7 @@ def check_encoder(
     ]
     broken = [f"{c.name}: {c.problem}" for c in checks if c.problem]
     if broken:
-        raise AssertionError(f"{subject.name} breaks {len(broken)} of {len(checks)} promises:\n"
+        raise AssertionError(f"{subject.name} fails {len(broken)} of {len(checks)} checks:\n"
                              + "\n".join(broken))  # fmt: skip
     return checks
 
@@ -81,15 +88,15 @@ def _images(counts: tuple[int, ...], preprocessing: Preprocessing) -> list[NDArr
 
 
 def _encode(encoder: Encoder, images: list[NDArray[np.uint8]], **asked: Any) -> Features:
-    """Encode, with objects of two types where an encoder refuses images without."""
-    if encoder.needs_types:
+    """Encode, with objects of two types if the encoder requires them."""
+    if encoder.requires_object_types:
         masks = [_objects(image) for image in images]
         asked |= {"masks": masks, "types": [np.arange(16) % 2] * len(images)}
     return encoder.encode(images, **asked)
 
 
 def _objects(image: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Number up to 16 blocks, those whose first pixel is odd: none in a black image."""
+    """Label up to 16 blocks, those whose first pixel is odd: none in a black image."""
     height, width = image.shape[1] // 4, image.shape[2] // 4
     mask: NDArray[np.int64] = np.zeros(image.shape[1:], dtype=np.int64)
     for k in range(16):
@@ -129,12 +136,15 @@ def _repeatable(encoder: Encoder, images: list[NDArray[np.uint8]], before: Featu
 
 def _alone(encoder: Encoder, images: list[NDArray[np.uint8]], together: Features) -> Check:
     alone = torch.cat([_encode(encoder, [image]).embedding for image in images])
-    return Check("an image alone is as in company", _difference(alone, together.embedding))
+    return Check(
+        "an image gives the same embedding alone and in a batch",
+        _difference(alone, together.embedding),
+    )
 
 
 def _any_order(encoder: Encoder, images: list[NDArray[np.uint8]], before: Features) -> Check:
     back = _encode(encoder, images[::-1]).embedding.flip(0)
-    return Check("the order of images changes nothing", _difference(back, before.embedding))
+    return Check("the order of images does not matter", _difference(back, before.embedding))
 
 
 def _dark(encoder: Encoder, count: int) -> Check:
@@ -145,13 +155,13 @@ def _dark(encoder: Encoder, count: int) -> Check:
 
 
 def _request(encoder: Encoder, images: list[NDArray[np.uint8]], what: str) -> Check:
-    name = f"{what} can be asked for"
-    if what not in encoder.can_give:
+    name = f"{what} can be requested"
+    if what not in encoder.outputs:
         try:
             _encode(encoder, images[:1], **{what: 1 if what == "layer" else True})
         except ValueError:
-            return Check(name, skipped=f"{encoder.name} gives none, and says so")
-        return Check(name, "it is not in can_give, but asking for it is no error")
+            return Check(name, skipped=f"{encoder.name} does not have it and raises ValueError")
+        return Check(name, "it is not in outputs, but requesting it raises no ValueError")
     found = _encode(encoder, images, **{what: 1 if what == "layer" else True})
     if what == "channels":
         rows = sum(len(image) for image in images)
@@ -162,17 +172,19 @@ def _request(encoder: Encoder, images: list[NDArray[np.uint8]], what: str) -> Ch
         sound = offsets is not None and tokens is not None and int(offsets[-1]) == len(tokens)
         sound = sound and offsets is not None and len(offsets) == len(images) + 1
         return Check(name, None if sound else "tokens and token_offsets do not fit")
+    if what == "layer" and not encoder.depth:
+        return Check(name, f"its depth is {encoder.depth!r}, so the layers are unknown")
     return Check(name)
 
 
 def _attention(encoder: Encoder, images: list[NDArray[np.uint8]]) -> Check:
-    name = "attention can be asked for"
-    if "attention" not in encoder.can_give:
+    name = "attention can be requested"
+    if "attention" not in encoder.outputs:
         try:
             encoder.attention(images[:1])
         except ValueError:
-            return Check(name, skipped=f"{encoder.name} gives none, and says so")
-        return Check(name, "it is not in can_give, but asking for it is no error")
+            return Check(name, skipped=f"{encoder.name} does not have it and raises ValueError")
+        return Check(name, "it is not in outputs, but requesting it raises no ValueError")
     for image, found in zip(images, encoder.attention(images), strict=True):
         groups = len(image) + 1
         if found.channels.shape[2:] != (groups, groups) or found.cls.shape[2] != len(image):
@@ -189,5 +201,5 @@ def _attention(encoder: Encoder, images: list[NDArray[np.uint8]]) -> Check:
 def _difference(found: torch.Tensor, wanted: torch.Tensor) -> str | None:
     scale = max(float(wanted.abs().max()), 1e-12)
     worst = float((found - wanted).abs().max()) / scale
-    # Matrix products of other shapes sum in another order: 1e-4 is float32 with room.
+    # Matrix products of other shapes sum in another order: 1e-4 is generous for float32.
     return f"they differ by {worst:.1e} of the largest number" if worst > 1e-4 else None

@@ -297,7 +297,7 @@ def test_a_training_step_through_the_kernels_has_the_gradients_of_plain_operator
         model = zoo.load("chadavit-untrained", device="cuda").model.train()
         for function in (norm_qkv, pack_tokens, residual_mlp):
             monkeypatch.setattr(
-                f"zoo.plugins.chadavit_model.{function.__name__}",
+                f"zoo.plugins.encoders.chadavit_model.{function.__name__}",
                 partial(function, backend=backend),
             )
         with torch.autocast("cuda", dtype, enabled=dtype != torch.float32):
@@ -319,7 +319,7 @@ def test_memory_that_runs_out_is_said_and_everything_goes_on():
     used = torch.cuda.memory_reserved()
     torch.cuda.set_per_process_memory_fraction(min(1.0, (used + 96 * 2**20) / total))
     try:
-        with pytest.warns(UserWarning, match="memory ran out"):
+        with pytest.warns(UserWarning, match="out of memory"):
             found = embed(encoder, batch)
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)

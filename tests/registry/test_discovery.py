@@ -7,6 +7,7 @@ from importlib import metadata
 import pytest
 from zoo.registry import (
     DatasetSpec,
+    Design,
     EncoderFamily,
     EncoderSpec,
     PluginError,
@@ -86,7 +87,7 @@ BROKEN = {
     "import exits": (raising(SystemExit(3)), "SystemExit: 3"),
     "hook raises": (hook_raising(RuntimeError("boom")), "RuntimeError: boom"),
     "hook misspelt": (plugin(encoder("x"), hook="zoo_encodres"), "zoo_encodres"),
-    "hook unmarked": (plugin(encoder("x"), mark=lambda f: f), "lacks the @zoo.hookimpl"),
+    "hook unmarked": (plugin(encoder("x"), mark=lambda f: f), "lacks the @zoo.plugin.hookimpl"),
     "wrong argument": (with_argument(), "colour"),
     "wrong record": (plugin("chadavit"), "no EncoderSpec"),
     "name twice": (plugin(encoder("x"), encoder("x")), "'x' twice"),
@@ -179,9 +180,11 @@ def test_datasets_are_found_and_torch_at_listing_is_noticed(monkeypatch):
         name="d",
         builder="m:f",
         summary="s",
-        label="l",
-        group="g",
-        tasks=(Task(kind="knn", target="l", title="t"),),
+        design=Design(
+            label="l",
+            group="g",
+            tasks=(Task(kind="knn", target="l", title="t"),),
+        ),
     )
     monkeypatch.setitem(sys.modules, "torch", None)  # so that what is put there is taken away
     del sys.modules["torch"]

@@ -3,7 +3,15 @@
 from pathlib import Path
 
 import pytest
-from zoo.registry import DatasetSpec, EncoderFamily, EncoderSpec, Preprocessing, Task, Weights
+from zoo.registry import (
+    DatasetSpec,
+    Design,
+    EncoderFamily,
+    EncoderSpec,
+    Preprocessing,
+    Task,
+    Weights,
+)
 
 
 def spec(**changes):
@@ -34,7 +42,14 @@ def spec(**changes):
         (lambda: Task(kind="guess", target="t", title="t"), "must be one of"),
         (
             lambda: DatasetSpec(
-                name="d", builder="m:f", summary="s", label="l", group="g", tasks=()
+                name="d",
+                builder="m:f",
+                summary="s",
+                design=Design(
+                    label="l",
+                    group="g",
+                    tasks=(),
+                ),
             ),
             "at least one task",
         ),

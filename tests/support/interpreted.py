@@ -18,7 +18,7 @@ from typing import Any
 from unittest import mock
 
 import torch
-import zoo.plugins.chadavit_model
+import zoo.plugins.encoders.chadavit_model
 from torch import Tensor
 from zoo.kernels import (
     LayerWeights,
@@ -255,7 +255,9 @@ def _with_backend(backend: str) -> Iterator[None]:
             one = backend if function is ragged_attention else rest
             stack.enter_context(
                 mock.patch.object(
-                    zoo.plugins.chadavit_model, function.__name__, partial(function, backend=one)
+                    zoo.plugins.encoders.chadavit_model,
+                    function.__name__,
+                    partial(function, backend=one),
                 )
             )
         yield
@@ -273,7 +275,7 @@ def encode(
 
 def train(backend: str, dtype: torch.dtype, cls_only: bool) -> dict[str, Tensor]:
     """Return the gradients of a small ChAda-ViT after one step on images of 1, 2 and 3 channels."""
-    model = zoo.plugins.chadavit_model.ChAdaViT(
+    model = zoo.plugins.encoders.chadavit_model.ChAdaViT(
         depth=2,
         embed_dim=32,
         num_heads=2,

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 import zoo
+from zoo import errors
 
 
 def plate(rows=8, doses=4, each=2):
@@ -25,22 +26,24 @@ def profiles(name, noise, seed=0, metadata=None):
 
 def dataset(metadata=None):
     metadata = plate() if metadata is None else metadata
-    spec = zoo.DatasetSpec(
+    spec = zoo.plugin.DatasetSpec(
         name="plate",
         builder="m:f",
         summary="s",
-        label="dose",
-        group="row",
-        tasks=(zoo.Task(kind="dose", target="dose", title="dose"),),
+        design=zoo.Design(
+            label="dose",
+            group="row",
+            tasks=(zoo.Task(kind="dose", target="dose", title="dose"),),
+        ),
     )
-    none = zoo.Precomputed("none", lambda: np.zeros((len(metadata), 1), "f4"))
+    none = zoo.plugin.Precomputed("none", lambda: np.zeros((len(metadata), 1), "f4"))
     return zoo.Dataset("plate", metadata, None, spec, {"none": none})
 
 
 def test_the_better_of_two_is_ahead_whichever_comes_first():
     good, poor = profiles("good", 0.1), profiles("poor", 4.0, seed=1)
-    forward = zoo.compare(good, poor, dataset(), twin_seeds=1)
-    backward = zoo.compare(poor, good, dataset(), twin_seeds=1)
+    forward = zoo.compare(good, poor, dataset(), control_seeds=1)
+    backward = zoo.compare(poor, good, dataset(), control_seeds=1)
     assert [g.winner for g in forward.gaps] == ["first", "first"]
     assert [g.winner for g in backward.gaps] == ["second", "second"]
     for one, other in zip(forward.gaps, backward.gaps, strict=True):
@@ -54,10 +57,10 @@ def test_equals_are_not_told_apart_and_the_gap_is_the_difference_of_scores():
     told = 0
     for seed in range(20):
         pair = profiles("a", 1.0, seed=2 * seed), profiles("b", 1.0, seed=2 * seed + 1)
-        gap = zoo.compare(*pair, dataset(), twin_seeds=1, controls=["gaussian"]).gaps[0]
+        gap = zoo.compare(*pair, dataset(), control_seeds=1, controls=["gaussian"]).gaps[0]
         told += gap.winner != "neither"
     assert told <= 4  # P(X > 4) = 0.003 for 20 tries at 5 %
-    found = zoo.compare(profiles("a", 0.5), profiles("b", 2.0, seed=3), dataset(), twin_seeds=1)
+    found = zoo.compare(profiles("a", 0.5), profiles("b", 2.0, seed=3), dataset(), control_seeds=1)
     line = found.table.iloc[0]
     assert line["gap"] == pytest.approx(line["score_first"] - line["score_second"])
     assert "first minus second" in str(found)
@@ -67,8 +70,8 @@ def test_equals_are_not_told_apart_and_the_gap_is_the_difference_of_scores():
 def test_few_groups_get_no_verdict_and_one_name_is_refused():
     small = plate(rows=4)
     pair = [profiles(n, 1.0, metadata=small) for n in "ab"]
-    assert {g.winner for g in zoo.compare(*pair, dataset(small), twin_seeds=1).gaps} == {
+    assert {g.winner for g in zoo.compare(*pair, dataset(small), control_seeds=1).gaps} == {
         "no verdict"
     }
-    with pytest.raises(zoo.EvaluationError, match="both are called a"):
-        zoo.compare(profiles("a", 1.0), profiles("a", 2.0), dataset(), twin_seeds=1)
+    with pytest.raises(errors.EvaluationError, match="both are called a"):
+        zoo.compare(profiles("a", 1.0), profiles("a", 2.0), dataset(), control_seeds=1)

@@ -25,7 +25,7 @@ def test_a_checkpoint_keeps_them_too(golden):
 
 class Broken(zoo.Encoder):
     def __init__(self, fault):
-        record = zoo.EncoderSpec(name="broken", builder="m:f", summary="s", embedding_size=2)
+        record = zoo.plugin.EncoderSpec(name="broken", builder="m:f", summary="s", embedding_size=2)
         super().__init__(record)
         self.fault, self.calls = fault, 0
 
@@ -46,7 +46,7 @@ class Broken(zoo.Encoder):
         return zoo.Features(rows, batch.counts)
 
     @property
-    def can_give(self):
+    def outputs(self):
         return frozenset({"attention"} if "attention" in (self.fault or "") else ())
 
     def forward_attention(self, batch):

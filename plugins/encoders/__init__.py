@@ -1,0 +1,20 @@
+"""Encoders: ChAda-ViT, and networks of timm. An architecture is one line in each tuple."""
+
+from collections.abc import Iterable
+
+from zoo import plugin
+
+from . import chadavit, timm_specs
+
+
+@plugin.hookimpl
+def zoo_encoders() -> Iterable[plugin.EncoderSpec]:
+    """Yield the encoders with fixed names."""
+    yield from chadavit.ENCODERS
+
+
+@plugin.hookimpl
+def zoo_encoder_families() -> Iterable[plugin.EncoderFamily]:
+    """Yield the families behind a scheme, without importing their libraries."""
+    yield from chadavit.FAMILIES
+    yield from timm_specs.FAMILIES

@@ -1,0 +1,160 @@
+"""Records of ChAda-ViT: the published weights, their untrained twin, and other checkpoints."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from zoo import plugin
+
+CITATION = (
+    "Bourriez et al., ChAda-ViT: Channel Adaptive Attention for Joint Representation Learning of "
+    "Heterogeneous Microscopy Images, CVPR 2024, arXiv:2311.15264"
+)
+# The published config.json. The number of heads and eps cannot be read from the weights: the
+# authors' class, config and notebook use 12 and 1e-5, their training factory 2 and 1e-6.
+PUBLISHED: dict[str, int | float] = {
+    "depth": 12,
+    "embed_dim": 192,
+    "num_heads": 12,
+    "patch_size": 16,
+    "img_size": 224,
+    "max_number_channels": 10,
+    "hidden_dim": 2048,
+    "layer_norm_eps": 1e-5,
+}
+_BUILDER = "zoo.plugins.encoders.chadavit_encoder:build"
+_REQUIRED = ("depth", "embed_dim", "num_heads", "patch_size", "img_size", "max_number_channels")
+
+
+ENCODERS = (
+    plugin.EncoderSpec(
+        name="chadavit-idrcell100k",
+        builder=_BUILDER,
+        summary="ChAda-ViT (tiny, 11 M parameters) pre-trained on IDRCell100k; 1 to 10 channels",
+        embedding_size=192,
+        channels=(1, 10),
+        weights=plugin.Weights(
+            repo="nicoboou/chadavit16-moyen",
+            revision="91a41123650ccff12f590364fec95d76af36cc93",
+            size=45_400_000,
+        ),
+        twin="chadavit-untrained",
+        options=PUBLISHED,
+        licence="weights: not stated on the hub; authors' code: Apache-2.0",
+        citation=CITATION,
+        trained_on=("IDRCell100k",),
+    ),
+    plugin.EncoderSpec(
+        name="chadavit-untrained",
+        builder=_BUILDER,
+        summary="The same network with random parameters, by seed",
+        embedding_size=192,
+        channels=(1, 10),
+        seeded=True,
+        role="control",
+        control="untrained",
+        options=PUBLISHED,
+        licence="none needed",
+        citation=CITATION,
+    ),
+)
+
+
+FAMILIES = (
+    plugin.EncoderFamily(
+        scheme="chadavit",
+        resolver="zoo.plugins.encoders.chadavit:resolve",
+        summary="A folder or hub repository with config.json and model.safetensors",
+        examples=("chadavit:./my-checkpoint", "chadavit:org/repo@<40-hex commit>"),
+    ),
+    plugin.EncoderFamily(
+        scheme="chadavit-untrained",
+        resolver="zoo.plugins.encoders.chadavit:resolve_untrained",
+        summary="The untrained twin of such a checkpoint",
+        examples=("chadavit-untrained:./my-checkpoint",),
+    ),
+)
+
+
+def resolve(place: str) -> plugin.EncoderSpec:
+    """Describe the checkpoint at a folder or at ``org/repo@commit``."""
+    config, weights = _open(place)
+    return plugin.EncoderSpec(
+        name=f"chadavit:{place}",
+        builder=_BUILDER,
+        summary=f"ChAda-ViT from {place}",
+        embedding_size=int(config["embed_dim"]),
+        channels=(1, int(config["max_number_channels"])),
+        weights=weights,
+        twin=f"chadavit-untrained:{place}",
+        options=config,
+        citation=CITATION,
+    )
+
+
+def resolve_untrained(place: str) -> plugin.EncoderSpec:
+    """Describe the untrained twin of the checkpoint at a folder or at ``org/repo@commit``."""
+    config, _ = _open(place)
+    return plugin.EncoderSpec(
+        name=f"chadavit-untrained:{place}",
+        builder=_BUILDER,
+        summary=f"The architecture of {place} with random parameters, by seed",
+        embedding_size=int(config["embed_dim"]),
+        channels=(1, int(config["max_number_channels"])),
+        seeded=True,
+        role="control",
+        control="untrained",
+        options=config,
+        licence="none needed",
+        citation=CITATION,
+    )
+
+
+def _open(place: str) -> tuple[dict[str, int | float], plugin.Weights]:
+    repo, at, revision = place.rpartition("@")
+    if at and not Path(place).exists():
+        try:
+            weights = plugin.Weights(repo=repo, revision=revision)
+            config = plugin.Weights(repo=repo, revision=revision, filename="config.json")
+        except ValueError as error:
+            raise plugin.WeightsError(f"chadavit:{place}: {error}") from error
+        return _read_config(plugin.fetch(config).path), weights
+    folder = Path(place).expanduser()
+    if not folder.is_dir():
+        hint = ""
+        if place.count("/") == 1:
+            hint = f"; for a hub repository pin a commit, chadavit:{place}@<40-hex commit>"
+        raise plugin.WeightsNotFoundError(f"chadavit:{place}: there is no such folder{hint}")
+    for needed in ("config.json", "model.safetensors"):
+        if not (folder / needed).is_file():
+            raise plugin.WeightsNotFoundError(f"chadavit:{place}: the folder has no {needed}")
+    return _read_config(folder / "config.json"), plugin.Weights(path=folder / "model.safetensors")
+
+
+def _read_config(path: Path) -> dict[str, int | float]:
+    """Read the fields that decide the numbers; a missing one is an error, never a guess."""
+    try:
+        raw: dict[str, Any] = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise plugin.WeightsError(f"{path} is not a readable config.json: {error}") from error
+    missing = [name for name in _REQUIRED if name not in raw]
+    if missing:
+        raise plugin.WeightsError(f"{path} lacks {', '.join(missing)}, which cannot be guessed")
+    if raw.get("in_chans", 1) != 1:
+        raise plugin.WeightsError(f"{path} has in_chans {raw['in_chans']}, but ChAda-ViT takes 1")
+    size = raw["img_size"]
+    config = {name: raw[name] for name in _REQUIRED}
+    config["img_size"] = size[0] if isinstance(size, list) and size else size
+    config["hidden_dim"] = raw.get("hidden_dim", PUBLISHED["hidden_dim"])
+    config["layer_norm_eps"] = raw.get("layer_norm_eps", PUBLISHED["layer_norm_eps"])
+    for name, value in config.items():
+        kinds = (int, float) if name == "layer_norm_eps" else int
+        if isinstance(value, bool) or not isinstance(value, kinds) or value <= 0:
+            raise plugin.WeightsError(
+                f"{path} has {name} {value!r}, which is not a positive number"
+            )
+    if config["embed_dim"] % config["num_heads"] or config["img_size"] % config["patch_size"]:
+        raise plugin.WeightsError(
+            f"{path}: embed_dim must be a multiple of num_heads, img_size one of patch_size"
+        )
+    return config

@@ -1,0 +1,116 @@
+"""CUDA graphs for small batches, where launching kernels takes longer than computing."""
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from zoo.kernels import TokenLayout
+
+CAPACITIES = (1, 2, 4, 8, 16, 32, 64)
+"""Numbers of planes that graphs are recorded for; in larger batches launches cost nothing."""
+Record = Callable[[Callable[[], Tensor]], tuple[Callable[[], object], Tensor]]
+
+
+def record_cuda_graph(run: Callable[[], Tensor]) -> tuple[Callable[[], object], Tensor]:
+    """Record what `run` launches; return what launches it again, and where the result will be."""
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):  # compiles the kernels, which a recording may not
+        for _ in range(2):
+            run()
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph, stream=stream):
+        result = run()
+    return graph.replay, result
+
+
+class Network(Protocol):
+    """What is recorded: a network that lays out a batch, and encodes a layout."""
+
+    def layout(
+        self, planes: Tensor, counts: Tensor, places: Tensor, *, room: int | None = None
+    ) -> TokenLayout:
+        """Lay out a batch, with room for up to `room` planes."""
+        ...
+
+    def encode(
+        self, planes: Tensor, layout: TokenLayout, *, layer: int | None, cls_only: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return the CLS rows, and others."""
+        ...
+
+
+@dataclass
+class _Recording:
+    planes: Tensor
+    layout: TokenLayout
+    replay: Callable[[], object]
+    result: Tensor
+
+
+class Replay:
+    """CLS embeddings of batches of up to 64 planes, from one graph for each capacity and size.
+
+    Unused planes hold data of an earlier batch; they form sequences of their own, to which no image
+    attends.
+
+    Parameters
+    ----------
+    model
+        The network, on its final device and in its final types.
+    record
+        Records a graph; tests on a CPU pass a function that runs the network again.
+    """
+
+    def __init__(self, model: Network, record: Record = record_cuda_graph) -> None:
+        self._model = model
+        self._record = record
+        self._recordings: dict[tuple[int, ...], _Recording] = {}
+        self._refused = False
+
+    def __call__(
+        self, planes: Tensor, counts: Tensor, places: Tensor, layer: int | None
+    ) -> Tensor | None:
+        """Return `(B, D)`, or None for a batch that has to run without a graph."""
+        if self._refused or len(planes) > CAPACITIES[-1]:
+            return None
+        capacity = next(c for c in CAPACITIES if c >= len(planes))
+        layout = self._model.layout(planes, counts, places, room=capacity)
+        with torch.cuda.device_of(planes):
+            recording = self._recording(capacity, planes, layout, layer)
+            if recording is None:
+                return None
+            recording.planes[: len(planes)].copy_(planes, non_blocking=True)
+            recording.layout.copy_(layout)
+            recording.replay()
+            return recording.result[: len(counts)].clone()
+
+    def _recording(
+        self, capacity: int, planes: Tensor, layout: TokenLayout, layer: int | None
+    ) -> _Recording | None:
+        key = (capacity, *planes.shape[1:], -1 if layer is None else layer)
+        if key not in self._recordings:
+            # Zeros: memory may hold numbers that are not finite, or subnormal and slow on a CPU.
+            still = planes.new_zeros((capacity, *planes.shape[1:]))
+
+            def run() -> Tensor:
+                return self._model.encode(still, layout, layer=layer, cls_only=True)[0]
+
+            try:
+                replay, result = self._record(run)
+            except torch.OutOfMemoryError:
+                raise
+            except RuntimeError as error:
+                self._refused = True
+                warnings.warn(
+                    f"no CUDA graph could be recorded ({error}): small batches are launched kernel "
+                    "by kernel, which gives the same numbers more slowly",
+                    stacklevel=2,
+                )
+                return None
+            self._recordings[key] = _Recording(still, layout, replay, result)
+        return self._recordings[key]

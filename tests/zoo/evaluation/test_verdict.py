@@ -1,0 +1,187 @@
+"""Verdicts follow from paired intervals over groups."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from zoo.registry import Task
+
+import zoo
+from zoo._evaluation.bootstrap import DRAWS, Estimate, estimate, interval, resamples
+from zoo._evaluation.tasks import Question, Score, pose_task, score_task
+from zoo._evaluation.verdict import judge
+
+NULL = np.random.default_rng(9).normal(0.5, 0.02, 199)
+
+
+def draw(mean, draws):
+    return Estimate(mean, *interval(mean, draws, 8), draws)
+
+
+def normal(mean, spread=0.01, seed=0):
+    return draw(mean, np.random.default_rng(seed).normal(mean, spread, DRAWS))
+
+
+def verdict(score, controls, groups=8):
+    return judge("e", score, controls, NULL, groups)
+
+
+def test_an_encoder_must_beat_every_control():
+    weak, strong = normal(0.6, seed=1), normal(0.7, seed=2)
+    found = verdict(normal(0.9), {"weak": weak, "strong": strong})
+    assert (found.outcome, found.control) == ("beats all controls", "strong")
+    assert found.gap == pytest.approx(0.2)
+    assert found.low < found.gap < found.high
+    found = verdict(normal(0.7), {"weak": weak, "strong": strong})
+    assert (found.outcome, found.control) == ("matched by", "strong")
+
+
+def test_the_sentence_names_the_control_and_the_numbers():
+    found = verdict(normal(0.7), {"pixels": normal(0.71, 0.05, seed=2)})
+    assert "matched by pixels" in found.summary
+    assert "0.70 against 0.71" in found.detail
+
+
+def test_a_worse_encoder_is_beaten():
+    found = verdict(normal(0.7), {"pixels": normal(0.9, seed=2)})
+    assert (found.outcome, found.control) == ("beaten by", "pixels")
+    assert found.high < 0
+
+
+def test_a_noisy_weaker_control_can_still_match():
+    # The best control is beaten, but a noisier one is not: the encoder does not beat all.
+    score = normal(0.8)
+    paired = draw(0.75, score.draws - 0.05)
+    found = verdict(score, {"best": paired, "noisy": normal(0.72, 0.1, seed=3)})
+    assert (found.outcome, found.control) == ("matched by", "noisy")
+
+
+def test_pairing_finds_a_small_constant_gap():
+    score = normal(0.8, 0.05)
+    control = draw(0.79, score.draws - 0.01)
+    assert verdict(score, {"c": control}).outcome == "beats all controls"
+
+
+def test_chance_comes_first():
+    assert verdict(normal(0.51), {"c": normal(0.3)}).outcome == "at chance"
+    assert verdict(normal(0.3, 0.02), {"c": normal(0.2)}).outcome == "below chance"
+
+
+def test_few_groups_allow_no_verdict():
+    found = verdict(normal(0.9), {"c": normal(0.6)}, groups=5)
+    assert found.outcome == "no verdict"
+    assert "5 groups" in found.summary
+
+
+def test_ties_at_the_ceiling_are_matches():
+    perfect = Estimate(1.0, 1.0, 1.0, np.ones(DRAWS))
+    assert verdict(perfect, {"c": perfect}).outcome == "matched by"
+
+
+def test_resamples_move_whole_groups():
+    groups = np.array(["a", "b", "a", "c", "b", "a"])
+    members = {g: set(np.flatnonzero(groups == g)) for g in "abc"}
+    draws = resamples(groups, seed=1)
+    assert len(draws) == DRAWS
+    for positions in draws[:50]:
+        counts = np.bincount(positions, minlength=6)
+        for group in members.values():
+            assert len({counts[i] for i in group}) == 1
+    assert all(np.array_equal(a, b) for a, b in zip(draws, resamples(groups, seed=1), strict=True))
+
+
+def question(groups):
+    task = Task(kind="probe", target="t", title="t")
+    return Question(task, np.arange(len(groups)), groups, groups)
+
+
+def test_the_interval_covers_the_truth_about_as_often_as_it_says():
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.arange(8), 3)
+    draws = resamples(groups)[:300]
+    hits = 0
+    for _ in range(300):
+        values = np.repeat(rng.normal(size=8), 3) + rng.normal(0, 0.1, 24)
+        score = Score("mean", lambda i, v=values: float(v[i].mean()), np.zeros(1))
+        found = estimate([score], draws, question(groups))
+        hits += found.low <= 0 <= found.high
+    # Nominal 95 %, with three binomial standard errors of 300 trials; without the widening for
+    # eight groups the percentile interval covers 86 %.
+    assert 0.91 <= hits / 300 <= 0.99
+
+
+@pytest.mark.parametrize("kind", ["dose", "retrieval", "knn", "probe"])
+def test_noise_is_at_chance_about_as_often_as_it_should_be(kind):
+    groups, labels = np.repeat(np.arange(8), 6), np.tile(np.arange(6), 8)
+    table = pd.DataFrame({"g": groups, "t": labels})
+    asked = pose_task(Task(kind=kind, target="t", title="t"), table, "g")
+    outside = []
+    for seed in range(40):
+        matrix = np.random.default_rng(seed).normal(size=(48, 10))
+        for score in score_task(asked, matrix, permutations=79, seed=seed):
+            low, high = np.percentile(score.null, [2.5, 97.5])
+            outside.append(not low <= score.at(np.arange(48)) <= high)
+    # Nominal 5 %; three binomial standard errors of 40 trials are 10 points.
+    assert np.mean(outside) <= 0.15
+
+
+def test_two_equally_good_encoders_are_rarely_told_apart():
+    groups, labels = np.repeat(np.arange(8), 6), np.tile(np.arange(6), 8)
+    table = pd.DataFrame({"g": groups, "t": labels})
+    asked = pose_task(Task(kind="dose", target="t", title="t"), table, "g")
+    draws = resamples(groups)[:300]
+    won = 0
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        pair = []
+        for _ in range(2):
+            matrix = labels[:, None] * 0.5 + rng.normal(size=(48, 5))
+            pair.append(estimate(score_task(asked, matrix)[:1], draws, asked))
+        won += judge("e", pair[0], {"c": pair[1]}, NULL - 0.5, 8).outcome == "beats all controls"
+    # Nominal 2.5 %, with three binomial standard errors of 60 trials.
+    assert won <= 5
+
+
+def test_seeds_are_averaged():
+    draws = resamples(np.arange(5))
+    scores = [Score("m", lambda i, c=c: c, np.zeros(1)) for c in (0.2, 0.4)]
+    assert estimate(scores, draws, question(np.arange(5))).value == pytest.approx(0.3)
+
+
+def test_permuted_labels_are_rarely_said_to_beat_all_controls(monkeypatch):
+    """Batch effects, strong structure and all: only the labels mean nothing."""
+    from zoo._evaluation import bootstrap
+    from zoo._evaluation.contenders import Contender
+    from zoo._evaluation.scoring import score
+
+    monkeypatch.setattr(bootstrap, "DRAWS", 200)
+    rng = np.random.default_rng(0)
+    plates = np.repeat(np.arange(8), 6)
+    table = pd.DataFrame({"plate": plates, "dose": np.tile(np.arange(6), 8)})
+    signal = np.c_[np.eye(6)[table["dose"]] * 3, np.eye(8)[plates] * 5]
+    matrices = {
+        "seeing": signal + rng.normal(size=signal.shape),
+        "noise": rng.normal(size=(48, 5)),
+        "plates": np.eye(8)[plates] + 0.1 * rng.normal(size=(48, 8)),
+    }
+    contenders = {
+        name: Contender(
+            zoo.plugin.EncoderSpec(name=name, builder="m:f", summary="s"),
+            (zoo.Embeddings(rows.astype("f4"), table, {}),),
+        )
+        for name, rows in matrices.items()
+    }
+    tasks = [zoo.Task(kind=k, target="dose", title="dose") for k in ("dose", "knn")]
+
+    def praised(metadata, seed):
+        questions = [pose_task(task, metadata, "plate") for task in tasks]
+        rows = score(questions, contenders, seed)
+        return [r.verdict.outcome == "beats all controls" for r in rows]
+
+    assert any(praised(table, 0)), "with its own labels it is praised"
+    found = []
+    for seed in range(100):
+        order = table.groupby("plate")["dose"].transform(
+            lambda v, seed=seed: np.random.default_rng([seed, v.index[0]]).permutation(v)
+        )
+        found += praised(table.assign(dose=order), seed)
+    assert np.mean(found) <= 0.05

@@ -1,0 +1,62 @@
+from . import errors, kernels, metrics, plugin, registry, testing
+from ._compare import Comparison, compare
+from ._data.dataset import Dataset
+from ._data.sources import load_dataset, open_images
+from ._embedding.embed import embed
+from ._embedding.embeddings import Embeddings
+from ._embedding.profiles import read_profiles
+from ._encoders.contract import Encoder
+from ._encoders.features import Attention, Features
+from ._encoders.loading import load
+from ._evaluate import evaluate
+from ._evaluation.bootstrap import Estimate
+from ._evaluation.findings import Diagnostic, Finding
+from ._evaluation.scorecard import Row
+from ._evaluation.verdict import Verdict
+from ._images.batch import ImageBatch
+from ._images.image import Image
+from ._images.read import read_image
+from ._listing import encoder_info, list_datasets, list_encoders
+from ._result import Result
+from .registry import Design, Preprocessing, Task, ZooError
+
+__version__: str
+
+__all__ = [
+    "Attention",
+    "Comparison",
+    "Dataset",
+    "Design",
+    "Diagnostic",
+    "Embeddings",
+    "Encoder",
+    "Estimate",
+    "Features",
+    "Finding",
+    "Image",
+    "ImageBatch",
+    "Preprocessing",
+    "Result",
+    "Row",
+    "Task",
+    "Verdict",
+    "ZooError",
+    "__version__",
+    "compare",
+    "embed",
+    "encoder_info",
+    "errors",
+    "evaluate",
+    "kernels",
+    "list_datasets",
+    "list_encoders",
+    "load",
+    "load_dataset",
+    "metrics",
+    "open_images",
+    "plugin",
+    "read_image",
+    "read_profiles",
+    "registry",
+    "testing",
+]

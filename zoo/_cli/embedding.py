@@ -1,0 +1,123 @@
+"""Commands that run one encoder: embed and attention."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from .group import main
+from .options import cache_option, loading_options
+from .terminal import progress
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .._encoders.contract import Encoder
+
+TRAINED = "chadavit-idrcell100k"
+
+
+@main.command()
+@click.argument("source", type=click.Path(path_type=Path))
+@click.option("--encoder", "-e", required=True, help="Name of the encoder.")
+@click.option("--out", "-o", required=True, type=click.Path(path_type=Path), help="Parquet or CSV.")
+@loading_options
+@cache_option
+def embed(
+    source: Path, encoder: str, out: Path, load: "Callable[[str], Encoder]", no_cache: bool
+) -> None:
+    """Embed SOURCE: a table of files, a folder, or an image.
+
+    A table has a column image (or image_STAIN for one file a channel); other columns are metadata.
+    Images that cannot be used are reported and left out, and the exit status is 1.
+    """
+    from .._data.sources import open_images
+    from .._embedding.embed import embed as run
+    from .._embedding.embeddings import check_output
+
+    check_output(out)
+    dataset = open_images(source)
+    loaded = load(encoder)
+    with progress(f"embedding {dataset.name}") as tell:
+        embeddings = run(dataset, loaded, on_error="skip", cache=not no_cache, progress=tell)
+    embeddings.write(out)
+    rows, columns = embeddings.matrix.shape
+    click.echo(f"{out}: {rows} images, {columns} features, by {encoder}")
+    for item, reason in embeddings.failures:
+        click.secho(f"left out {item}: {reason}", fg="red", err=True)
+    if embeddings.failures:
+        raise SystemExit(1)
+
+
+@main.command()
+@click.argument("image", type=click.Path(path_type=Path))
+@click.option("--encoder", "-e", default=TRAINED, show_default=True, help="Name of the encoder.")
+@click.option(
+    "--out",
+    "-o",
+    type=click.Path(path_type=Path),
+    default=Path("attention.png"),
+    show_default=True,
+    help="A figure (.png, .svg, .pdf), or all numbers (.csv).",
+)
+@click.option("--layer", type=int, help="One layer, from 1, or from the end: -1. By default all.")
+@click.option("--head", type=int, help="One head, from 1. By default all.")
+@loading_options
+def attention(
+    image: Path,
+    encoder: str,
+    out: Path,
+    layer: int | None,
+    head: int | None,
+    load: "Callable[[str], Encoder]",
+) -> None:
+    """Draw how the channels of IMAGE attend to each other.
+
+    Each row of the matrix says where the tokens of a channel look; below, where CLS looks. A figure
+    averages layers and heads; a .csv lists each.
+    """
+    from .._encoders.features import Attention
+    from .._images.read import read_image
+    from .._report.attention import FIGURES, TABLES, attention_table, draw_attention
+
+    suffix = out.suffix.lower()
+    if suffix not in FIGURES + TABLES:
+        raise click.ClickException(f"{out} must end in {', '.join(FIGURES + TABLES)}")
+    picture = read_image(image)
+    loaded = load(encoder)
+    found = loaded.attention([picture.pixels], stains=[picture.stains])[0]
+    layers, heads = found.channels.shape[:2]
+    chosen = {
+        "layer": _choose("layer", layer, layers, encoder),
+        "head": _choose("head", head, heads, encoder),
+    }
+    names = picture.stains or [f"channel {i}" for i in range(len(picture.pixels))]
+    if suffix in TABLES:
+        table = attention_table(found, names)
+        for column, place in chosen.items():
+            table = table if place is None else table[table[column] == place]
+        out.parent.mkdir(parents=True, exist_ok=True)
+        table.to_csv(out, index=False)
+    else:
+        pick = tuple(slice(None) if p is None else slice(p - 1, p) for p in chosen.values())
+        which = ", ".join(
+            f"{column} {place}" if place else f"all {count} {column}s"
+            for (column, place), count in zip(chosen.items(), (layers, heads), strict=True)
+        )
+        draw_attention(
+            Attention(found.channels[pick], found.cls[pick]),
+            loaded.prepare(picture.pixels, str(image)),
+            names,
+            f"{image.name} in {encoder}: attention, {which}",
+            out,
+        )
+    click.echo(f"{out} is written: {encoder} has {layers} layers of {heads} heads.")
+
+
+def _choose(what: str, given: int | None, count: int, encoder: str) -> int | None:
+    """Return a place from 1, or None where none was given."""
+    if given is None:
+        return None
+    if not (1 <= given <= count or -count <= given <= -1):
+        raise click.ClickException(f"{what} is {given}, but {encoder} has the {what}s 1 to {count}")
+    return given if given > 0 else count + 1 + given

@@ -1,0 +1,121 @@
+"""Commands that judge encoders: evaluate, compare and demo."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from zoo.registry import WeightsError, is_cached, is_reachable, registry
+
+from .group import main
+from .options import asking_options, load_encoder, load_subject, loading_options
+from .terminal import console, progress
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .._encoders.contract import Encoder
+
+TRAINED = "chadavit-idrcell100k"
+UNTRAINED = "chadavit-untrained"
+out_option = click.option(
+    "--out",
+    "-o",
+    type=click.Path(path_type=Path),
+    default=Path("report"),
+    show_default=True,
+    help="Folder for the report and its tables.",
+)
+
+
+@main.command()
+@click.argument("encoder")
+@asking_options
+@out_option
+@loading_options
+def evaluate(
+    encoder: str,
+    dataset: str | None,
+    out: Path,
+    load: "Callable[[str], Encoder]",
+    asked: dict[str, Any],
+) -> None:
+    """Score ENCODER beside chance and beside controls, with a verdict.
+
+    On images of your own, name the columns of your table:
+
+    zoo evaluate ENCODER -d plate.csv --label dose --group plate
+
+    ENCODER may also be a table of embeddings made elsewhere, of the same items as the dataset, or
+    without a dataset:
+
+    zoo evaluate profiles.parquet --label dose --group plate
+    """
+    subject = load_subject(encoder, load)
+    if dataset is None and not hasattr(subject, "matrix"):
+        raise click.UsageError("name a dataset with --dataset, or give a table of embeddings")
+    _evaluate(subject, dataset, out, **asked)
+
+
+@main.command()
+@click.argument("first")
+@click.argument("second")
+@asking_options
+@click.option("--out", "-o", type=click.Path(path_type=Path), help="Folder for comparison.csv.")
+@click.option(
+    "--second-weights", type=click.Path(path_type=Path), help="Local safetensors file for SECOND."
+)
+@loading_options
+def compare(
+    first: str,
+    second: str,
+    dataset: str | None,
+    out: Path | None,
+    second_weights: Path | None,
+    load: "Callable[..., Encoder]",
+    asked: dict[str, Any],
+) -> None:
+    """Compare two encoders on the same items, paired, beside the controls of each."""
+    from .._compare import compare as run
+
+    if dataset is None:
+        raise click.UsageError("name a dataset with --dataset")
+    one = load_subject(first, load)
+    other = load_subject(second, lambda name: load(name, weights=second_weights))
+    with progress(f"embedding {dataset}") as tell:
+        result = run(one, other, dataset, progress=tell, **asked)
+    screen = console()
+    click.echo(result.render(width=max(screen.width, 80), colour=screen.is_terminal))
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        result.to_csv(out / "comparison.csv")
+        click.echo(f"{out / 'comparison.csv'} is written.")
+
+
+@main.command()
+@out_option
+def demo(out: Path) -> None:
+    """Evaluate ChAda-ViT, untrained and (where available) trained, on a synthetic plate."""
+    _evaluate(load_encoder(UNTRAINED), "phantom", out)
+    weights = registry().encoder(TRAINED).weights
+    if weights is not None and not is_cached(weights) and not is_reachable():
+        click.echo(f"{TRAINED} is left out: its weights are not here and the hub is out of reach.")
+        return
+    try:
+        trained = load_encoder(TRAINED)
+    except WeightsError as error:
+        click.echo(f"{TRAINED} is left out: {error}")
+        return
+    _evaluate(trained, "phantom", out / TRAINED)
+
+
+def _evaluate(encoder: Any, dataset: str | None, out: Path, **options: Any) -> None:
+    from .._evaluate import evaluate as run
+
+    out.mkdir(parents=True, exist_ok=True)  # now, and not after the work
+    with progress("embedding") as tell:
+        result = run(encoder, dataset, progress=tell, **options)
+    screen = console()
+    click.echo(result.render(width=max(screen.width, 80), colour=screen.is_terminal))
+    page, *tables = result.write(out)
+    click.echo(f"{page} is written, and beside it {', '.join(t.name for t in tables)}.")

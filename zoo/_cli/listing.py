@@ -1,0 +1,151 @@
+"""Commands that show what is installed: list, info and plugins."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import click
+
+from zoo.registry import Design, EncoderFamily, EncoderSpec, is_cached, registry
+
+from .group import main
+from .terminal import add_row, console
+from .terminal import table as table_of
+
+
+@main.command(name="list")
+@click.argument("pattern", default="")
+def list_(pattern: str) -> None:
+    """List encoders, families and datasets whose name or summary holds PATTERN."""
+    found = registry()
+
+    def wanted(*texts: str) -> bool:
+        return any(pattern.lower() in text.lower() for text in texts)
+
+    encoders = [s for s in found.encoders.values() if wanted(s.name, s.summary)]
+    families = [f for f in found.families.values() if wanted(f.scheme + ":", f.summary)]
+    datasets = [d for d in found.datasets.values() if wanted(d.name, d.summary)]
+    if not encoders and not families and not datasets:
+        raise click.ClickException(f"nothing matches {pattern!r}; 'zoo list' shows everything")
+    table = table_of("encoder", "channels", "size", "weights", "what it is")
+    for spec in sorted(encoders, key=lambda s: (s.role == "control", s.name)):
+        add_row(table, spec.name, _channels(spec), _size(spec), _state(spec), _what(spec))
+    for family in families:
+        add_row(table, f"{family.scheme}:…", "", "", "", family.summary)
+    if encoders or families:
+        console().print(table)
+    if datasets:
+        table = table_of("dataset", "channels", "what it is")
+        for dataset in datasets:
+            low, high = dataset.channels
+            add_row(
+                table, dataset.name, str(low) if low == high else f"{low}–{high}", dataset.summary
+            )
+        console().print(table)
+    if found.broken:
+        click.secho(
+            f"{len(found.broken)} plugin(s) were set aside: see 'zoo plugins'",
+            fg="yellow",
+            err=True,
+        )
+
+
+@main.command()
+@click.argument("name")
+def info(name: str) -> None:
+    """Show the record of an encoder, a family or a dataset."""
+    found = registry()
+    record: Any
+    if name in found.datasets:
+        record = found.datasets[name]
+    elif name.rstrip(":…") in found.families and name not in found.encoders:
+        record = found.families[name.rstrip(":…")]
+    else:
+        record = found.encoder(name)
+    table = table_of("", "", header=False)
+    origin = found.origin(record)
+    for field, value in _fields(record):
+        if value in (None, "", (), {}):
+            continue
+        if field == "tasks":
+            value = "\n".join(f"{t.title}: {t.kind} of {t.target}" for t in value)
+        elif field == "channels":
+            value = _channels(record)
+        elif field == "options":
+            value = ", ".join(f"{k} {v}" for k, v in value.items())
+        elif isinstance(value, tuple):
+            value = "\n".join(map(str, value))
+        add_row(table, field.replace("_", " "), str(value))
+    if isinstance(record, EncoderSpec) and record.weights is not None:
+        add_row(
+            table, "on this machine", "yes" if is_cached(record.weights) else "no: zoo pull " + name
+        )
+    if origin is not None:
+        add_row(table, "plugin", str(origin))
+    console().print(table)
+
+
+@main.command()
+def plugins() -> None:
+    """Show all plugins: what they offer, what listing them costs, and why some were set aside."""
+    found = registry()
+    table = table_of("plugin", "from", "offers", "ms", "state")
+    for plugin in found.plugins:
+        state = "ok" if plugin.cause is None else f"set aside: {plugin.cause}"
+        if plugin.cause is None and plugin.imported_torch:
+            state = "ok, but imports torch when it is listed, which slows every command"
+        if plugin.cause is None and not plugin.records:
+            state = "ok, but offers nothing"
+        add_row(
+            table,
+            plugin.name,
+            f"{plugin.distribution} {plugin.version}",
+            _count(plugin.records),
+            f"{1000 * plugin.seconds:.0f}",
+            state,
+        )
+    console().print(table)
+    if found.broken:
+        raise SystemExit(1)
+
+
+def _fields(record: Any) -> Iterator[tuple[str, Any]]:
+    """Give the fields of a record, those of its design one by one."""
+    for field in record.__dataclass_fields__:
+        value = getattr(record, field)
+        if isinstance(value, Design):
+            yield from _fields(value)
+        else:
+            yield field, value
+
+
+def _channels(record: Any) -> str:
+    low, high = record.channels
+    if high is None:
+        return f"{low}+"
+    return str(low) if low == high else f"{low}–{high}"
+
+
+def _size(spec: EncoderSpec) -> str:
+    return str(spec.embedding_size) if spec.embedding_size else "varies"
+
+
+def _state(spec: EncoderSpec) -> str:
+    if spec.weights is None:
+        return "none needed"
+    return "here" if is_cached(spec.weights) else "to pull"
+
+
+def _what(spec: EncoderSpec) -> str:
+    return f"{spec.control} control: {spec.summary}" if spec.control else spec.summary
+
+
+def _count(records: tuple[Any, ...]) -> str:
+    names = {EncoderSpec: "encoder", EncoderFamily: "family"}
+    counts: dict[str, int] = {}
+    for record in records:
+        name = names.get(type(record), "dataset")
+        counts[name] = counts.get(name, 0) + 1
+    plural = {"family": "families"}
+    return ", ".join(
+        f"{n} {name if n == 1 else plural.get(name, name + 's')}" for name, n in counts.items()
+    )

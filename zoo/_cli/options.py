@@ -1,0 +1,130 @@
+"""Options that several commands have in common, and what they are gathered into."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial, wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from .._encoders.contract import Encoder
+
+Command = Callable[..., Any]
+
+_LOADING = (
+    click.option("--weights", type=click.Path(path_type=Path), help="Local safetensors file."),
+    click.option("--seed", type=int, help="For untrained networks and noise: which one."),
+    click.option("--device", help="cpu, cuda, cuda:1; by default a GPU where there is one."),
+    click.option(
+        "--dtype",
+        type=click.Choice(["float32", "bfloat16", "float16"]),
+        default="float32",
+        show_default=True,
+        help="Type of the computation; half precision is for GPUs.",
+    ),
+    click.option(
+        "--scaling",
+        type=click.Choice(["auto", "range", "percentile", "instance", "none"]),
+        help="How pixel values become floats, in place of the encoder's record.",
+    ),
+)
+_ASKING = (
+    click.option("--dataset", "-d", help="Name (see 'zoo list'), or a table or folder of images."),
+    click.option("--label", help="The column of biology; needed for images of your own."),
+    click.option("--group", help="The column of the independent unit: plate, well, patient."),
+    click.option("--batch", help="The column of a nuisance."),
+    click.option("--data", type=click.Path(path_type=Path), help="Folder of the dataset."),
+    click.option(
+        "--suite",
+        type=click.Choice(["scores", "full"]),
+        default="scores",
+        show_default=True,
+        help="Scores with verdicts, or these with more controls and every diagnostic.",
+    ),
+    click.option(
+        "--pairs",
+        type=click.Path(path_type=Path, exists=True, dir_okay=False),
+        help="Full suite: CSV of two columns, perturbations that are known to be related.",
+    ),
+    click.option(
+        "--control", "-c", "controls", multiple=True, help="Controls in place of the usual."
+    ),
+    click.option(
+        "--control-seeds",
+        default=5,
+        show_default=True,
+        help="Random draws of the untrained twin and of noise.",
+    ),
+)
+cache_option = click.option(
+    "--no-cache", is_flag=True, help="Neither read nor write cached embeddings."
+)
+
+
+def loading_options(command: Command) -> Command:
+    """Add what decides how an encoder is loaded; the command gets `load`, called with a name."""
+
+    @wraps(command)
+    def gathered(
+        *args: Any,
+        weights: Path | None,
+        seed: int | None,
+        device: str | None,
+        dtype: str,
+        scaling: str | None,
+        **rest: Any,
+    ) -> Any:
+        load = partial(
+            load_encoder, weights=weights, seed=seed, device=device, dtype=dtype, scaling=scaling
+        )
+        return command(*args, load=load, **rest)
+
+    return _with(_LOADING, gathered)
+
+
+def asking_options(command: Command) -> Command:
+    """Add what decides how an encoder is evaluated; the command gets `asked`, for `evaluate`."""
+
+    @wraps(command)
+    def gathered(*args: Any, controls: tuple[str, ...], pairs: Path | None, **rest: Any) -> Any:
+        names = ("label", "group", "batch", "data", "suite", "control_seeds")
+        asked = {name: rest.pop(name) for name in names}
+        asked["controls"] = list(controls) or None
+        asked["cache"] = not rest.pop("no_cache")
+        if pairs is not None:
+            import pandas as pd
+
+            asked["pairs"] = pd.read_csv(pairs)
+        return command(*args, asked=asked, **rest)
+
+    return _with((*_ASKING, cache_option), gathered)
+
+
+def load_encoder(name: str, *, scaling: str | None = None, **options: Any) -> "Encoder":
+    """Load an encoder as the options say; a seed is for those that have one."""
+    from .._encoders.loading import load
+
+    loaded = load(name, **options)
+    if scaling is not None:
+        changed: Any = scaling
+        loaded.with_preprocessing(replace(loaded.spec.preprocessing, scaling=changed))
+    return loaded
+
+
+def load_subject(name: str, load: Callable[[str], "Encoder"]) -> Any:
+    """Load an encoder, read a table of embeddings, or leave it to the dataset to find them."""
+    if name.lower().removesuffix(".gz").endswith((".csv", ".tsv", ".parquet", ".h5ad")):
+        from .._embedding.profiles import read_profiles
+
+        return read_profiles(name)
+    if name.startswith("precomputed:"):
+        return name
+    return load(name)
+
+
+def _with(options: tuple[Callable[[Command], Command], ...], command: Command) -> Command:
+    for option in reversed(options):
+        command = option(command)
+    return command

@@ -1,0 +1,1 @@
+"""Datasets, tables of images, and evaluation designs."""

@@ -1,0 +1,122 @@
+"""Images with their metadata, read one at a time."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from zoo.registry import ControlKind, DataError, DatasetSpec, Design, Role, suggest
+
+from .._images.image import Image
+
+
+@dataclass(frozen=True)
+class Precomputed:
+    """Embeddings that come with a dataset.
+
+    Parameters
+    ----------
+    summary
+        One line.
+    read
+        Returns the matrix, `(n, D)` float32, one row for each item of the dataset.
+    role, control
+        As in `EncoderSpec`: cell counts, for example, are a structural control.
+    """
+
+    summary: str
+    read: Callable[[], NDArray[np.float32]]
+    role: Role = "encoder"
+    control: ControlKind | None = None
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Items and one row of metadata for each.
+
+    Parameters
+    ----------
+    name
+        Name in tables and provenance.
+    metadata
+        One row for each item.
+    read
+        Reads one item by index, each time it is needed. None for datasets without images.
+    spec
+        Its record, for datasets of the registry.
+    profiles
+        Embeddings that come with the dataset, by name; evaluated as ``precomputed:NAME``.
+    design
+        Columns of label, batch and independent unit, and the tasks; by default the record's.
+        `zoo.evaluate` can replace it.
+
+    Examples
+    --------
+    >>> import numpy as np, pandas as pd
+    >>> table = pd.DataFrame({"dose": [0, 1, 4], "plate": ["P1", "P1", "P2"]})
+    >>> pixels = np.zeros((3, 2, 64, 64), dtype=np.uint8)
+    >>> mine = zoo.Dataset("mine", table, lambda i: zoo.Image(pixels[i], stains=("DNA", "ER")))
+    >>> mine
+    <zoo.Dataset mine: 3 images>
+    >>> mine[0].stains
+    ('DNA', 'ER')
+    """
+
+    name: str
+    metadata: pd.DataFrame
+    read: Callable[[int], Image] | None
+    spec: DatasetSpec | None = None
+    profiles: Mapping[str, Precomputed] = field(default_factory=dict)
+    design: Design | None = None
+
+    def __post_init__(self) -> None:
+        if self.metadata.empty:
+            raise DataError(f"{self.name} has no items")
+        if self.read is None and not self.profiles:
+            raise DataError(f"{self.name} has neither images nor embeddings")
+        if self.design is None and self.spec is not None:
+            object.__setattr__(self, "design", self.spec.design)
+        if self.design is not None:
+            check_columns(self.design.columns, self.metadata, self.name)
+
+    @property
+    def channels(self) -> tuple[int, int] | None:
+        """Smallest and largest number of channels; None without a record."""
+        return None if self.spec is None else self.spec.channels
+
+    def __len__(self) -> int:
+        return len(self.metadata)
+
+    def __getitem__(self, i: int) -> Image:
+        if self.read is None:
+            raise DataError(
+                f"{self.name} has no images, only embeddings: "
+                + ", ".join(f"precomputed:{name}" for name in self.profiles)
+            )
+        return self.read(range(len(self))[i])
+
+    def __iter__(self) -> Iterator[Image]:
+        return (self[i] for i in range(len(self)))
+
+    def __repr__(self) -> str:
+        what = "images" if self.read is not None else "embeddings"
+        return f"<zoo.Dataset {self.name}: {len(self)} {what}>"
+
+
+def check_columns(wanted: Iterable[str], table: pd.DataFrame, name: str) -> None:
+    """Raise if a table lacks columns that a design names.
+
+    Raises
+    ------
+    DataError
+        Naming the columns, with near names.
+    """
+    known = [str(c) for c in table.columns]
+    missing = sorted(set(wanted) - set(known))
+    if missing:
+        raise DataError(
+            f"{name} lacks the metadata column(s) {', '.join(missing)}; it has "
+            f"{', '.join(known)}.{suggest(missing[0], known)}"
+        )

@@ -1,0 +1,1 @@
+"""Diagnostics beyond the scores: one file, one question."""

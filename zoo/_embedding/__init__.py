@@ -1,0 +1,1 @@
+"""Compute, cache, read and write embeddings."""

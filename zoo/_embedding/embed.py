@@ -1,0 +1,257 @@
+"""Embed datasets; each image is read once for all encoders, and cached by content."""
+
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from torch import Tensor
+
+from zoo.registry import DataError, Preprocessing, ZooError
+
+from .._data.dataset import Dataset
+from .._data.sources import open_images
+from .._encoders.contract import Encoder
+from .._encoders.inputs import Images, Inputs
+from .._encoders.loading import load
+from .._encoders.progress import Progress
+from .._images.checks import Objects, as_array, check_image, check_objects, check_stains
+from .._images.image import Image
+from .cache import EmbeddingCache, image_hash
+from .embeddings import Embeddings
+
+Row = NDArray[np.float32]
+OnError = Literal["raise", "skip"]
+_CHUNK = 64
+
+
+class UnequalChannelsError(DataError):
+    """Images differ in their number of channels, but an encoder concatenates channels."""
+
+
+def embed(
+    source: str | Path | Dataset | Images | Sequence[str | Path],
+    encoder: str | Encoder,
+    *,
+    on_error: OnError = "raise",
+    cache: bool = True,
+    progress: Progress | None = None,
+) -> Embeddings:
+    """Embed a table, a folder, files, images in memory, or a `Dataset`.
+
+    Parameters
+    ----------
+    source
+        As for `open_images`: a table of files, a folder, one or several image files; or an array
+        `(C, H, W)` or `(B, C, H, W)`, an `Image`, or a sequence of these.
+    encoder
+        A name or a loaded encoder.
+    on_error
+        ``"skip"`` leaves out items that cannot be read or embedded and lists them in
+        `Embeddings.failures`.
+    cache
+        Whether to cache embeddings on disk, by content, for encoders from `zoo.load`.
+    progress
+        Called with the name of the step, items done, and their total.
+
+    Raises
+    ------
+    ZooError
+        For the first bad item, or if all items fail.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> images = np.random.default_rng(0).integers(0, 255, (4, 2, 64, 64), dtype=np.uint8)
+    >>> zoo.embed(images, "pixel-statistics").matrix.shape[0]
+    4
+    """
+    dataset = source if isinstance(source, Dataset) else open_images(source)
+    loaded = load(encoder) if isinstance(encoder, str) else encoder
+    kept = EmbeddingCache() if cache else None
+    return embed_many(dataset, [loaded], cache=kept, on_error=on_error, progress=progress)[0]
+
+
+def embed_many(
+    dataset: Dataset,
+    encoders: Sequence[Encoder],
+    *,
+    cache: EmbeddingCache | None = None,
+    on_error: OnError = "raise",
+    progress: Progress | None = None,
+) -> list[Embeddings]:
+    """Embed a dataset with several encoders; each image is read, checked and prepared once.
+
+    `cache` keeps rows by image content and encoder. Items fail for all encoders or for none, so
+    that the results stay paired.
+    """
+    if on_error not in ("raise", "skip"):
+        raise ValueError(f"on_error is {on_error!r}, but must be 'raise' or 'skip'")
+    kept: list[int] = []
+    failures: list[tuple[str, str]] = []
+    rows: list[list[Row]] = [[] for _ in encoders]
+    seen: dict[int, tuple[int, tuple[str, ...] | None]] = {}
+    done = 0
+    with cache if cache is not None else nullcontext():  # writes finished rows even after an error
+        for items in _chunks(dataset):
+            sound: dict[int, Image] = {}
+            bad: dict[int, ZooError] = {}
+            for i, image in items:
+                try:
+                    if isinstance(image, Exception):
+                        raise image
+                    sound[i] = _checked(image, _item_name(dataset, i), encoders)
+                except ZooError as error:
+                    if on_error == "raise":
+                        raise
+                    bad[i] = error
+            seen |= {i: (len(image.pixels), image.stains) for i, image in sound.items()}
+            _check_equal(dataset, encoders, {count for count, _ in seen.values()})
+            places, images = list(sound), list(sound.values())
+            names = [_item_name(dataset, i) for i in places]
+            found, refused = _encode_chunk(images, names, encoders, cache)
+            bad |= {places[k]: error for k, error in refused.items()}
+            if bad and on_error == "raise":
+                raise bad[min(bad)]
+            for parts, block in zip(rows, found, strict=True):
+                parts += [
+                    row for k, row in enumerate(block) if k not in refused and row is not None
+                ]
+            kept += [i for k, i in enumerate(places) if k not in refused]
+            failures += [(_item_name(dataset, i), str(bad[i])) for i in sorted(bad)]
+            done += len(items)
+            if progress is not None:
+                progress(f"embedding {dataset.name}", done, len(dataset))
+    if not kept:
+        first = f": {failures[0][1]}" if failures else ""
+        raise DataError(f"none of the {len(dataset)} images of {dataset.name} could be used{first}")
+    metadata = dataset.metadata.iloc[kept].reset_index(drop=True)
+    metadata = _with_channels(metadata, [seen[i] for i in kept])
+    return [
+        Embeddings(np.stack(parts), metadata, _provenance(dataset, e), tuple(failures))
+        for e, parts in zip(encoders, rows, strict=True)
+    ]
+
+
+def _checked(image: Image, name: str, encoders: Sequence[Encoder]) -> Image:
+    """Check an image once, and against the limits of every encoder."""
+    pixels = check_image(image.pixels, name)
+    stains = check_stains(image.stains, len(pixels), name)
+    objects = check_objects(image.mask, image.types, (pixels.shape[1], pixels.shape[2]), name)
+    for encoder in encoders:
+        encoder.check_fits(pixels, objects, name)
+    return Image(as_array(pixels), stains, image.pixel_size, *objects)
+
+
+def _check_equal(dataset: Dataset, encoders: Sequence[Encoder], counts: set[int]) -> None:
+    joining = [encoder for encoder in encoders if encoder.requires_equal_channels]
+    if joining and len(counts) > 1:
+        raise UnequalChannelsError(
+            f"{dataset.name} has images of {min(counts)} to {max(counts)} channels, but "
+            f"{joining[0].name} concatenates channels and needs the same number in each image; use "
+            "an encoder that averages them"
+        )
+
+
+def _encode_chunk(
+    images: list[Image],
+    names: list[str],
+    encoders: Sequence[Encoder],
+    cache: EmbeddingCache | None,
+) -> tuple[list[list[Row | None]], dict[int, ZooError]]:
+    """Return the rows by encoder and, by position, why an image could not be embedded."""
+    hashes = [image_hash(image) for image in images] if cache is not None else []
+    prepared: dict[tuple[Preprocessing, int], tuple[Tensor, Objects]] = {}
+    refused: dict[int, ZooError] = {}
+    rows: list[list[Row | None]] = []
+    for encoder in encoders:
+        found: list[Row | None] = [None] * len(images)
+        if cache is not None:
+            found = [
+                cache.get(encoder, h, len(m.pixels)) for h, m in zip(hashes, images, strict=True)
+            ]
+        missing = []
+        for i in [i for i, row in enumerate(found) if row is None and i not in refused]:
+            key = (encoder.spec.preprocessing, i)
+            try:
+                if key not in prepared:
+                    prepared[key] = _prepare(encoder, images[i], names[i])
+                missing.append(i)
+            except ZooError as error:
+                refused[i] = error
+        if missing:
+            ready = [prepared[encoder.spec.preprocessing, i] for i in missing]
+            inputs = Inputs(
+                planes=[planes for planes, _ in ready],
+                stains=[images[i].stains for i in missing],
+                places=[None] * len(missing),
+                objects=[objects for _, objects in ready],
+            )
+            embedded = encoder.encode_prepared(inputs).numpy()
+            for i, row in zip(missing, embedded, strict=True):
+                if np.isfinite(row).all():
+                    found[i] = row
+                    if cache is not None:
+                        cache.put(encoder, hashes[i], len(images[i].pixels), row)
+                else:
+                    refused[i] = DataError(
+                        f"{encoder.name} returned NaN or infinite numbers for {names[i]}"
+                    )
+        rows.append(found)
+    return rows, refused
+
+
+def _prepare(encoder: Encoder, image: Image, name: str) -> tuple[Tensor, Objects]:
+    planes = encoder.prepare(image.pixels, name)
+    mask = None if image.mask is None else encoder.prepare_mask(image.mask, name).numpy()
+    return planes, (mask, image.types)
+
+
+def _with_channels(
+    metadata: pd.DataFrame, seen: list[tuple[int, tuple[str, ...] | None]]
+) -> pd.DataFrame:
+    """Add columns with the number of channels and the stains, unless they exist."""
+    added: dict[str, Any] = {}
+    if not {"n_channels", "channel_count"} & set(metadata.columns):
+        added["channel_count"] = [count for count, _ in seen]
+    known = any(stains for _, stains in seen)
+    if known and not {"stains", "channels"} & set(metadata.columns):
+        added["stains"] = ["|".join(stains) if stains else None for _, stains in seen]
+    return metadata.assign(**added)
+
+
+def _chunks(dataset: Dataset) -> Iterable[list[tuple[int, Image | Exception]]]:
+    """Read the next chunk while one is encoded."""
+
+    def read(start: int) -> list[tuple[int, Image | Exception]]:
+        items: list[tuple[int, Image | Exception]] = []
+        for i in range(start, min(start + _CHUNK, len(dataset))):
+            try:
+                items.append((i, dataset[i]))
+            except ZooError as error:
+                items.append((i, error))
+        return items
+
+    with ThreadPoolExecutor(1) as pool:
+        ahead = pool.submit(read, 0)
+        for start in range(_CHUNK, len(dataset) + _CHUNK, _CHUNK):
+            items = ahead.result()
+            if start < len(dataset):
+                ahead = pool.submit(read, start)
+            yield items
+
+
+def _item_name(dataset: Dataset, i: int) -> str:
+    for column in ("image", "image_path", "well"):
+        if column in dataset.metadata.columns:
+            return str(dataset.metadata[column].iloc[i])
+    return f"item {i}"
+
+
+def _provenance(dataset: Dataset, encoder: Encoder) -> dict[str, Any]:
+    return {"zoo": version("microscopy-zoo"), "dataset": dataset.name, **encoder.provenance()}

@@ -1,0 +1,1 @@
+"""The `Encoder` base class, loading and batching."""

@@ -1,0 +1,149 @@
+"""Load an encoder by name, ready to encode."""
+
+from pathlib import Path
+
+import torch
+
+from zoo.registry import (
+    ArchitectureMismatchError,
+    EncoderSpec,
+    Fetched,
+    Preprocessing,
+    Weights,
+    WeightsNotFoundError,
+    check_header,
+    fetch,
+)
+
+from .build import build, get_spec
+from .contract import Encoder
+
+
+def load(
+    name: str,
+    *,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | str = torch.float32,
+    weights: str | Path | None = None,
+    seed: int | None = None,
+    preprocessing: Preprocessing | None = None,
+) -> Encoder:
+    """Load an encoder by name.
+
+    Parameters
+    ----------
+    name
+        A name from `zoo list`, or `scheme:text` for a family.
+    device
+        By default the first NVIDIA GPU if there is one, otherwise the CPU.
+    dtype
+        Floating dtype of the parameters and of the computation. In half precision an encoder may
+        keep some parts in float32: ChAda-ViT keeps norms, sums and the residual stream.
+    weights
+        Local safetensors file to use instead of the record's.
+    seed
+        Random seed of untrained networks and noise; 0 by default.
+    preprocessing
+        Used instead of the record's.
+
+    Raises
+    ------
+    UnknownNameError
+        With near names.
+    WeightsError
+        Weights missing, unreachable, corrupt, or for another architecture; never replaced by an
+        untrained network.
+    ValueError
+        `seed` for an encoder that is not seeded, `weights` for one that has none.
+
+    Examples
+    --------
+    >>> encoder = zoo.load("pixel-statistics", device="cpu")
+    >>> encoder
+    <zoo.Encoder pixel-statistics on cpu, float32>
+    >>> encoder.channels
+    (1, None)
+    """
+    spec = get_spec(name)
+    if isinstance(dtype, str):
+        dtype = getattr(torch, dtype, None)  # type: ignore[assignment]
+    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
+        raise ValueError(f"dtype must be a floating torch dtype such as 'float32', not {dtype!r}")
+    device = _device(device)
+    if seed is not None and not spec.seeded:
+        raise ValueError(f"{name} is not seeded: seed= is for untrained networks and noise")
+    if weights is not None and spec.weights is None:
+        raise ValueError(f"{name} has no weights to replace, so weights= has no effect")
+    file = Weights(path=Path(weights)) if weights is not None else spec.weights
+    fetched = _fetch(spec, file) if file is not None else None
+    encoder = build(spec, weights=fetched.path if fetched else None, seed=seed or 0)
+    if preprocessing is not None:
+        encoder.with_preprocessing(preprocessing)
+    if fetched is not None:
+        encoder.weights_source, encoder.weights_sha256 = fetched.source, fetched.sha256
+    encoder.from_registry = True
+    encoder.seed = (seed or 0) if spec.seeded else None
+    return encoder.to(device, dtype)
+
+
+def _device(name: torch.device | str | None) -> torch.device:
+    if name is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(
+            f"the device {str(name)!r} is not available: give 'cpu', or 'cuda' if torch finds "
+            "an NVIDIA GPU ('zoo doctor' shows this)"
+        ) from error
+    return device
+
+
+def _fetch(spec: EncoderSpec, weights: Weights) -> Fetched:
+    try:
+        return fetch(weights)
+    except WeightsNotFoundError as error:
+        twin = f"; the untrained network is {spec.twin!r}" if spec.twin else ""
+        raise WeightsNotFoundError(f"{spec.name}: {error}{twin}") from error
+
+
+def load_state(model: torch.nn.Module, path: Path) -> None:
+    """Load a safetensors file into a network, which may be on the meta device, strictly.
+
+    Names and shapes are compared before any tensor is read.
+
+    Raises
+    ------
+    ArchitectureMismatchError
+        Listing the tensors that are missing, unexpected or of the wrong shape.
+    IntegrityError
+        When the file is not a safetensors file.
+
+    Examples
+    --------
+    >>> import tempfile, torch
+    >>> from pathlib import Path
+    >>> from safetensors.torch import save_file
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder, "model.safetensors")
+    ...     save_file({"weight": torch.ones(2, 3), "bias": torch.zeros(2)}, path)
+    ...     with torch.device("meta"):
+    ...         network = torch.nn.Linear(3, 2)
+    ...     zoo.plugin.load_state(network, path)
+    >>> network(torch.ones(1, 3)).tolist()
+    [[3.0, 3.0]]
+    """
+    from safetensors.torch import load_file
+
+    state = model.state_dict()
+    check_header(
+        path,
+        {name: tuple(tensor.shape) for name, tensor in state.items()},
+        integers=[name for name, tensor in state.items() if not tensor.is_floating_point()],
+    )
+    result = model.load_state_dict(load_file(path), strict=False, assign=True)
+    if result.missing_keys or result.unexpected_keys:  # unreachable unless the file changed
+        raise ArchitectureMismatchError(f"{path} changed while it was read")
+    for parameter in model.parameters():
+        parameter.requires_grad_(True)

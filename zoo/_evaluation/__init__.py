@@ -1,0 +1,1 @@
+"""Tasks, controls, bootstrap, verdicts and scorecards."""

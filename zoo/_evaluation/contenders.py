@@ -1,0 +1,270 @@
+"""Embed a dataset with the encoder under test and with its controls."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from zoo.registry import (
+    EncoderSpec,
+    EvaluationError,
+    UnknownNameError,
+    WeightsError,
+    registry,
+    suggest,
+)
+
+from .._data.dataset import Dataset
+from .._embedding.cache import EmbeddingCache
+from .._embedding.embed import UnequalChannelsError, embed_many
+from .._embedding.embeddings import Embeddings
+from .._encoders.contract import Encoder
+from .._encoders.loading import load
+from .._encoders.progress import Progress
+from .precomputed import PREFIX, matched, name_of, noise_by_index, precomputed, record_of
+
+CONTROLS = (
+    "constant",
+    "gaussian",
+    "pixel-statistics",
+    "object-density",
+    "cell-structure",
+    "untrained:resnet18/concat",
+    "untrained:vit_small_patch16_224/concat",
+)
+
+CONTROL_SEEDS = 5
+# Added by the full suite, besides ablations of the encoder under test.
+MORE_CONTROLS = ("texture", "timm:vit_small_patch14_dinov2.lvd142m/concat")
+# Images that differ in their number of channels have no concatenation of channels.
+_RAGGED = {"pixel-statistics": "pixel-statistics-mean", "texture": "texture-mean"}
+ONLY_NOISE = "not available; beating noise shows a signal, but not that it is biological"
+NOISE = {"degenerate"}
+Subject = str | Encoder | Embeddings
+
+
+@dataclass(frozen=True)
+class Contender:
+    """An encoder or control with its embeddings, one for each seed.
+
+    Parameters
+    ----------
+    spec
+        Its record.
+    embeddings
+        One for each seed.
+    encoders
+        The encoders, in the same order; empty for embeddings made elsewhere.
+    """
+
+    spec: EncoderSpec
+    embeddings: tuple[Embeddings, ...]
+    encoders: tuple[Encoder, ...] = ()
+
+
+def default_controls(dataset: Dataset, *, full: bool, ragged: bool) -> tuple[str, ...]:
+    """Names of the default controls, which need only the images of a dataset."""
+    names = CONTROLS + MORE_CONTROLS * full
+    if full and dataset.read is not None and dataset[0].types is not None:
+        names += ("cell-structure-typed",)
+    if ragged:
+        return tuple(_RAGGED.get(n, n.replace("/concat", "/mean")) for n in names)
+    return names
+
+
+def embed_contenders(
+    subject: Subject,
+    dataset: Dataset,
+    *,
+    controls: Sequence[str] | None = None,
+    full: bool = False,
+    seeds: int = CONTROL_SEEDS,
+    cache: EmbeddingCache | None = None,
+    progress: Progress | None = None,
+) -> tuple[dict[str, Contender], dict[str, str]]:
+    """Embed a dataset with an encoder and its controls.
+
+    Returns
+    -------
+    contenders
+        By name, the encoder under test first.
+    skipped
+        Default controls that are not available, with the reason. Controls requested by name raise
+        instead.
+    """
+    if isinstance(subject, str):
+        subject = _open(subject, dataset)
+    if isinstance(subject, Embeddings):
+        subject = matched(subject, dataset)
+    if dataset.read is None:
+        given = _without_images(subject, dataset, controls, seeds)
+        kinds = {c.spec.control for c in list(given.values())[1:]}
+        return given, ({"every control that sees images": ONLY_NOISE} if kinds == NOISE else {})
+
+    low, high = dataset.channels or (len(dataset[0].pixels),) * 2
+    embed = partial(
+        _embed_images,
+        subject,
+        dataset,
+        controls,
+        full=full,
+        seeds=seeds,
+        cache=cache,
+        progress=progress,
+    )
+    try:
+        return embed(ragged=low < high, several=high > 1)
+    except UnequalChannelsError:
+        if low < high or controls is not None:
+            raise
+        # A later image has other channels than the first: use controls that average channels.
+        return embed(ragged=True, several=True)
+
+
+def _embed_images(
+    subject: Encoder | Embeddings,
+    dataset: Dataset,
+    controls: Sequence[str] | None,
+    *,
+    ragged: bool,
+    several: bool,
+    full: bool,
+    seeds: int,
+    cache: EmbeddingCache | None,
+    progress: Progress | None,
+) -> tuple[dict[str, Contender], dict[str, str]]:
+    """Embed images with an encoder and, after the same preprocessing, with its controls."""
+    prepared = subject.spec.preprocessing if isinstance(subject, Encoder) else None
+    device = subject.device if isinstance(subject, Encoder) else None
+    names = (
+        controls if controls is not None else default_controls(dataset, full=full, ragged=ragged)
+    )
+    skipped: dict[str, str] = {}
+    members: dict[str, list[Encoder]] = {}
+    if isinstance(subject, Encoder):
+        members[subject.name] = [subject]
+
+    def add(name: str, draws: Sequence[int | None], weights: Path | None = None) -> None:
+        if name in members or name == name_of(subject):
+            return
+        try:
+            members[name] = [
+                load(name, device=device, seed=s, preprocessing=prepared, weights=weights)
+                for s in draws
+            ]
+        except WeightsError as error:
+            if controls is not None:
+                raise
+            skipped[name] = str(error)
+
+    for name in names:
+        spec = _record(name, skipped if controls is None else None)
+        if spec is not None:
+            # A single draw of noise can score anything; the mean of several shows its level.
+            add(name, range(max(seeds, 1)) if spec.control == "degenerate" else [None])
+    if isinstance(subject, Encoder):
+        twin = subject.spec.twin
+        if twin is not None and seeds > 0:
+            add(twin, range(seeds))
+        if full and controls is None:
+            _add_ablations(subject, "mean" if ragged else "concat", several, add, skipped)
+
+    flat = [e for encoders in members.values() for e in encoders]
+    embedded = embed_many(dataset, flat, cache=cache, progress=progress)
+    contenders: dict[str, Contender] = {}
+    if isinstance(subject, Embeddings):
+        contenders[name_of(subject)] = Contender(record_of(subject), (subject,))
+    for name, encoders in members.items():
+        parts, embedded = embedded[: len(encoders)], embedded[len(encoders) :]
+        contenders[name] = Contender(encoders[0].spec, tuple(parts), tuple(encoders))
+    if len(contenders) == 1:
+        raise EvaluationError("at least one control is required: controls=[...]")
+    return contenders, skipped
+
+
+def _add_ablations(
+    subject: Encoder,
+    join: str,
+    several: bool,
+    add: Callable[[str, Sequence[int | None], Path | None], None],
+    skipped: dict[str, str],
+) -> None:
+    """Add ablations of the encoder: one channel at a time, and segmentation masks only."""
+    names = [f"mask-only:{subject.name}"]
+    if (
+        several
+        and not subject.requires_equal_channels
+        and subject.name.partition(":")[0] != "one-channel"
+    ):
+        names.insert(0, f"one-channel:{subject.name}/{join}")
+    source = Path(subject.weights_source) if subject.weights_source else None
+    weights = source if source is not None and source.is_file() else None
+    for name in names:
+        if not subject.from_registry:
+            skipped[name] = "the encoder under test was not loaded by name"
+            continue
+        own = subject.spec.role == "control" and subject.spec.control != "untrained"
+        if not own:  # hand-crafted features are not ablated
+            draws: Sequence[int | None] = [subject.seed] if subject.spec.seeded else [None]
+            add(name, draws, weights)
+
+
+def _record(name: str, skipped: dict[str, str] | None) -> EncoderSpec | None:
+    """Return the record of a control, or note why a default one is not available."""
+    try:
+        return registry().encoder(name)
+    except WeightsError as error:
+        if skipped is None:
+            raise
+        skipped[name] = str(error)
+        return None
+
+
+def _open(name: str, dataset: Dataset) -> Encoder | Embeddings:
+    """Load an encoder, or read embeddings that come with the dataset."""
+    if not name.startswith(PREFIX):
+        return load(name)
+    wanted = name.removeprefix(PREFIX)
+    if wanted not in dataset.profiles:
+        known = list(dataset.profiles)
+        has = f"has {', '.join(known)}" if known else "has none"
+        raise UnknownNameError(
+            f"{dataset.name} has no embeddings called {wanted!r}; it {has}.{suggest(wanted, known)}"
+        )
+    return precomputed(wanted, dataset)
+
+
+def _without_images(
+    subject: Encoder | Embeddings,
+    dataset: Dataset,
+    controls: Sequence[str] | None,
+    seeds: int,
+) -> dict[str, Contender]:
+    """Gather contenders for a dataset without images: noise and precomputed controls."""
+    if isinstance(subject, Encoder):
+        raise EvaluationError(
+            f"{dataset.name} has no images for {subject.name} to embed: evaluate "
+            + " or ".join(f"{PREFIX}{p}" for p in dataset.profiles)
+        )
+    known = {f"{PREFIX}{name}": p for name, p in dataset.profiles.items()}
+    own = name_of(subject)
+    contenders = {own: Contender(record_of(subject, known.get(own)), (subject,))}
+    defaults = ("constant", "gaussian", *(n for n, p in known.items() if p.role == "control"))
+    for name in controls if controls is not None else defaults:
+        if name == own:
+            continue
+        if name in known:
+            found = precomputed(name.removeprefix(PREFIX), dataset)
+            contenders[name] = Contender(record_of(found, known[name]), (found,))
+        elif name in ("constant", "gaussian"):
+            record = registry().encoder(name)
+            draws = tuple(noise_by_index(record, dataset, s) for s in range(max(seeds, 1)))
+            contenders[name] = Contender(record, draws)
+        else:
+            raise EvaluationError(
+                f"{dataset.name} has no images, so {name} cannot be a control: choose from "
+                + ", ".join(defaults)
+            )
+    if len(contenders) == 1:
+        raise EvaluationError("at least one control is required: controls=[...]")
+    return contenders

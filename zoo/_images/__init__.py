@@ -1,0 +1,1 @@
+"""Single images: reading, checking, preprocessing, perturbing, and packing into ragged batches."""

@@ -1,0 +1,142 @@
+"""Preprocessing: from raw pixels to the floats that an encoder takes."""
+
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from zoo.registry import ImageError, Preprocessing
+
+from .checks import as_array
+
+
+def prepare(image: NDArray[Any] | Tensor, preprocessing: Preprocessing, item: str) -> Tensor:
+    """Scale, resize and crop one checked image.
+
+    Parameters
+    ----------
+    image
+        `(C, H, W)`, integers or floats, finite.
+    preprocessing
+        Scaling, resizing and cropping to apply.
+    item
+        Name of the image in messages.
+
+    Returns
+    -------
+    Tensor
+        `(C, h, w)` float32 on the CPU.
+
+    Raises
+    ------
+    ImageError
+        For a side shorter than ``min_side`` or the crop, and for values outside the range of the
+        scaling or of float32.
+    """
+    array = as_array(image)
+    check_size(array, preprocessing, item)
+    height, width = array.shape[1:]
+    if array.dtype.kind == "f" and np.abs(array).max() > np.finfo(np.float32).max:
+        raise ImageError(f"{item} has pixels beyond the range of float32")
+    planes = torch.from_numpy(np.ascontiguousarray(scale(array, preprocessing, item)))
+    size = _resized((height, width), preprocessing)
+    if size != (height, width):
+        planes = F.interpolate(planes[None], size=size, mode="bilinear", antialias=True)[0]
+    rows, columns = _kept(size, preprocessing, item)
+    return planes[:, rows, columns].contiguous()
+
+
+def prepare_mask(mask: NDArray[Any] | Tensor, preprocessing: Preprocessing, item: str) -> Tensor:
+    """Resize and crop a checked mask, `(H, W)` integers, as `prepare` does its image.
+
+    Nearest neighbour, so that labels are not interpolated.
+
+    Returns
+    -------
+    Tensor
+        `(h, w)` int64 on the CPU.
+    """
+    array = as_array(mask)
+    size = _resized((array.shape[0], array.shape[1]), preprocessing)
+    # Old pixel that contains the centre of a new one: floor((i + 1/2) · old / new).
+    centres = [
+        ((2 * np.arange(new) + 1) * old // (2 * new))[kept]
+        for old, new, kept in zip(array.shape, size, _kept(size, preprocessing, item), strict=True)
+    ]
+    return torch.from_numpy(array[np.ix_(*centres)].astype(np.int64))
+
+
+def _resized(size: tuple[int, int], preprocessing: Preprocessing) -> tuple[int, int]:
+    """Height and width after resizing the shorter side."""
+    if preprocessing.resize is None:
+        return size
+    short, long = sorted(size)
+    longer = int(preprocessing.resize * long / short)
+    return (preprocessing.resize, longer) if size[0] <= size[1] else (longer, preprocessing.resize)
+
+
+def _kept(size: tuple[int, int], preprocessing: Preprocessing, item: str) -> tuple[slice, slice]:
+    """Rows and columns of the centre crop."""
+    side = preprocessing.crop
+    if side is None:
+        return slice(None), slice(None)
+    height, width = size
+    if min(height, width) < side:
+        raise ImageError(f"{item} is {height} × {width} pixels, too small to crop {side}")
+    top, left = round((height - side) / 2), round((width - side) / 2)
+    return slice(top, top + side), slice(left, left + side)
+
+
+def check_size(image: NDArray[Any] | Tensor, preprocessing: Preprocessing, item: str) -> None:
+    """Raise `ImageError` for a side shorter than ``min_side``."""
+    height, width = image.shape[1:]
+    if min(height, width) < preprocessing.min_side:
+        raise ImageError(
+            f"{item} is {height} × {width} pixels, but sides must be at least "
+            f"{preprocessing.min_side} pixels"
+        )
+
+
+def scale(array: NDArray[Any], preprocessing: Preprocessing, item: str) -> NDArray[np.float32]:
+    """Scale pixel values to float32 by `Preprocessing.scaling`, channel by channel."""
+    scaling = preprocessing.scaling
+    if scaling == "auto":
+        scaling = "range" if array.dtype == np.uint8 else "percentile"
+    if scaling == "none":
+        return array.astype(np.float32)
+    if scaling == "range":
+        return _by_range(array, item)
+    flat = array.reshape(array.shape[0], -1)
+    if scaling == "percentile":
+        offset, top = np.percentile(flat, preprocessing.percentiles, axis=1)
+        sparse = top == offset  # fewer bright pixels than the percentiles leave out
+        offset = np.where(sparse, flat.min(axis=1), offset)
+        span = np.where(sparse, flat.max(axis=1), top) - offset
+    else:
+        offset = flat.mean(axis=1, dtype=np.float64)
+        span = flat.std(axis=1, dtype=np.float64)
+    # The mean of equal floats can differ from them in the last bit, so pixels are compared too.
+    contrast = (span > 0) & (flat.min(axis=1) < flat.max(axis=1))
+    divisor = np.where(contrast, span, np.inf)
+    centred = array.astype(np.float64) - offset[:, None, None]
+    scaled = (centred / divisor[:, None, None]).astype(np.float32)
+    return np.clip(scaled, 0.0, 1.0) if scaling == "percentile" else scaled
+
+
+def _by_range(array: NDArray[Any], item: str) -> NDArray[np.float32]:
+    low, high = float(array.min()), float(array.max())
+    if array.dtype.kind == "f":
+        if low < 0 or high > 1:
+            raise ImageError(
+                f"{item} is {array.dtype} with values from {low:g} to {high:g}; scaling 'range' "
+                "takes floats in [0, 1] only: choose scaling 'percentile', 'instance' or 'none'"
+            )
+        return array.astype(np.float32)
+    if low < 0:
+        raise ImageError(
+            f"{item} has negative pixels ({low:g}), which scaling 'range' does not accept"
+        )
+    return array.astype(np.float32) / np.float32(np.iinfo(array.dtype).max)

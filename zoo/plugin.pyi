@@ -1,0 +1,72 @@
+from ._data.dataset import Dataset, Precomputed
+from ._embedding.cache import cache_folder
+from ._encoders.build import build, get_spec
+from ._encoders.contract import Encoder
+from ._encoders.features import Attention, Features
+from ._encoders.loading import load_state
+from ._images.batch import ImageBatch
+from ._images.image import Image
+from .registry import (
+    AccessDeniedError,
+    ArchitectureMismatchError,
+    ControlKind,
+    DataError,
+    DatasetSpec,
+    Design,
+    EncoderFamily,
+    EncoderSpec,
+    EvaluationError,
+    ImageError,
+    IntegrityError,
+    MissingExtraError,
+    PluginError,
+    Preprocessing,
+    Task,
+    UnknownNameError,
+    Weights,
+    WeightsError,
+    WeightsNotFoundError,
+    ZooError,
+    fetch,
+    hookimpl,
+    resolve_revision,
+    suggest,
+)
+
+__all__ = [
+    "AccessDeniedError",
+    "ArchitectureMismatchError",
+    "Attention",
+    "ControlKind",
+    "DataError",
+    "Dataset",
+    "DatasetSpec",
+    "Design",
+    "Encoder",
+    "EncoderFamily",
+    "EncoderSpec",
+    "EvaluationError",
+    "Features",
+    "Image",
+    "ImageBatch",
+    "ImageError",
+    "IntegrityError",
+    "MissingExtraError",
+    "PluginError",
+    "Precomputed",
+    "Preprocessing",
+    "Task",
+    "UnknownNameError",
+    "Weights",
+    "WeightsError",
+    "WeightsNotFoundError",
+    "ZooError",
+    "build",
+    "cache_folder",
+    "fetch",
+    "get_spec",
+    "hookimpl",
+    "load_state",
+    "resolve_revision",
+    "suggest",
+]
