@@ -22,6 +22,7 @@ from zoo.kernels._fused_layer_op import WIDTHS
 from zoo.kernels._ragged_attention_op import HEAD_SIZES, RELEASE, SHARED_MEMORY
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.timeout(900),  # the first test waits for the compilers
     pytest.mark.skipif(
         platform.machine() != "x86_64", reason="Triton brings the disassemblers for x86-64"
