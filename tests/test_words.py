@@ -26,7 +26,7 @@ INSTEAD = {
     r"know(s|ing)? nothing of": "does not depend on, is independent of",
     r"what lies (around|on|beside|between)": "name the thing",
     r"(as|where) (it|they) lies?": "in place, without a copy",
-    r"says? nothing(?! about)": "has no effect, does not list",
+    r"so \S+ says? nothing": "has no effect",
     r"by luck": "by chance",
     r"anew": "again",
     r"the very": "the same, exactly the",

@@ -89,7 +89,7 @@ BROKEN = {
     "hook misspelt": (plugin(encoder("x"), hook="zoo_encodres"), "zoo_encodres"),
     "hook unmarked": (plugin(encoder("x"), mark=lambda f: f), "lacks the @zoo.plugin.hookimpl"),
     "wrong argument": (with_argument(), "colour"),
-    "wrong record": (plugin("chadavit"), "no EncoderSpec"),
+    "wrong record": (plugin("chadavit"), "not EncoderSpec"),
     "name twice": (plugin(encoder("x"), encoder("x")), "'x' twice"),
 }
 

@@ -627,7 +627,7 @@ def test_branch_without_hub(server, cache, closed_port, monkeypatch):
 
 def test_revision_that_is_none(server, cache):
     for revision in ("", "/etc/passwd", "../../other/refs/main", "a\\b"):
-        with pytest.raises(ValueError, match="no git revision"):
+        with pytest.raises(ValueError, match="not a git revision"):
             resolve_revision(REPO, revision, endpoint=server.endpoint, cache_dir=cache)
     with pytest.raises(WeightsNotFoundError, match="no such revision"):
         resolve_revision(REPO, "v9", endpoint=server.endpoint, cache_dir=cache)

@@ -21,15 +21,15 @@ def spec(**changes):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: spec(name="two words"), "no encoder name"),
-        (lambda: spec(name=""), "no encoder name"),
+        (lambda: spec(name="two words"), "not an encoder name"),
+        (lambda: spec(name=""), "not an encoder name"),
         (lambda: spec(builder="m.f"), "package.module:callable"),
         (lambda: spec(role="judge"), "'encoder', 'control'"),
         (lambda: spec(role="control"), "control kind"),
         (lambda: spec(control="untrained"), "role is 'encoder'"),
         (lambda: spec(channels=(0, 3)), "from 1 up"),
         (lambda: spec(channels=(3, 2)), "from 1 up"),
-        (lambda: EncoderFamily(scheme="A b", resolver="m:f", summary="s"), "no scheme"),
+        (lambda: EncoderFamily(scheme="A b", resolver="m:f", summary="s"), "not a scheme"),
         (lambda: Weights(), "either on the hub"),
         (lambda: Weights(repo="a/b", path=Path("x")), "either on the hub"),
         (lambda: Weights(repo="a/b"), "40-hex"),
@@ -51,7 +51,7 @@ def spec(**changes):
                     tasks=(),
                 ),
             ),
-            "at least one task",
+            "has no tasks",
         ),
     ],
 )

@@ -216,8 +216,7 @@ def test_evaluate_a_table_of_ones_own(tmp_path):
         result = CliRunner().invoke(main, [str(a) for a in (*base, *arguments)])
         assert result.exit_code == 1
         assert message in result.output
-    result = CliRunner().invoke(main, ["evaluate", "constant", "-d", "phantom", "--label", "dose"])
-    assert "label= is for images of your own" in result.output
+    run("evaluate", "constant", "-d", "phantom", "--label", "dose", "-o", tmp_path / "named")
 
 
 def test_pull_verifies_and_load_works_without_a_network_afterwards(golden, tmp_path, monkeypatch):
