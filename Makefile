@@ -5,17 +5,19 @@ BIN := $(VENV)/bin
 WHEEL := $(VENV)/wheel
 SITE := 'import sysconfig; print(sysconfig.get_path("purelib"))'
 SOURCES := $(shell find zoo kernels plugins registry -name '*.py' -o -name '*.pyi' -o -name '*.j2' -o -name '*.js' -o -name '*.css')
+JOBS ?= 2
+PARALLEL := --numprocesses $(JOBS) --dist loadfile
 # PyTorch takes gigabytes, so its release is chosen here; all else is the newest that goes with it.
 TORCH := torch==2.14.1 torchvision==0.29.1
 
-.PHONY: help setup lock test test-fast test-oldest test-newest tests lint types wheel site docs demo bench \
-	readme clean
+.PHONY: help setup lock test test-fast test-oldest test-newest tests lint types wheel site docs demo \
+	bench readme clean
 
 help:
 	@echo "make setup        create .venv with everything that development needs, as locked"
 	@echo "make demo         evaluate on a synthetic plate and write report/index.html"
-	@echo "make test         lint, types, tests, the site, and a smoke test of the built wheel"
-	@echo "make test-fast    tests that are not marked slow"
+	@echo "make test         lint, types, tests with coverage, the site, a smoke test of the wheel"
+	@echo "make test-fast    tests that take seconds"
 	@echo "make test-oldest  tests with the oldest versions that pyproject.toml promises"
 	@echo "make test-newest  tests with the newest versions that there are"
 	@echo "make lock         remake requirements/"
@@ -27,11 +29,14 @@ help:
 
 setup: $(VENV)/.done
 
-$(VENV)/.done: pyproject.toml setup.py $(LOCK)
+$(VENV)/.locked: $(LOCK)
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
 		{ echo "Python 3.11, 3.12 or 3.13 is needed; name one with make PYTHON=..."; exit 1; }
 	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(if $(LOCK),-r $(LOCK),'.[dev]')
+	@touch $@
+
+$(VENV)/.done: $(VENV)/.locked pyproject.toml setup.py
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
 		--no-deps --no-build-isolation --editable .
 	@touch $@
@@ -50,13 +55,14 @@ COMPILE = .venv-lock/bin/uv pip compile --quiet --no-config --upgrade --python-v
 demo: setup
 	$(BIN)/zoo demo --out report
 
-test: lint types wheel site tests
-
-tests: setup
-	$(BIN)/pytest
+test: lint types wheel site setup
+	$(BIN)/pytest $(PARALLEL) --cov --cov-report=term:skip-covered
 
 test-fast: setup
-	$(BIN)/pytest -m 'not slow'
+	$(BIN)/pytest $(PARALLEL) -m "not slow"
+
+tests: setup
+	$(BIN)/pytest $(PARALLEL)
 
 test-oldest:
 	$(MAKE) VENV=.venv-oldest LOCK=requirements/oldest.txt PYTHON=python3.11 tests
@@ -114,4 +120,5 @@ readme: setup
 	$(BIN)/python -P docs/make_readme.py
 
 clean:
-	rm -rf .venv .venv-* .site build dist report *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv .venv-* .site build dist report *.egg-info .coverage .mypy_cache .ruff_cache \
+		.pytest_cache

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # beside others, so one thread each
+    os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
 _SCRATCH = tempfile.mkdtemp(prefix="zoo-tests-")
 # The hub client reads these once, when it is first imported.
 os.environ["HF_HOME"] = str(Path(_SCRATCH, "hf"))

@@ -47,6 +47,7 @@ def whole_matrix(qkv, cu, groups, scale=None):
     return mass, torch.tensor(first)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["reference", "triton"])
 @pytest.mark.parametrize(
     ("dtype", "tolerance"),
@@ -66,6 +67,7 @@ def test_equals_sums_over_the_whole_matrix(backend, dtype, tolerance, case):
     torch.testing.assert_close(first.double(), wanted_first, rtol=0, atol=tolerance)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [32, 64, 96])
 def test_channels_longer_than_a_step_and_other_heads(size):
     qkv, cu, groups = batch([2, 1], size=size, patches=67, heads=1)

@@ -128,6 +128,7 @@ def finishing_case(rows, dim, hidden, dtype):
     return weights, x, mixed, read, by_autograd(whole, inputs, read)
 
 
+@pytest.mark.slow
 @needs_triton
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("dim", [32, 64, 96, 192])
@@ -140,6 +141,7 @@ def test_projections_and_their_gradients_are_right(dim, dtype):
         assert_close([found, *found_grads], [wanted, *grads], [plain, *plain_grads], dtype)
 
 
+@pytest.mark.slow
 @needs_triton
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(("dim", "hidden"), [(64, 64), (32, 128), (96, 64), (192, 128)])
@@ -177,6 +179,7 @@ def test_the_plain_forms_have_their_numerical_gradients():
     assert torch.autograd.gradcheck(both, (x, mixed, *weights))
 
 
+@pytest.mark.slow
 @needs_triton
 def test_queries_that_nobody_reads_are_not_computed():
     weights, x, _, (wanted, _) = projection_case(70, 32, torch.float32)
@@ -224,6 +227,7 @@ def test_plain_packing_is_right():
         assert error(one, exact) < 1e-6
 
 
+@pytest.mark.slow
 @needs_triton
 def test_rows_are_the_same_bits_whatever_else_is_there():
     weights, x, mixed, read, _ = finishing_case(150, 32, 64, torch.float32)
@@ -232,6 +236,7 @@ def test_rows_are_the_same_bits_whatever_else_is_there():
     assert torch.equal(out[100:], part)
 
 
+@pytest.mark.slow
 @needs_triton
 def test_nan_stays_in_its_row():
     weights, x, mixed, read, _ = finishing_case(70, 32, 64, torch.float32)
@@ -243,6 +248,7 @@ def test_nan_stays_in_its_row():
         assert out[torch.arange(70) != 3].isfinite().all()
 
 
+@pytest.mark.slow
 @needs_triton
 def test_operators_keep_pytorchs_rules():
     interpreted(worker.check_layer_operators)
@@ -318,6 +324,7 @@ def packing_case(shape, patch, dtype=torch.float32):
     return planes, parts, read, by_autograd(whole, inputs, read)
 
 
+@pytest.mark.slow
 @needs_triton
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(
@@ -332,6 +339,7 @@ def test_packed_tokens_and_their_gradients_are_right(shape, patch, dtype):
     assert_close([found, *found_grads], [wanted, *grads], [plain, *plain_grads], dtype)
 
 
+@pytest.mark.slow
 @needs_triton
 @pytest.mark.parametrize("backend", ["triton", "torch"])
 def test_planes_may_lie_in_memory_as_they_like(backend):
@@ -352,6 +360,7 @@ def test_planes_may_lie_in_memory_as_they_like(backend):
         assert error(found[0], grads[0]) < limit, name
 
 
+@pytest.mark.slow
 @needs_triton
 @pytest.mark.parametrize("backend", ["triton", "torch"])
 def test_a_layout_with_room_for_more_leaves_the_rest_alone(backend):

@@ -20,6 +20,7 @@ from safetensors.torch import load_file
 from zoo.kernels import _ragged_attention_op as op
 from zoo.kernels import ragged_attention
 
+pytestmark = pytest.mark.slow
 SIZES = (16, 32, 64, 96)
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 INF, NAN = math.inf, math.nan

@@ -50,8 +50,27 @@ def _worker() -> ProcessPoolExecutor:
     """Start the worker; it ends with this process."""
     pool = ProcessPoolExecutor(1, get_context("spawn"))
     with mock.patch.dict(os.environ, {"TRITON_INTERPRET": "1"}):
-        pool.submit(torch.set_num_threads, 1).result()  # started here, and not later
+        pool.submit(_prepare).result()  # started here, and not later
     return pool
+
+
+def _prepare() -> None:
+    """Use one thread, and let Triton 3.6 take one element for a number.
+
+    It converts the array itself, which NumPy 2.4 and newer refuse.
+    """
+    import triton
+    from triton.runtime import interpreter
+
+    torch.set_num_threads(1)
+    if triton.__version__.startswith("3.6."):
+        patch = interpreter._patch_lang_tensor
+
+        def mended(tensor: Any, scope: Any) -> None:
+            patch(tensor, scope)
+            scope.set_attr(tensor, "__index__", lambda self: int(self.handle.data.squeeze()))
+
+        interpreter._patch_lang_tensor = mended
 
 
 def _answer(call: bytes) -> bytes:
