@@ -164,10 +164,10 @@ def test_channels_that_only_some_images_have_cannot_be_lost_by_all():
     found = channels_left_out(study([Means(record("means"))], ragged))
     assert found.findings == ()
     assert found.not_computed == (
-        "Images differ in their channels, so that none can be lost by all.",
+        "Images differ in their channels, so no channel can be dropped from all of them.",
     )
 
 
 def test_one_channel_cannot_be_lost():
     found = channels_left_out(study([Means(record("means"))], dataset(channels=1)))
-    assert (found.findings, found.not_computed) == ((), ("There is one channel only.",))
+    assert (found.findings, found.not_computed) == ((), ("The images have a single channel.",))

@@ -99,7 +99,7 @@ def test_the_report_says_it_in_sentences(few):
         (where,) = [s for s in few.conclusions[:3] if f"“{name}”" in s]
         assert where.lower().startswith(verdict)
     assert "from effect 1 on" in few.conclusions[0]
-    assert "controls" in few.reading
+    assert "controls" in few.how_to_read
 
 
 def test_noise_is_detected_once_in_twenty():
@@ -205,7 +205,7 @@ def test_consistency_is_the_mean_cosine_over_pairs():
 def judged(biology, shortcut, effects=EFFECTS):
     """Verdict of one metric with the given rates, findings in no order."""
     findings = [
-        zoo.Finding(encoder=c, quantity="m", condition=f"effect {e:g}", value=r)
+        zoo.Finding(encoder=c, quantity="m", condition=f"effect {e:g}", at=e, value=r)
         for c, found in (("shortcut", shortcut), ("biology", biology))
         for e, r in zip(effects, found, strict=True)
     ]
@@ -247,7 +247,7 @@ def test_noise_above_its_threshold_is_no_biology():
 
 
 def test_verdicts_are_of_a_validation():
-    with pytest.raises(ValueError, match="is of geometry, not of validation"):
+    with pytest.raises(ValueError, match="is 'geometry', not 'validation'"):
         metric_verdicts(
             zoo.Diagnostic(
                 name="geometry",
@@ -262,7 +262,7 @@ def test_what_is_undefined_is_refused(monkeypatch):
     monkeypatch.setattr(validation, "METRICS", some)
     found = validate_metrics(runs=2, effects=(1,))
     assert found.not_computed == (
-        "never is not defined on plates of 96 wells in all, and is not validated.",
+        "never is undefined for 96 wells in total, and is not validated.",
     )
     assert {f.quantity for f in found.findings} == {"label ASW"}
     assert not any("never" in sentence for sentence in found.conclusions)
@@ -272,8 +272,8 @@ def test_what_is_undefined_is_refused(monkeypatch):
     ("options", "why"),
     [
         ({"runs": 0}, "runs must be at least 1"),
-        ({"effects": ()}, "need one above 0"),
-        ({"effects": (0,)}, "need one above 0"),
+        ({"effects": ()}, "at least one effect must be above 0"),
+        ({"effects": (0,)}, "at least one effect must be above 0"),
         ({"effects": (1, -1)}, "different numbers from 0 up"),
         ({"effects": (1, 1.0)}, "different numbers from 0 up"),
         ({"effects": (1, np.nan)}, "different numbers from 0 up"),
