@@ -138,7 +138,7 @@ def load_backbone(network: nn.Module, path: Path) -> None:
     Raises
     ------
     ArchitectureMismatchError
-        Listing the tensors that are missing, unexpected or misshapen.
+        Listing the tensors that are missing, unexpected or of the wrong shape.
     IntegrityError
         When the file is not a safetensors file.
     """
@@ -169,7 +169,7 @@ def _differences(state: State, expected: State) -> list[str]:
     listed = {
         "missing": sorted(expected.keys() - state.keys() - unused),
         "unexpected": sorted(state.keys() - expected.keys()),
-        "misshapen": [
+        "wrong shape": [
             f"{name} {tuple(state[name].shape)} instead of {tuple(expected[name].shape)}"
             for name in both
             if state[name].shape != expected[name].shape
