@@ -20,7 +20,8 @@ from zoo._cli import main
 
 
 def run(*arguments, code=0):
-    result = CliRunner().invoke(main, [str(a) for a in arguments], catch_exceptions=False)
+    runner = CliRunner(env={"COLUMNS": "120"})  # whatever the width of a test runner
+    result = runner.invoke(main, [str(a) for a in arguments], catch_exceptions=False)
     assert result.exit_code == code, result.output
     return result
 
