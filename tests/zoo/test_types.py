@@ -138,10 +138,3 @@ def test_names_are_listed_by_pattern_role_and_weights():
     with pytest.raises(errors.UnknownNameError, match="chadavit-untrained"):
         zoo.encoder_info("chadavit-untraind")
     assert "bbbc013" in zoo.list_datasets()
-
-
-@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
-def test_a_name_given_elsewhere_is_kept_when_written_and_read(embeddings, tmp_path, suffix):
-    foreign = zoo.Embeddings(embeddings.matrix, embeddings.metadata, {"encoder": "theirs"})
-    foreign.write(tmp_path / f"some{suffix}")
-    assert zoo.read_profiles(tmp_path / f"some{suffix}").provenance["encoder"] == "theirs"

@@ -180,8 +180,7 @@ def provenance(stored: bytes | None) -> dict[str, Any]:
         found = json.loads(stored or b"{}")
     except ValueError:
         return {}
-    ours = isinstance(found, dict) and ("zoo" in found or "encoder" in found)
-    return found if ours else {}
+    return found if isinstance(found, dict) and "zoo" in found else {}
 
 
 def sha256(path: Path) -> str:
