@@ -158,6 +158,7 @@ def test_wide_embeddings_give_the_same_answers_when_turned():
         assert a.at(np.arange(16)) == pytest.approx(b.at(np.arange(16)), abs=1e-6)
 
 
+@pytest.mark.slow
 def test_permuted_labels_rarely_beat_all_controls():
     metadata = table(rows=8)
     rng = np.random.default_rng(0)

@@ -77,6 +77,7 @@ def test_channel_embeddings_are_means_of_their_patches(encoder, expected):
     torch.testing.assert_close(features.channels, features.tokens.view(16, 16, 32).mean(1))
 
 
+@pytest.mark.slow
 def test_full_size_equals_the_padded_oracle():
     encoder = zoo.load("chadavit-untrained", seed=3)
     oracle = PaddedChAdaViT(

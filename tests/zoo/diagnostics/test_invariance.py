@@ -153,6 +153,7 @@ def test_noise_moves_as_far_as_to_another_image():
         assert f.value == pytest.approx(1, abs=4 * 1.25 / 8 / np.sqrt(32))
 
 
+@pytest.mark.slow
 def test_the_interval_covers_the_median_of_many_images():
     rng = np.random.default_rng(0)
     many = images(200, channels=1, side=8, seed=1)

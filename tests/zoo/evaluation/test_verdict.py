@@ -94,6 +94,7 @@ def question(groups):
     return Question(task, np.arange(len(groups)), groups, groups)
 
 
+@pytest.mark.slow
 def test_the_interval_covers_the_truth_about_as_often_as_it_says():
     rng = np.random.default_rng(0)
     groups = np.repeat(np.arange(8), 3)
@@ -109,6 +110,7 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says():
     assert 0.91 <= hits / 300 <= 0.99
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["dose", "retrieval", "knn", "probe"])
 def test_noise_is_at_chance_about_as_often_as_it_should_be(kind):
     groups, labels = np.repeat(np.arange(8), 6), np.tile(np.arange(6), 8)
@@ -124,6 +126,7 @@ def test_noise_is_at_chance_about_as_often_as_it_should_be(kind):
     assert np.mean(outside) <= 0.15
 
 
+@pytest.mark.slow
 def test_two_equally_good_encoders_are_rarely_told_apart():
     groups, labels = np.repeat(np.arange(8), 6), np.tile(np.arange(6), 8)
     table = pd.DataFrame({"g": groups, "t": labels})
@@ -147,6 +150,7 @@ def test_seeds_are_averaged():
     assert estimate(scores, draws, question(np.arange(5))).value == pytest.approx(0.3)
 
 
+@pytest.mark.slow
 def test_permuted_labels_are_rarely_said_to_beat_all_controls(monkeypatch):
     """Batch effects, strong structure and all: only the labels mean nothing."""
     from zoo._evaluation import bootstrap
