@@ -9,15 +9,11 @@ from __future__ import annotations
 import hashlib
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import zoo
 from zoo import plugin
 
 from .archive import fetch_archive
-
-if TYPE_CHECKING:
-    pass
 
 URL = "https://data.broadinstitute.org/bbbc/BBBC013/BBBC013_v1_images_bmp.zip"
 STAINS = ("FKHR-GFP", "DNA")

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from zoo import plugin
 
 from .archive import open_folder, read_channels
 from .record_parts import EACH_ITS_OWN, LJOSA, classify
 from .subset import askable
-
-if TYPE_CHECKING:
-    pass
 
 PAGE = "https://bbbc.broadinstitute.org/BBBC048"
 PHASES = ("G1", "S", "G2", "Prophase", "Metaphase", "Anaphase", "Telophase")

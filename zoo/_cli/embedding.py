@@ -6,15 +6,13 @@ from typing import TYPE_CHECKING
 import click
 
 from .group import main
-from .options import cache_option, loading_options
+from .options import TRAINED, cache_option, loading_options
 from .terminal import progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .._encoders.contract import Encoder
-
-TRAINED = "chadavit-idrcell100k"
 
 
 @main.command()

@@ -8,7 +8,7 @@ import click
 from zoo.registry import WeightsError, is_cached, is_reachable, registry
 
 from .group import main
-from .options import evaluation_options, load_encoder, load_subject, loading_options
+from .options import TRAINED, evaluation_options, load_encoder, load_subject, loading_options
 from .terminal import console, progress
 
 if TYPE_CHECKING:
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from .._encoders.contract import Encoder
 
-TRAINED = "chadavit-idrcell100k"
 UNTRAINED = "chadavit-untrained"
 out_option = click.option(
     "--out",

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from .._encoders.contract import Encoder
 
 Command = Callable[..., Any]
+TRAINED = "chadavit-idrcell100k"
 
 _LOADING = (
     click.option("--weights", type=click.Path(path_type=Path), help="Local safetensors file."),
