@@ -68,6 +68,8 @@ def test_a_wrong_number_is_noticed():
 
 
 def test_rows_are_kept_and_limits_are_told(rows, tmp_path, monkeypatch, capsys):
+    # What else this process holds is not this test's matter.
+    rows = [row | {"peak_mib": 1000} for row in rows]
     monkeypatch.setattr(bench_profiles, "run", lambda *arguments: rows)
     monkeypatch.setattr(sys, "argv", ["bench_profiles.py", "--results", str(tmp_path)])
     bench_profiles.main()
@@ -80,6 +82,8 @@ def test_rows_are_kept_and_limits_are_told(rows, tmp_path, monkeypatch, capsys):
     assert len(kept_rows.read(path)) == 10
     late = [*rows[:-1], rows[-1] | {"wall_s": 601.0}]
     assert "BEYOND 600 s" in bench_profiles.report(late)
+    large = [*rows[:-1], rows[-1] | {"peak_mib": 2049}]
+    assert "BEYOND 600 s" in bench_profiles.report(large)
 
 
 def test_agreement_is_in_units_of_the_error_of_two_nulls():
