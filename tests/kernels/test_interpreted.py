@@ -125,8 +125,10 @@ def assert_as_good_as_plain_pytorch(found, qkv, lengths, *grads, **options):
 
 
 @pytest.mark.parametrize("first_only", [False, True])
-@pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    ("dtype", "size"),
+    [*((DTYPES[0], size) for size in SIZES), *((one, s) for one in DTYPES[1:] for s in (16, 96))],
+)
 def test_outputs_and_gradients_are_right_at_every_edge(dtype, size, first_only):
     qkv = packed(EDGES, size=size, dtype=dtype)
     grads = given(EDGES, qkv, first_only)
@@ -661,8 +663,11 @@ def test_a_gpu_of_another_maker_is_refused(monkeypatch):
     assert "needs an NVIDIA GPU" in op.why_not(qkv)
 
 
-@pytest.mark.parametrize("number", range(4))
-@pytest.mark.parametrize("backend", ["triton", "sdpa", "reference"])
+@pytest.mark.parametrize(
+    ("backend", "number"),
+    # The interpreter takes a minute for the larger ones.
+    [("triton", 1), ("triton", 2), *((one, k) for one in ("sdpa", "reference") for k in range(4))],
+)
 def test_chadavit_gives_the_recorded_outputs(golden, backend, number):
     recorded = load_file(golden / "expected.safetensors")
     planes = recorded[f"case{number}.planes"][:, 0]
@@ -677,12 +682,12 @@ def test_chadavit_gives_the_recorded_outputs(golden, backend, number):
 
 def test_chadavit_in_half_precision_keeps_its_outputs(golden):
     recorded = load_file(golden / "expected.safetensors")
-    images = list(recorded["case0.planes"][:, 0].split(recorded["case0.channel_counts"].tolist()))
+    images = list(recorded["case2.planes"][:, 0].split(recorded["case2.channel_counts"].tolist()))
     cls, tokens = interpreted(
         worker.encode, str(golden), images, "triton", dtype="bfloat16", tokens=True
     )
     for found, name in ((cls, "cls"), (tokens, "tokens")):
-        similar = torch.nn.functional.cosine_similarity(found, recorded[f"case0.{name}"])
+        similar = torch.nn.functional.cosine_similarity(found, recorded[f"case2.{name}"])
         assert similar.min() > 1 - 1e-5  # the interpreter cuts bfloat16 off
 
 
