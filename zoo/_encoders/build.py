@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 from zoo.registry import EncoderSpec, PluginError, registry, resolve_target
 
+from ..metrics._torch_defaults import with_torch_defaults
+
 if TYPE_CHECKING:
     from .contract import Encoder
 
@@ -25,6 +27,7 @@ def get_spec(name: str) -> EncoderSpec:
     return registry().encoder(name)
 
 
+@with_torch_defaults
 def build(spec: EncoderSpec, *, weights: Path | None = None, seed: int = 0) -> "Encoder":
     """Call a record's builder; fetches no weights and leaves the encoder on the CPU.
 

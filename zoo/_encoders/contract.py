@@ -16,6 +16,7 @@ from zoo.registry import EncoderSpec, ImageError, Preprocessing
 from .._images.batch import ImageBatch
 from .._images.checks import Objects, check_image, check_objects, check_stains
 from .._images.preprocess import check_size, prepare, prepare_mask
+from ..metrics._torch_defaults import with_torch_defaults
 from .batching import PlaneBudget
 from .card import card
 from .features import Attention, Features
@@ -149,6 +150,7 @@ class Encoder(ABC):
         dtype = str(self.dtype).removeprefix("torch.")
         return card(self.spec, f"{self.device}, {dtype}", self.weights_source)
 
+    @with_torch_defaults
     def encode(
         self,
         images: Images,
@@ -246,11 +248,13 @@ class Encoder(ABC):
             progress=tell,
         )
 
+    @with_torch_defaults
     def encode_prepared(self, inputs: Inputs) -> Features:
         """Embed images that have been checked and prepared for this encoder."""
         self._check_equal(inputs.counts)
         return self._encode(inputs)
 
+    @with_torch_defaults
     def attention(
         self,
         images: Images,
@@ -327,6 +331,7 @@ class Encoder(ABC):
                 "and types, or use an encoder that does not need them"
             )
 
+    @with_torch_defaults
     def prepare(self, image: NDArray[Any] | Tensor, item: str) -> Tensor:
         """Apply the record's preprocessing to one checked image; `item` names it in messages."""
         return prepare(image, self.spec.preprocessing, item)

@@ -15,10 +15,12 @@ from zoo.registry import (
     fetch,
 )
 
+from ..metrics._torch_defaults import with_torch_defaults
 from .build import build, get_spec
 from .contract import Encoder
 
 
+@with_torch_defaults
 def load(
     name: str,
     *,

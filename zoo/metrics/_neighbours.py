@@ -11,6 +11,7 @@ from ._blocks import CHUNK, ENTRIES, blocks_of
 from ._distances import Metric, neighbours_of
 from ._matrix import check_matrix, unit_rows
 from ._threads import device_of, run_in_threads
+from ._torch_defaults import with_torch_defaults
 
 if TYPE_CHECKING:
     import torch
@@ -229,18 +230,14 @@ def _on_device(device: torch.device, *arrays: Array) -> tuple[torch.Tensor, ...]
     return tuple(torch.from_numpy(array).to(device) for array in arrays)
 
 
+@with_torch_defaults  # products in full precision, which the bound on rounding assumes
 def _candidates_on_device(
     kept: tuple[torch.Tensor, ...], block: slice, k: int, error: Array
 ) -> tuple[Array, Array]:
     import torch
 
     screen, bias, groups = kept
-    precision = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")  # which the bound on rounding assumes
-    try:
-        score = screen[block] @ screen.T
-    finally:
-        torch.set_float32_matmul_precision(precision)
+    score = screen[block] @ screen.T
     score -= bias
     score.masked_fill_(groups[block, None] == groups, -torch.inf)
     reached = score.topk(k, dim=1).values[:, -1].double()

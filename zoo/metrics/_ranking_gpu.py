@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from ._pairs import Pairs
 from ._ranking_blocks import COARSE, EXCLUDED, Block, count_below, excluded_from
+from ._torch_defaults import with_torch_defaults
 
 Array = NDArray[Any]
 ENTRIES_ON_GPU = 2**25
@@ -32,6 +33,7 @@ class TorchScreen:
     def count_true(self, table: torch.Tensor) -> Array:
         return np.asarray(table.sum(1).cpu())
 
+    @with_torch_defaults
     def counts(
         self, block: Block, excluded: torch.Tensor, row: Array, value: Array
     ) -> tuple[Array, Array]:
