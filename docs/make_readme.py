@@ -159,6 +159,19 @@ def metrics() -> str:
     return "\n\n".join(parts)
 
 
+def verdicts() -> str:
+    """Draw and show the committed rows of the simulation of verdicts."""
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    from kept_rows import read
+    from verdict_figure import draw, summary, table
+
+    rows = read(ROOT / "benchmarks" / "results" / "verdicts-of-equal-encoders.csv")
+    target = ROOT / "docs" / "verdicts-of-equal-encoders.png"
+    draw(rows, target)
+    image = f"![How often equal encoders are told apart](docs/{target.name})"
+    return f"{image}\n\n{table(rows)}\n\n{summary(rows)}"
+
+
 def picture(page: Path) -> None:
     """Photograph the top of the report with headless Chromium."""
     browser = next(
@@ -202,6 +215,7 @@ def main() -> None:
             "networks": networks(),
             "attention": attention(),
             "metrics": metrics(),
+            "verdicts": verdicts(),
         }.items():
             text = fill(text, section, content)
         picture(Path(folder, "index.html"))

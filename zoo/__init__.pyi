@@ -9,8 +9,8 @@ from ._encoders.contract import Encoder
 from ._encoders.features import Attention, Features
 from ._encoders.loading import load
 from ._evaluate import evaluate
-from ._evaluation.bootstrap import Estimate
 from ._evaluation.findings import Diagnostic, Finding
+from ._evaluation.intervals import Estimate
 from ._evaluation.scorecard import Row
 from ._evaluation.verdict import Verdict
 from ._images.batch import ImageBatch

@@ -1,6 +1,6 @@
 """Compare two encoders on the same items: paired differences, with the controls of each."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,6 @@ from zoo.registry import Design, EvaluationError
 
 from ._encoders.progress import Progress
 from ._evaluate import Source, Suite, evaluate
-from ._evaluation.bootstrap import interval
 from ._evaluation.comparison import Gap, Winner
 from ._evaluation.contenders import CONTROL_SEEDS, Subject
 from ._evaluation.custom_metrics import Metric
@@ -110,6 +109,8 @@ def compare(
     pairs: pd.DataFrame | None = None,
     controls: Sequence[str] | None = None,
     control_seeds: int = CONTROL_SEEDS,
+    permutations: int | None = None,
+    margins: Mapping[str, float] | None = None,
     seed: int = 0,
     cache: bool = True,
     progress: Progress | None = None,
@@ -125,7 +126,7 @@ def compare(
         As for `evaluate`.
     dataset, data, label, group, batch, design, suite, metrics, pairs, controls, control_seeds
         As for `evaluate`, the same for both.
-    seed, cache, progress
+    permutations, margins, seed, cache, progress
         As for `evaluate`.
 
     Raises
@@ -143,8 +144,8 @@ def compare(
     >>> mine = zoo.Dataset("mine", table, lambda i: zoo.Image(pixels[i].astype(np.uint8)))
     >>> task = zoo.Task(kind="separation", target="treated", title="treated")
     >>> design = zoo.Design(label="treated", group="plate", tasks=(task,))
-    >>> names = ("pixel-statistics", "object-density")
-    >>> found = zoo.compare(*names, mine, design=design, controls=["constant"])
+    >>> names = ("pixel-statistics", "constant")
+    >>> found = zoo.compare(*names, mine, design=design, controls=["gaussian"])
     >>> found.gaps[0].metric, found.gaps[0].winner
     ('ROC AUC', 'first')
     """
@@ -159,6 +160,8 @@ def compare(
         "pairs": pairs,
         "controls": controls,
         "control_seeds": control_seeds,
+        "permutations": permutations,
+        "margins": margins,
         "seed": seed,
         "cache": cache,
         "progress": progress,
@@ -170,9 +173,8 @@ def compare(
     gaps = []
     for x, y in zip(a.rows, b.rows, strict=True):
         mine, theirs = x.estimates[a.encoder], y.estimates[b.encoder]
-        gap = mine.value - theirs.value
-        # Both were drawn with the same resamples of the same groups, so the draws are paired.
-        low, high = interval(gap, mine.draws - theirs.draws, x.n_groups)
+        found = mine.minus(theirs)
+        gap, low, high = found.value, found.low, found.high
         winner: Winner = "neither"
         if x.n_groups < MIN_GROUPS or not low <= high:
             winner, words = "no verdict", f"no verdict: {x.n_groups} groups are too few"

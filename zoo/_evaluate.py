@@ -1,8 +1,8 @@
 """Evaluate an encoder: embed once, then score it and its controls in the same way."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pandas as pd
 from threadpoolctl import threadpool_limits
@@ -17,11 +17,14 @@ from ._embedding.embeddings import Embeddings
 from ._encoders.inputs import Images
 from ._encoders.progress import Progress
 from ._evaluation.contenders import CONTROL_SEEDS, Subject, embed_contenders
-from ._evaluation.custom_metrics import Metric, metric_row
+from ._evaluation.custom_metrics import Metric, metric_name, metric_row
 from ._evaluation.findings import Diagnostic
+from ._evaluation.margins import margins_with
 from ._evaluation.precomputed import name_of
-from ._evaluation.scoring import duplicate_warnings, score
+from ._evaluation.scoring import score, without_copies
 from ._evaluation.tasks import pose_tasks
+from ._evaluation.traps import copies_across_groups, copies_warning, determined_by
+from ._evaluation.verdict import FEWEST_PERMUTATIONS
 from ._result import Result
 
 Suite = Literal["scores", "full"]
@@ -42,6 +45,8 @@ def evaluate(
     pairs: pd.DataFrame | None = None,
     controls: Sequence[str] | None = None,
     control_seeds: int = CONTROL_SEEDS,
+    permutations: int | None = None,
+    margins: Mapping[str, float] | None = None,
     seed: int = 0,
     cache: bool = True,
     progress: Progress | None = None,
@@ -78,6 +83,12 @@ def evaluate(
         images after the encoder's preprocessing.
     control_seeds
         Random seeds of the untrained twin and of noise, whose scores are averaged.
+    permutations
+        Label permutations behind chance; by default 19 to 199, fewer for many items and classes.
+    margins
+        Differences that do not matter, by metric, in its units: an encoder is no better than a
+        control if it is better by less than that. By default 0.1 for balanced accuracy, Spearman ρ
+        and R², and 0.05 for mAP and ROC AUC; metrics of your own have none.
     seed
         Random seed of the bootstrap and of the diagnostics.
     cache
@@ -112,6 +123,12 @@ def evaluate(
         raise ValueError("pairs= is used by the full suite only: add suite='full'")
     if pairs is not None and pairs.shape[1] != 2:
         raise ValueError(f"pairs must be two columns, but there are {pairs.shape[1]}")
+    if permutations is not None and permutations < FEWEST_PERMUTATIONS:
+        raise ValueError(
+            f"permutations is {permutations}, but must be at least {FEWEST_PERMUTATIONS}"
+        )
+    names = tuple(metric_name(f) for f in metrics)
+    margins = margins_with(margins, names)
     opened = _open(encoder, dataset, data)
     opened = with_design(opened, design, label=label, group=group, batch=batch)
     asked = design_of(opened)
@@ -126,10 +143,15 @@ def evaluate(
         progress=progress,
     )
     subject = next(iter(contenders))
+    table = contenders[subject].embeddings[0].metadata
+    groups = table[asked.group].astype(str).to_numpy()
+    copies = copies_across_groups(contenders, groups, images=opened.read is not None)
     # The matrices are small: threads of the linear algebra would compete with torch's for cores.
     with threadpool_limits(1):
-        rows = score(questions, contenders, seed)
-        rows += [metric_row(f, asked, contenders, seed) for f in metrics]
+        options: dict[str, Any] = {"margins": margins, "permutations": permutations}
+        rows = score(questions, contenders, seed, **options)
+        rows = without_copies(rows, copies, opened, contenders, seed, **options)
+        rows += [metric_row(f, asked, contenders, seed, margins=margins) for f in metrics]
     diagnostics: tuple[Diagnostic, ...] = ()
     if suite == "full":
         # Imported here because all diagnostics are slow to import.
@@ -148,7 +170,8 @@ def evaluate(
         },
         diagnostics=diagnostics,
         skipped_controls=skipped,
-        warnings=duplicate_warnings(contenders[subject].embeddings[0], asked.group),
+        warnings=(copies_warning(copies, asked.group),) if copies else (),
+        determined_by=determined_by(table, asked),
     )
 
 

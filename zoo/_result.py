@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from ._evaluation.scorecard import Scorecard
-from ._evaluation.verdict import difference
+from ._evaluation.verdict import DIFFERENCE, detectable, difference
 
 
 class Result(Scorecard):
@@ -94,7 +94,8 @@ class Result(Scorecard):
                 self.encoder: f"{row.estimates[self.encoder].value:.2f}",
                 "chance": f"{row.chance:.2f}",
                 "verdict": row.verdict.summary,
-                "difference to control (95 % CI)": difference(row.verdict),
+                DIFFERENCE: difference(row.verdict),
+                "detectable": detectable(row.verdict),
                 "n (groups)": f"{row.n_items} ({row.n_groups})",
             }
             for row in self.rows

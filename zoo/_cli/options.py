@@ -58,6 +58,19 @@ _ASKING = (
         show_default=True,
         help="Random seeds of the untrained twin and of noise.",
     ),
+    click.option(
+        "--permutations",
+        type=click.IntRange(min=19),
+        help="Label permutations behind chance; by default 19 to 199.",
+    ),
+    click.option(
+        "--margin",
+        "margins",
+        multiple=True,
+        metavar="METRIC=NUMBER",
+        callback=lambda _context, _option, given: dict(map(_margin, given)),
+        help="Difference that does not matter, such as 'mAP=0.03'; may be repeated.",
+    ),
 )
 cache_option = click.option(
     "--no-cache", is_flag=True, help="Neither read nor write cached embeddings."
@@ -90,8 +103,8 @@ def evaluation_options(command: Command) -> Command:
 
     @wraps(command)
     def gathered(*args: Any, controls: tuple[str, ...], pairs: Path | None, **rest: Any) -> Any:
-        names = ("label", "group", "batch", "data", "suite", "control_seeds")
-        asked = {name: rest.pop(name) for name in names}
+        names = ("label", "group", "batch", "data", "suite", "control_seeds", "permutations")
+        asked = {name: rest.pop(name) for name in (*names, "margins")}
         asked["controls"] = list(controls) or None
         asked["cache"] = not rest.pop("no_cache")
         if pairs is not None:
@@ -123,6 +136,14 @@ def load_subject(name: str, load: Callable[[str], "Encoder"]) -> Any:
     if name.startswith("precomputed:"):
         return name
     return load(name)
+
+
+def _margin(text: str) -> tuple[str, float]:
+    metric, _, number = text.rpartition("=")
+    try:
+        return metric.strip(), float(number)
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is not METRIC=NUMBER, such as 'mAP=0.03'") from None
 
 
 def _with(options: tuple[Callable[[Command], Command], ...], command: Command) -> Command:

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from zoo.registry import ZooError
 
 from .._encoders.contract import Encoder
-from .._evaluation.bootstrap import interval, pick_groups
 from .._evaluation.findings import Diagnostic, Finding
+from .._evaluation.intervals import Estimate, centred, resamples
 from .._images.image import Image, channel_names
 from .._images.perturb import (
     NUISANCES,
@@ -157,18 +157,19 @@ def _apart(a: Array, b: Array) -> Array:
 
 def _finding(encoder: Encoder, condition: str, drift: Array, seed: int) -> Finding:
     value = float(np.median(drift))
-    draws = np.median(drift[pick_groups(len(drift), seed=seed)], axis=1)
-    low, high = interval(value, draws, len(drift))
+    n = len(drift)
+    draws = np.median([drift[i] for i in resamples(np.arange(n), seed=seed)], axis=1)
+    found = Estimate(value, np.sqrt(n / max(n - 1, 1)) * centred(draws), n - 1)
     return Finding(
         encoder=encoder.name,
         quantity="drift",
         condition=condition,
         value=value,
-        low=float(np.maximum(low, 0.0)),  # widening must not make drift negative
-        high=high,
+        low=float(np.maximum(found.low, 0.0)),
+        high=found.high,
         reference=1.0,
         reference_name="different images",
-        n_items=len(drift),
+        n_items=n,
     )
 
 

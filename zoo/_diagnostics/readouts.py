@@ -75,7 +75,12 @@ def _read_out(question: Question, rows: Array) -> Iterator[Score]:
     if question.task.kind == "separation":
         positive = question.truth == np.unique(question.truth)[1]
         shift = ridge(rows, positive[:, None].astype(float), splits)[0][:, 0]
-        yield Score("Z′", lambda i: z_prime(shift[i][positive[i]], shift[i][~positive[i]]), nothing)
+        yield Score(
+            "separation",
+            "Z′",
+            lambda i: z_prime(shift[i][positive[i]], shift[i][~positive[i]]),
+            nothing,
+        )
         return
     codes = np.unique(question.truth, return_inverse=True)[1]
     asked = codes[:, None]
@@ -88,6 +93,7 @@ def _read_out(question: Question, rows: Array) -> Iterator[Score]:
     for readout, label in labels.items():
         for metric, value in (("balanced accuracy", balanced_accuracy), ("macro-F1", macro_f1)):
             yield Score(
+                "probe",
                 f"{readout} {metric}",
                 lambda i, label=label, value=value: value(codes[i], label[i]),  # type: ignore[misc]
                 nothing,

@@ -13,9 +13,9 @@ from zoo.registry import Design
 
 from .._data.dataset import Dataset
 from .._encoders.contract import Encoder
-from .._evaluation.bootstrap import interval, resamples
 from .._evaluation.contenders import Contender
 from .._evaluation.findings import Finding
+from .._evaluation.intervals import estimate, resamples
 from .._evaluation.tasks import Question, Score
 
 Matrix = NDArray[np.float32]
@@ -136,20 +136,16 @@ def scored(
     """
     tested = np.arange(len(question.items)) if items is None else items
     groups = question.groups[tested]
-    n_groups = len(np.unique(groups))
-    value = float(np.mean([s.at(tested) for s in scores]))
-    draws = [tested[draw] for draw in resamples(groups, seed=seed)[:QUICK_DRAWS]]
-    drawn = np.mean([[s.at(i) for i in draws] for s in scores], axis=0)
-    low, high = interval(value, drawn, n_groups)
+    draws = [tested[draw] for draw in resamples(groups, seed=seed, draws=QUICK_DRAWS)]
+    found = estimate(scores, question.groups, draws, tested)
     return Finding(
         encoder=encoder,
         quantity=title(question, scores[0]),
         condition=condition,
-        value=value,
-        # Resamples repeat items, so all can be on one side of the value.
-        low=float(np.fmin(low, value)),
-        high=float(min(np.fmax(high, value), 1.0)),
+        value=found.value,
+        low=found.low,
+        high=found.high,
         n_items=len(tested),
-        n_groups=n_groups,
+        n_groups=len(np.unique(groups)),
         **{"seeds": len(scores), "fitted_on": "training folds", **more},
     )

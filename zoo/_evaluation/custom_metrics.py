@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from zoo.registry import Design, EvaluationError
 
 from .._embedding.embeddings import Embeddings
-from .bootstrap import Estimate, interval, pick_groups
 from .contenders import Contender
+from .intervals import Estimate, jackknifed
+from .margins import margin_of
 from .scorecard import Row
 from .tasks import permute
 from .verdict import judge
@@ -20,13 +21,17 @@ SHUFFLES = 99
 
 
 def metric_row(
-    metric: Metric, design: Design, contenders: Mapping[str, Contender], seed: int
+    metric: Metric,
+    design: Design,
+    contenders: Mapping[str, Contender],
+    seed: int,
+    *,
+    margins: Mapping[str, float],
 ) -> Row:
     """Score all contenders by a metric function, and compare the first with the others.
 
-    A bootstrap resample would give items copies of themselves as neighbours, so the interval comes
-    from the jackknife: (G − 1)(mean of the scores without a group − score without group g) is the
-    influence of g, and resampled means of influences are added to the score.
+    A bootstrap resample would give items copies of themselves as neighbours, so the error comes
+    from the delete-one-group jackknife.
 
     Raises
     ------
@@ -34,7 +39,7 @@ def metric_row(
         Naming the function: if it fails or does not return a finite number for all items.
     """
     subject = next(iter(contenders))
-    name = getattr(metric, "__name__", type(metric).__name__)
+    name = metric_name(metric)
     first = contenders[subject].embeddings[0]
     groups = first.metadata[design.group].to_numpy()
     known = np.flatnonzero(
@@ -42,15 +47,14 @@ def metric_row(
         & first.metadata[design.label].notna().to_numpy()
     )
     groups = groups[known]
-    units = np.unique(groups)
-    picks = pick_groups(len(units), seed=seed)
+    units, sizes = np.unique(groups, return_counts=True)
     estimates = {}
     for contender, members in contenders.items():
         found = [_estimates(metric, name, _rows(e, known), groups) for e in members.embeddings]
         value = float(np.mean([v for v, _ in found]))
-        influence = np.mean([i for _, i in found], axis=0)
-        draws = value + influence[picks].mean(1)
-        estimates[contender] = Estimate(value, *interval(value, draws, len(units)), draws)
+        without = np.mean([w for _, w in found], axis=0)
+        deviations = jackknifed(value, without, sizes.astype(float))
+        estimates[contender] = Estimate(value, deviations, len(units) - 1)
     embeddings = _rows(first, known)
     orders = permute(embeddings.metadata[design.label].to_numpy(), groups, SHUFFLES, seed)
     null = np.array([_call(metric, name, _relabelled(embeddings, design, o)) for o in orders.T[1:]])
@@ -60,23 +64,35 @@ def metric_row(
         metric=name,
         chance=float(null.mean()),
         estimates=estimates,
-        verdict=judge(subject, estimates[subject], others, null, len(units)),
+        verdict=judge(
+            subject,
+            estimates[subject],
+            others,
+            null,
+            groups,
+            margin=margin_of(name, margins),
+        ),
         n_items=len(known),
         n_groups=len(units),
         permutations=SHUFFLES,
     )
 
 
+def metric_name(metric: Metric) -> str:
+    """Name under which a metric function appears."""
+    return str(getattr(metric, "__name__", type(metric).__name__))
+
+
 def _estimates(
     metric: Metric, name: str, embeddings: Embeddings, groups: NDArray[np.generic]
 ) -> tuple[float, NDArray[np.float64]]:
-    """Score of all items, and the influence of each group on it."""
+    """Score of all items, and the scores without each group."""
     units = np.unique(groups)
     value = _call(metric, name, embeddings)
     without = np.array(
         [_call(metric, name, _rows(embeddings, np.flatnonzero(groups != g))) for g in units]
     )
-    return value, (len(units) - 1) * (without.mean() - without)
+    return value, without
 
 
 def _call(metric: Metric, name: str, embeddings: Embeddings) -> float:

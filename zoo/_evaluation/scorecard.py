@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,9 @@ from zoo.registry import EncoderSpec
 from .._data.dataset import Dataset
 from .._data.design import design_of
 from .._embedding.embeddings import Embeddings
-from .bootstrap import DRAWS, Estimate
 from .findings import Diagnostic, findings_table
-from .verdict import Verdict
+from .intervals import DRAWS, Estimate
+from .verdict import ERROR, Verdict
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,8 @@ class Scorecard:
         Controls that could not be computed, with the reason.
     warnings
         Problems with the data that affect all scores, one sentence each.
+    determined_by
+        Columns that tell the label, such as a batch, with how well they do.
     """
 
     encoder: str
@@ -81,6 +84,7 @@ class Scorecard:
     diagnostics: tuple[Diagnostic, ...] = ()
     skipped_controls: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    determined_by: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def findings(self) -> pd.DataFrame:
@@ -94,16 +98,41 @@ class Scorecard:
 
     @property
     def headline(self) -> str:
-        """The verdicts in one sentence."""
+        """The verdicts in one sentence, and what several scores together allow one to say."""
         total = len(self.rows)
         tally = Counter(
-            f"{v.outcome} {v.control}" if v.outcome in ("matched by", "beaten by") else v.outcome
+            f"{v.outcome} {v.control}"
+            if v.outcome in ("no better than", "worse than")
+            else v.outcome
             for v in self.verdicts
         )
         won = tally.pop("beats all controls", 0)
         rest = ", ".join(f"{what} in {n}" for what, n in tally.most_common())
         sentence = f"{self.encoder} beats all controls in {won} of {total} scores"
-        return f"{sentence}; {rest}." if rest else f"{sentence}."
+        if won and total > 1:
+            kept = len(self.beaten_jointly)
+            sentence += f" ({kept} after Holm correction for {total} scores)"
+        sentence = f"{sentence}; {rest}." if rest else f"{sentence}."
+        label = design_of(self.dataset).label
+        for column, how in self.determined_by.items():
+            sentence += f" {label} is {how} by {column}: a score is no evidence of biology then."
+        return sentence
+
+    @property
+    def beaten_jointly(self) -> tuple[Row, ...]:
+        """Scores in which the encoder beats all controls after correction for their number.
+
+        Holm's procedure (1979) on the p-values of the verdicts: the probability that any of these
+        claims is false is at most 2.5 %, however the scores depend on each other.
+        """
+        ordered = sorted(
+            (r for r in self.rows if r.verdict.outcome == "beats all controls"),
+            key=lambda r: r.verdict.p_value,
+        )
+        kept = takewhile(
+            lambda at: at[1].verdict.p_value < ERROR / (len(self.rows) - at[0]), enumerate(ordered)
+        )
+        return tuple(row for _, row in kept)
 
     @property
     def table(self) -> pd.DataFrame:
@@ -134,6 +163,10 @@ class Scorecard:
                         "gap": row.verdict.gap if own else None,
                         "gap_low": row.verdict.low if own else None,
                         "gap_high": row.verdict.high if own else None,
+                        "margin": row.verdict.margin if own else None,
+                        "detectable": row.verdict.detectable if own else None,
+                        "power": row.verdict.power if own else None,
+                        "p_value": row.verdict.p_value if own else None,
                     }
                 )
         return pd.DataFrame(lines)
@@ -151,11 +184,16 @@ class Scorecard:
         return (
             f"All models are fitted on training folds only; folds never split a {group}. "
             f"Chance is the mean score over {times} permutations of the labels, in the same folds. "
-            f"Confidence intervals (95 %) are bootstraps over {group}s: {DRAWS} resamples of the "
-            f"held-out predictions, the same for all encoders, widened for few {group}s. They do "
-            "not include the variance from the choice of training data. An encoder beats all "
-            "controls only if the confidence interval of its paired difference to each control "
-            "lies above zero."
+            f"Confidence intervals (95 %) are over {group}s, for another sample of them: {DRAWS} "
+            "bootstrap resamples of the held-out predictions, with a standard error that is raised "
+            "for the choice of training data; for retrieval the jackknife, which leaves each "
+            f"{group} out of queries and gallery. An encoder beats all controls only if the "
+            "interval of its paired difference to each lies above zero; it is worse than a "
+            "control, or no better, by bounds for all controls together; no better means better "
+            "by less than the margin of the metric. What is detectable is the smallest true "
+            f"difference that as many {group}s find in 80 % of samples. An encoder that is as good "
+            f"as a control beats it by chance in at most 2.5 % of scores: of {len(self.rows)}, "
+            f"{len(self.rows) * ERROR:.2f} are expected."
         )
 
     def to_csv(self, path: str | Path) -> None:

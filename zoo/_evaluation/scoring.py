@@ -1,53 +1,49 @@
 """Score all tasks for all contenders, with a verdict on the encoder under test."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
-from .._embedding.embeddings import Embeddings
-from .bootstrap import estimate, resamples
+from zoo.registry import EvaluationError
+
+from .._data.dataset import Dataset
+from .._data.design import design_of
 from .contenders import Contender
+from .intervals import estimate, resamples
+from .margins import MARGINS, margin_of
 from .scorecard import Row
-from .tasks import Question, score_task
+from .tasks import Question, distinct_labelings, pose_task, score_task
 from .verdict import judge, permutations_for
 
 
-def duplicate_warnings(embeddings: Embeddings, group: str) -> tuple[str, ...]:
-    """Warn of duplicate embeddings, and of duplicates in different groups."""
-    _, first, counts = np.unique(embeddings.matrix, axis=0, return_inverse=True, return_counts=True)
-    repeated = counts[first.reshape(-1)] > 1
-    if not repeated.any():
-        return ()
-    groups = embeddings.metadata[group].astype(str).to_numpy()
-    pairs = {(row, g) for row, g in zip(first.reshape(-1)[repeated], groups[repeated], strict=True)}
-    rows = [row for row, _ in pairs]
-    warnings = [
-        f"{int(repeated.sum())} of {len(repeated)} items have the same embedding as another item."
-    ]
-    if (split := len(rows) - len(set(rows))) > 0:
-        warnings.append(
-            f"{split} time(s) such duplicates lie in different {group}s, so training and test "
-            "folds share them: if the images are copies, the scores are too high."
-        )
-    return tuple(warnings)
-
-
 def score(
-    questions: Sequence[Question], contenders: Mapping[str, Contender], seed: int
+    questions: Sequence[Question],
+    contenders: Mapping[str, Contender],
+    seed: int,
+    *,
+    margins: Mapping[str, float] = MARGINS,
+    permutations: int | None = None,
 ) -> list[Row]:
-    """Score every question for every contender, with a verdict on the first."""
+    """Score every question for every contender, with a verdict on the first.
+
+    `permutations` are by default as many as `permutations_for` allows.
+    """
     subject = next(iter(contenders))
     rows: list[Row] = []
     for question in questions:
         draws = resamples(question.groups, seed=seed)
         n_groups = len(np.unique(question.groups))
-        permutations = permutations_for(question)
+        count = permutations_for(question) if permutations is None else permutations
+        labelings = distinct_labelings(question)
         by_name = {
             name: [
                 score_task(
                     question,
                     e.matrix[question.items],
-                    permutations=permutations if name == subject else 0,
+                    permutations=count if name == subject else 0,
                     seed=seed,
                 )
                 for e in contender.embeddings
@@ -56,7 +52,7 @@ def score(
         }
         for k, first in enumerate(by_name[subject][0]):
             estimates = {
-                name: estimate([scores[k] for scores in members], draws, question)
+                name: estimate([scores[k] for scores in members], question.groups, draws)
                 for name, members in by_name.items()
             }
             others = {n: e for n, e in estimates.items() if n != subject}
@@ -66,7 +62,15 @@ def score(
                     metric=first.metric,
                     chance=float(np.nanmean(first.null)),
                     estimates=estimates,
-                    verdict=judge(subject, estimates[subject], others, first.null, n_groups),
+                    verdict=judge(
+                        subject,
+                        estimates[subject],
+                        others,
+                        first.null,
+                        question.groups,
+                        margin=margin_of(first.metric, margins),
+                        labelings=labelings,
+                    ),
                     n_items=len(question.items),
                     n_groups=n_groups,
                     permutations=len(first.null),
@@ -74,3 +78,44 @@ def score(
                 )
             )
     return rows
+
+
+def without_copies(
+    rows: Sequence[Row],
+    copies: Sequence[NDArray[np.intp]],
+    dataset: Dataset,
+    contenders: Mapping[str, Contender],
+    seed: int,
+    *,
+    margins: Mapping[str, float],
+    permutations: int | None,
+) -> list[Row]:
+    """Withhold each claim to beat all controls that rests on copies in several groups.
+
+    All copies but one of each set are left out, and what does not beat all controls then gets no
+    verdict.
+    """
+    if not copies or all(r.verdict.outcome != "beats all controls" for r in rows):
+        return list(rows)
+    design = design_of(dataset)
+    table = dataset.metadata.copy()
+    again = np.concatenate([one[1:] for one in copies])
+    table[design.group] = table[design.group].where(~table.index.isin(table.index[again]))
+    left: dict[tuple[str, str], Row] = {}
+    for task in design.tasks:
+        with suppress(EvaluationError):  # too few items are left
+            asked = [pose_task(task, table, design.group)]
+            found = score(asked, contenders, seed, margins=margins, permutations=permutations)
+            left |= {(r.task, r.metric): r for r in found}
+    judged = []
+    for row in rows:
+        other = left.get((row.task, row.metric))
+        if row.verdict.outcome == "beats all controls" and (
+            other is None or other.verdict.outcome != "beats all controls"
+        ):
+            so = f" ({other.verdict.summary})" if other else ""
+            words = f"no verdict: without copies in several {design.group}s it is another{so}"
+            verdict = replace(row.verdict, outcome="no verdict", summary=words, detail=words)
+            row = replace(row, verdict=verdict)
+        judged.append(row)
+    return judged

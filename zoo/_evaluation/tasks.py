@@ -7,23 +7,24 @@ shifts the chance level if labels are unevenly distributed over groups.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.special import gammaln
 
 from zoo.registry import EvaluationError, Task
 
 from .._data.dataset import Dataset
 from .._data.design import design_of
-from ..metrics._precision import average_precision, rank_other_groups
 from ..metrics._probes import NEIGHBOURS, check_splits, folds, neighbour_labels, probe_labels, ridge
 from ..metrics._scores import balanced_accuracy, r_squared, roc_auc, spearman
+from .retrieval import mean_known, retrieve
 
 Array = NDArray[Any]
 Splits = Sequence[tuple[Array, Array]]
-COMPARISONS = 2**30
 
 
 @dataclass(frozen=True)
@@ -55,19 +56,24 @@ class Score:
 
     Parameters
     ----------
-    metric
-        Name of the metric.
+    kind, metric
+        Kind of the task, and name of the metric.
     at
         Maps positions among the question's items, with repeats, to the score.
     null
         Scores of the same embedding for permuted labels, `(permutations,)`.
+    without
+        Maps positions to the scores without each block of groups and to the items in each block,
+        `(blocks,)` both; None for scores of out-of-fold predictions, which can be resampled.
     note
         Items left out to limit the computing time.
     """
 
+    kind: str
     metric: str
     at: Callable[[Array], float]
     null: NDArray[np.float64]
+    without: Callable[[Array], tuple[Array, Array]] | None = None
     note: str = ""
 
 
@@ -154,32 +160,43 @@ def score_task(
     truth, groups = question.truth, question.groups
     orders = permute(truth, groups, permutations, seed)
     pairs = list(folds(groups)) if splits is None else check_splits(splits, groups)
-    match question.task.kind:
+    kind = question.task.kind
+    score = partial(_score, kind)
+    match kind:
         case "dose":
             doses = truth.astype(float)[orders]  # (n, 1 + permutations)
             shift, base = ridge(embedding, doses, pairs)
             return [
-                _score("Spearman ρ", spearman, doses, shift),
-                _score("R²", r_squared, doses, shift + base),
+                score("Spearman ρ", spearman, doses, shift),
+                score("R²", r_squared, doses, shift + base),
             ]
         case "separation":
             positive = (truth == np.unique(truth)[1])[orders]
             shift, _ = ridge(embedding, positive.astype(float), pairs)
-            return [_score("ROC AUC", roc_auc, positive, shift)]
+            return [score("ROC AUC", roc_auc, positive, shift)]
         case "retrieval":
             labels = np.unique(truth, return_inverse=True)[1][orders]
-            precision, note = _retrieve(embedding, labels, groups, seed)
-            null = np.array([_mean(column) for column in precision.T[1:]])
-            return [Score("mAP across groups", lambda i: _mean(precision[i, 0]), null, note)]
-        case kind:
+            found = retrieve(embedding, labels, groups, seed)
+            return [
+                Score(
+                    kind,
+                    "mAP across groups",
+                    lambda i: mean_known(found.precision[i, 0]),
+                    np.array([mean_known(column) for column in found.precision.T[1:]]),
+                    found.scores_without,
+                    found.note,
+                )
+            ]
+        case "probe":
             codes = np.unique(truth, return_inverse=True)[1][orders]
-            if kind == "probe":
-                label = probe_labels(embedding, codes, pairs)
-                return [_score("linear probe balanced accuracy", balanced_accuracy, codes, label)]
+            label = probe_labels(embedding, codes, pairs)
+            return [score("linear probe balanced accuracy", balanced_accuracy, codes, label)]
+        case "knn":
+            codes = np.unique(truth, return_inverse=True)[1][orders]
             count = min(NEIGHBOURS, *(len(train) for train, _ in pairs))
             label = neighbour_labels(embedding, codes, pairs, count)
             # The name gives the number of neighbours, which is smaller for few items.
-            return [_score(f"{count}-NN balanced accuracy", balanced_accuracy, codes, label)]
+            return [score(f"{count}-NN balanced accuracy", balanced_accuracy, codes, label)]
 
 
 def permute(truth: Array, groups: Array, permutations: int, seed: int) -> Array:
@@ -193,7 +210,7 @@ def permute(truth: Array, groups: Array, permutations: int, seed: int) -> Array:
     names, codes = np.unique(groups, return_inverse=True)
     members = [np.flatnonzero(codes == g) for g in range(len(names))]
     columns = [np.arange(len(truth))]
-    uniform = all(len(np.unique(truth[m])) == 1 for m in members)
+    uniform = _uniform(truth, groups)
     for _ in range(permutations):
         column = np.empty(len(truth), dtype=np.intp)
         if uniform:
@@ -206,32 +223,35 @@ def permute(truth: Array, groups: Array, permutations: int, seed: int) -> Array:
     return np.stack(columns, axis=1)
 
 
+def distinct_labelings(question: Question) -> float:
+    """Count the labelings that `permute` can give and that differ for a readout.
+
+    A readout does not know the names of classes: labelings that exchange two classes of the same
+    size are one, and so are doses in reverse order.
+    """
+    truth, groups = question.truth, question.groups
+    labels = np.unique(truth, return_inverse=True)[1]
+    table = pd.crosstab(groups, labels).to_numpy()  # (groups, labels)
+    if _uniform(truth, groups):
+        table = np.bincount((table > 0).argmax(1))[None]
+    logs = gammaln(table.sum(1) + 1).sum() - gammaln(table + 1).sum()
+    total = table.sum(0)
+    if question.task.kind == "dose":
+        same = 2 if np.array_equal(total, total[::-1]) else 1
+        logs -= np.log(same)
+    else:
+        logs -= gammaln(np.unique(total, return_counts=True)[1] + 1).sum()
+    return float(np.exp(min(logs, 700)).round())
+
+
+def _uniform(truth: Array, groups: Array) -> bool:
+    """Whether every group has a single label."""
+    return bool(pd.Series(truth).groupby(groups).nunique().max() == 1)
+
+
 def _score(
-    metric: str, value: Callable[[Array, Array], float], truth: Array, answers: Array
+    kind: str, metric: str, value: Callable[[Array, Array], float], truth: Array, answers: Array
 ) -> Score:
     pairs = zip(truth.T[1:], answers.T[1:], strict=True)
     null = np.array([value(t, a) for t, a in pairs])
-    return Score(metric, lambda i: value(truth[i, 0], answers[i, 0]), null)
-
-
-def _retrieve(embedding: Array, codes: Array, groups: Array, seed: int) -> tuple[Array, str]:
-    """Average precision of each item for each column of labels, `(n, m)`, NaN if not a query.
-
-    Beyond `COMPARISONS` comparisons only a random sample of the items are queries, as the note
-    says.
-    """
-    n = len(codes)
-    used = max(1, min(n, COMPARISONS // (n * codes.shape[1])))
-    queries, note = np.ones(n, dtype=bool), ""
-    if used < n:
-        queries = np.isin(np.arange(n), np.random.default_rng(seed).choice(n, used, replace=False))
-        note = f"{n - used} of {n} items as queries; a random {used} were used"
-    precision = np.full(codes.shape, np.nan)
-    for i, ranked in rank_other_groups(embedding, groups, queries):
-        precision[i] = average_precision(codes[ranked] == codes[i])
-    return precision, note
-
-
-def _mean(values: Array) -> float:
-    known = values[np.isfinite(values)]
-    return float(known.mean()) if len(known) else float("nan")
+    return Score(kind, metric, lambda i: value(truth[i, 0], answers[i, 0]), null)

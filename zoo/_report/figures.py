@@ -86,6 +86,8 @@ def verdicts(result: Scorecard) -> Panel:
             cells = ((signed(v.gap), ""), (interval(v.low, v.high, signed), "soft"))
             both = (row.estimates[result.encoder].value, row.estimates[v.control].value)
             detail = f"{number(both[0])} against {number(both[1])}"
+            if isfinite(v.detectable):
+                detail += f"; {row.n_groups} groups can show ±{number(v.detectable)}"
         outcome = v.outcome.replace(" ", "-")
         lines.append(Line(f"{row.task}, {row.metric}", marks, cells, False, None, detail, outcome))
     rules = ((50.0, "zero", "no difference"),)

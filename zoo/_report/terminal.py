@@ -10,10 +10,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from .._evaluation.bootstrap import Estimate
 from .._evaluation.comparison import Gap
+from .._evaluation.intervals import Estimate
 from .._evaluation.scorecard import Row, Scorecard
-from .._evaluation.verdict import difference
+from .._evaluation.verdict import DIFFERENCE, detectable, difference
 
 _NAME_WIDTH = 28
 _CELL_WIDTH = 14
@@ -29,16 +29,20 @@ def render(card: Scorecard, *, width: int = 120, colour: bool = False) -> str:
         title = None
 
     verdicts = _table("Verdicts")
-    for heading in ("score", "verdict", "difference to control (95 % CI)", "n (groups)"):
+    for heading in ("score", "verdict", DIFFERENCE, "detectable", "n (groups)"):
         verdicts.add_column(heading, overflow="fold")
-    styles = {"beats all controls": "green", "matched by": "yellow"}
+    styles = {"beats all controls": "green", "no better than": "yellow", "undecided": "yellow"}
     for row in card.rows:
         v = row.verdict
         verdict = Text(v.summary, style=styles.get(v.outcome, "red"))
         for note in row.left_out:
             verdict.append(f"\nleft out: {note}", style="dim")
         verdicts.add_row(
-            Text(f"{row.task}, {row.metric}"), verdict, Text(difference(v)), _support(row)
+            Text(f"{row.task}, {row.metric}"),
+            verdict,
+            Text(difference(v)),
+            detectable(v),
+            _support(row),
         )
     console.print(verdicts)
     for diagnostic in card.diagnostics:
@@ -120,7 +124,10 @@ def _scores(card: Scorecard, rows: Sequence[Row], title: str | None) -> Table:
 
 
 def _cell(estimate: Estimate) -> str:
-    return f"{estimate.value:.2f}\n[{estimate.low:.2f}, {estimate.high:.2f}]"
+    value, low, high = (
+        f"{round(x, 2) + 0:.2f}" for x in (estimate.value, estimate.low, estimate.high)
+    )  # no minus zero
+    return f"{value}\n[{low}, {high}]"
 
 
 def _support(row: Row) -> str:
