@@ -134,6 +134,7 @@ def test_a_broken_promise_is_an_error_after_the_rows_are_kept(tmp_path, monkeypa
     assert len(kept_rows.read(tmp_path / "attention-abacus.csv")) == 2
 
 
+@pytest.mark.slow
 def test_the_benchmark_notes_what_the_table_needs(tmp_path):
     run = tmp_path / "run.json"
     command = [sys.executable, "-P", "-m", "pytest", "benchmarks/bench_ragged_attention.py", "-q"]

@@ -1,6 +1,7 @@
 """The count of verdicts on permuted labels, on a small scale."""
 
 import numpy as np
+import pytest
 import verdict_of_permuted_labels as benchmark
 
 import zoo
@@ -19,6 +20,7 @@ def test_labels_change_places_within_their_group_only():
     assert (table.dtypes == data.metadata.dtypes).all()
 
 
+@pytest.mark.slow
 def test_an_encoder_that_sees_the_dose_is_at_chance_without_it():
     data = zoo.load_dataset("phantom")
     counts, praised = benchmark.outcomes(data, "pixel-statistics", ["object-density"], 1)

@@ -33,6 +33,7 @@ def scores(result):
     return {f"{row.task}, {row.metric}": row.estimates[result.encoder].value for row in result.rows}
 
 
+@pytest.mark.slow
 def test_images_in_memory_are_evaluated_by_column(plate):
     by_column = zoo.evaluate(
         "pixel-statistics", plate, label="dose", group="plate", controls=["constant"]
@@ -45,6 +46,7 @@ def test_images_in_memory_are_evaluated_by_column(plate):
     assert {t.kind for t in by_column.dataset.design.tasks} == {"dose", "retrieval", "knn", "probe"}
 
 
+@pytest.mark.slow
 def test_embeddings_in_memory_are_evaluated_by_column(plate):
     found = zoo.embed(plate, "pixel-statistics")
     table = replace(found, provenance={"encoder": "mine"})
@@ -53,6 +55,7 @@ def test_embeddings_in_memory_are_evaluated_by_column(plate):
     assert max(scores(result).values()) > 0.9
 
 
+@pytest.mark.slow
 def test_columns_take_the_place_of_a_datasets_own_design(plate):
     tasks = (zoo.Task(kind="dose", target="dose", title="the dose"),)
     own = zoo.Design(label="dose", group="plate", tasks=tasks, batch="site")

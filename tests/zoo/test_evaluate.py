@@ -11,8 +11,8 @@ from zoo.registry import DatasetSpec, EncoderSpec, Task, registry
 import zoo
 from zoo import errors
 from zoo._data.dataset import Dataset
-from zoo._evaluation.bootstrap import estimate, resamples
 from zoo._evaluation.contenders import CONTROLS, default_controls
+from zoo._evaluation.intervals import estimate, resamples
 from zoo._evaluation.tasks import permute, pose_task, score_task
 from zoo._evaluation.verdict import judge
 from zoo._images.image import Image
@@ -166,16 +166,16 @@ def test_permuted_labels_rarely_beat_all_controls():
     for _ in range(40):
         shuffled = metadata.assign(dose=rng.permutation(metadata["dose"]))
         question = pose_task(TASKS["probe"], shuffled, "row")
-        draws = resamples(question.groups)[:200]
+        draws = resamples(question.groups, draws=200)
         subject = score_task(question, rng.normal(size=(32, 6)), permutations=39)
         null = subject[0].null
         scores = {
-            n: estimate(score_task(question, rng.normal(size=(32, 6))), draws, question)
+            n: estimate(score_task(question, rng.normal(size=(32, 6))), question.groups, draws)
             for n in "abc"
         }
-        scores["e"] = estimate(subject, draws, question)
+        scores["e"] = estimate(subject, question.groups, draws)
         encoder = scores.pop("e")
-        won += judge("e", encoder, scores, null, 8).outcome == "beats all controls"
+        won += judge("e", encoder, scores, null, question.groups).outcome == "beats all controls"
     assert won <= 2  # 5 % of 40
 
 
@@ -207,6 +207,7 @@ def phantom_spec():
 FAST = ["constant", "gaussian", "pixel-statistics", "object-density"]
 
 
+@pytest.mark.slow
 def test_planted_biology_is_found_and_trivial_controls_do_not_have_it(phantom_spec):
     result = zoo.evaluate(oracle(), make(phantom_spec), controls=[*FAST[:2], FAST[3]])
     outcomes = {f"{r.task} {r.metric}": r.verdict.outcome for r in result.rows}
@@ -217,6 +218,7 @@ def test_planted_biology_is_found_and_trivial_controls_do_not_have_it(phantom_sp
     assert "beats all controls in" in result.headline
 
 
+@pytest.mark.slow
 def test_a_shortcut_alone_lets_no_encoder_beat_the_controls(phantom_spec):
     dials = Dials(rises={"density": 1}, plates_count=6, doses=4, replicates=2)
     plate = make(phantom_spec, dials)
@@ -226,6 +228,7 @@ def test_a_shortcut_alone_lets_no_encoder_beat_the_controls(phantom_spec):
     assert rows["Spearman ρ"].estimates["object-density"].low > 0.3
 
 
+@pytest.mark.slow
 def test_the_result_never_shows_a_score_alone(phantom_spec, tmp_path):
     plate = make(phantom_spec, SMALL)
     result = zoo.evaluate(oracle(), plate, controls=FAST[:3])
@@ -254,6 +257,7 @@ def test_the_result_never_shows_a_score_alone(phantom_spec, tmp_path):
     assert written["chance"].notna().all()
 
 
+@pytest.mark.slow
 def test_the_report_is_one_page_without_a_network(phantom_spec, tmp_path):
     plate = make(phantom_spec, SMALL)
     result = zoo.evaluate(oracle(), plate, controls=FAST[:2])
@@ -267,6 +271,7 @@ def test_the_report_is_one_page_without_a_network(phantom_spec, tmp_path):
         assert outside not in page
 
 
+@pytest.mark.slow
 def test_the_twin_of_a_trained_encoder_is_always_a_control(golden, phantom_spec):
     plate = make(phantom_spec, SMALL)
     result = zoo.evaluate(
@@ -341,6 +346,7 @@ def test_a_dataset_without_a_spec_or_with_a_bad_image_is_refused():
         zoo.evaluate(oracle(), broken, controls=["constant"], cache=False)
 
 
+@pytest.mark.slow
 def test_the_real_plate(real_data):
     folder = real_data / "bbbc013"
     result = zoo.evaluate(oracle(), "bbbc013", data=folder, controls=["constant", "gaussian"])
@@ -358,6 +364,7 @@ def silhouette(embeddings):
     return silhouette_score(embeddings.matrix, embeddings.metadata["dose"])
 
 
+@pytest.mark.slow
 def test_anybodys_function_is_a_score_with_chance_interval_and_verdict():
     metadata = table(rows=8)
     rng = np.random.default_rng(0)
@@ -376,6 +383,7 @@ def test_anybodys_function_is_a_score_with_chance_interval_and_verdict():
     assert row.verdict.outcome != "beats all controls"
 
 
+@pytest.mark.slow
 def test_a_metric_that_fails_is_named():
     metadata = table(rows=8)
     matrix = np.random.default_rng(0).normal(size=(32, 4)).astype("f4")
@@ -392,6 +400,7 @@ def test_a_metric_that_fails_is_named():
             zoo.evaluate(profiles, label="dose", group="row", metrics=[metric])
 
 
+@pytest.mark.slow
 def test_embeddings_made_elsewhere_must_be_of_the_same_items(phantom_spec):
     plate = make(phantom_spec, SMALL)
     matrix = np.random.default_rng(0).normal(size=(len(plate), 4)).astype("f4")
@@ -440,21 +449,6 @@ def test_a_split_that_separates_a_group_is_refused():
     torn = [(np.arange(2, 24), np.arange(2))]  # row A has items on both sides
     with pytest.raises(errors.EvaluationError, match=r"separates members of 1 group\(s\).* A$"):
         score_task(question, matrix, splits=torn)
-
-
-def test_copies_across_groups_are_said():
-    metadata = table(rows=8)
-    matrix = np.random.default_rng(0).normal(size=(32, 4)).astype("f4")
-    clean = zoo.Embeddings(matrix, metadata, {"encoder": "mine"})
-    assert zoo.evaluate(clean, label="dose", group="row").warnings == ()
-    matrix = matrix.copy()
-    matrix[4] = matrix[0]  # rows A and B
-    matrix[2] = matrix[1]  # both in row A
-    copied = zoo.Embeddings(matrix, metadata, {"encoder": "mine"})
-    result = zoo.evaluate(copied, label="dose", group="row")
-    assert result.warnings[0].startswith("4 of 32 items have the same embedding as another")
-    assert result.warnings[1].startswith("1 time(s) such duplicates lie in different rows")
-    assert result.warnings[1] in " ".join(str(result).split())
 
 
 def test_fewer_items_than_neighbours_are_named_by_the_score():

@@ -11,6 +11,7 @@ from zoo.testing import check_encoder
 FIXED = [n for n, s in sorted(registry().encoders.items()) if s.weights is None]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FIXED)
 def test_every_built_in_encoder_keeps_the_promises(name):
     checks = check_encoder(name)

@@ -100,6 +100,7 @@ def test_an_image_brings_its_own_stains_and_mask(images):
         encoder.encode([one], masks=[mask])
 
 
+@pytest.mark.slow
 def test_what_a_notebook_shows_is_short(images, encoder, embeddings):
     result = zoo.evaluate("object-density", "phantom", controls=["constant"])
     for thing, words in (

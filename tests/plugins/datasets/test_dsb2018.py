@@ -252,6 +252,7 @@ def test_the_archive_is_fetched_once(tmp_path, cache, monkeypatch):
     assert (cache / "dsb2018.sha256").is_file()
 
 
+@pytest.mark.slow
 def test_it_can_be_evaluated(tmp_path):
     """The lattice's counts are in the masks, which structural controls are given."""
     result = zoo.evaluate(

@@ -229,6 +229,7 @@ def test_small_pieces_give_the_same(tmp_path, monkeypatch):
     assert matrix.tolist() == expected(dataset.metadata, FEATURES)
 
 
+@pytest.mark.slow
 def test_it_can_be_evaluated_beside_its_own_controls(tmp_path):
     # Two doses of truth: positive controls differ by a feature that is no count and no intensity.
     for source, batch, plate in PLATES:

@@ -306,6 +306,7 @@ def oracle(dataset, factor):
     return zoo.Embeddings(matrix, dataset.metadata, {"encoder": "oracle"})
 
 
+@pytest.mark.slow
 def test_tissue_is_seen_by_who_reads_it_and_not_by_density_or_pixels():
     # Half of the doses, mixed and apart among them: as telling, in half of the time.
     dials = replace(DATASETS["phantom-tissue"], doses=3)

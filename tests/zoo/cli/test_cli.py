@@ -150,6 +150,7 @@ def test_mistakes_get_one_sentence(arguments, message, tmp_path, monkeypatch):
     assert not (tmp_path / "x.csv").exists()
 
 
+@pytest.mark.slow
 def test_evaluate_writes_page_and_table(tmp_path):
     name = "pixel-statistics"
     out = tmp_path / "report"
@@ -160,6 +161,7 @@ def test_evaluate_writes_page_and_table(tmp_path):
     assert set(pd.read_csv(out / "scores.csv")["encoder"]) == {name, "constant"}
 
 
+@pytest.mark.slow
 def test_evaluate_a_table_of_ones_own(tmp_path):
     rng = np.random.default_rng(0)
     rows = []
@@ -220,6 +222,7 @@ def test_evaluate_a_table_of_ones_own(tmp_path):
     run("evaluate", "constant", "-d", "phantom", "--label", "dose", "-o", tmp_path / "named")
 
 
+@pytest.mark.slow
 def test_pull_verifies_and_load_works_without_a_network_afterwards(golden, tmp_path, monkeypatch):
     content = {f: (golden / f).read_bytes() for f in ("config.json", "model.safetensors")}
     with LoopbackHub({"org/tiny": content}) as hub:
@@ -237,6 +240,7 @@ def test_pull_verifies_and_load_works_without_a_network_afterwards(golden, tmp_p
         assert len(hub.requests) == before
 
 
+@pytest.mark.slow
 def test_weights_that_cannot_be_had_say_what_to_do(tmp_path):
     environ = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(tmp_path)}
     done = in_process("embed", tmp_path, "-e", "chadavit-idrcell100k", "-o", "x.csv", **environ)
@@ -249,6 +253,7 @@ def test_weights_that_cannot_be_had_say_what_to_do(tmp_path):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_a_third_party_plugin_is_found_and_a_broken_one_set_aside(tmp_path):
     site = tmp_path / "site"
     for name, version, module, body in (
@@ -331,6 +336,7 @@ def test_convert_never_runs_what_is_pickled(tmp_path, monkeypatch):
     assert not (tmp_path / "out.safetensors").exists()
 
 
+@pytest.mark.slow
 def test_doctor_looks_at_everything():
     done = in_process("doctor", HF_ENDPOINT="http://127.0.0.1:9", COLUMNS="200")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -357,6 +363,7 @@ def test_a_device_that_is_not_there_is_said(device):
         zoo.load("constant", device=device)
 
 
+@pytest.mark.slow
 def test_units_in_brackets_are_no_markup(tmp_path):
     rng = np.random.default_rng(0)
     rows = []

@@ -271,6 +271,7 @@ def test_alignment_takes_away_plates_and_is_shown_beside_raw():
     assert "24 negative controls" in by["TVN"].fitted_on
 
 
+@pytest.mark.slow
 def test_more_dimensions_than_controls_are_said_once():
     found = alignment(study({"wide": noise(96, 30), "wider": noise(96, 40), "few": noise(96)}))
     (sentence,) = found.conclusions
@@ -301,6 +302,7 @@ def test_a_domain_never_seen_costs_what_does_not_carry():
     assert any("All scores are leave-one-plate-out" in s for s in found.not_computed)
 
 
+@pytest.mark.slow
 def test_learning_curves_rise_and_use_as_many_groups_as_they_say():
     metadata = table()
     found = learning(study({"weak": biology(metadata, 0.5), "noise": noise(96)}, metadata))

@@ -98,6 +98,7 @@ def test_a_hit_gives_the_same_bits_and_asks_no_encoder(folder, again):
     assert first.tobytes() == second.tobytes()
 
 
+@pytest.mark.slow
 def test_another_process_finds_the_rows(folder, tmp_path):
     some = images(4)
     np.savez(tmp_path / "images.npz", *[image.pixels for image in some])
@@ -415,6 +416,7 @@ def test_a_process_that_is_overtaken_does_no_harm(folder, monkeypatch):
     assert len(list(folder.iterdir())) == 1
 
 
+@pytest.mark.slow
 def test_processes_that_write_at_once_leave_a_sound_file(folder):
     code = """
 import sys
