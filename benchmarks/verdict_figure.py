@@ -76,9 +76,7 @@ def draw(rows: Sequence[Row], picture: Path) -> None:
                 for r in found
             ]
             shift = 0.08 * (list(scores(rows)).index(metric) - 2.5)
-            left.errorbar(
-                [x + shift for x in at], rates, errors, color=colour, fmt="o", ms=3, lw=1
-            )
+            left.errorbar([x + shift for x in at], rates, errors, color=colour, fmt="o", ms=3, lw=1)
             widths = [float(row["width"]) for row in found]
             right.plot(at, widths, "o-", color=colour, ms=3, lw=1, label=metric)
             for axes in (left, right):
