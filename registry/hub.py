@@ -14,7 +14,7 @@ import time
 import uuid
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -89,6 +89,11 @@ def fetch(
     if force and not download:
         raise ValueError("force=True downloads again, so it excludes download=False")
     cache, etag = _cache(cache_dir), None
+    if weights.latest:
+        commit = resolve_revision(
+            str(weights.repo), endpoint=endpoint, cache_dir=cache_dir, refresh=force
+        )
+        weights = replace(weights, revision=commit, latest=False)
     path = None if force else _find(weights, cache)
     if path is None:
         if not download:
@@ -108,7 +113,13 @@ def is_cached(weights: Weights, *, cache_dir: Path | None = None) -> bool:
     """
     if weights.path is not None:
         return weights.path.expanduser().is_file()
-    return _find(weights, _cache(cache_dir)) is not None
+    cache = _cache(cache_dir)
+    if weights.latest:
+        commit = _recall(_folder(str(weights.repo), cache) / "refs" / "main")
+        if commit is None:
+            return False
+        weights = replace(weights, revision=commit, latest=False)
+    return _find(weights, cache) is not None
 
 
 def is_reachable(*, endpoint: str | None = None, timeout: float = _PATIENCE) -> bool:

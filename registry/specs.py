@@ -97,6 +97,9 @@ class Weights:
     ----------
     repo, revision
         Hub repository and 40-hex commit.
+    latest
+        The newest commit, instead of `revision`: it is looked up when the file is first fetched and
+        kept from then on. For families whose users may name a commit.
     filename
         Name of the file in the repository.
     path
@@ -116,6 +119,7 @@ class Weights:
 
     repo: str | None = None
     revision: str | None = None
+    latest: bool = False
     filename: str = "model.safetensors"
     path: Path | None = None
     sha256: str | None = None
@@ -124,7 +128,10 @@ class Weights:
     def __post_init__(self) -> None:
         if (self.repo is None) == (self.path is None):
             raise ValueError("weights are either on the hub (repo=, revision=) or local (path=)")
-        if self.repo is not None and not _SHA1.fullmatch(self.revision or ""):
+        if self.latest and (self.revision is not None or self.repo is None):
+            raise ValueError("latest=True takes the place of revision=, for weights on the hub")
+        pinned = self.repo is None or self.latest or _SHA1.fullmatch(self.revision or "")
+        if not pinned:
             raise ValueError(
                 f"revision of {self.repo} is {self.revision!r}, but must be a full 40-hex commit: "
                 "a branch or tag can change"
@@ -136,7 +143,7 @@ class Weights:
         """Source of the file, in one line."""
         if self.path is not None:
             return str(self.path)
-        return f"{self.repo}@{self.revision}/{self.filename}"
+        return f"{self.repo}@{self.revision or 'latest'}/{self.filename}"
 
 
 @dataclass(frozen=True, kw_only=True)

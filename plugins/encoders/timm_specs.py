@@ -65,8 +65,8 @@ def resolve_pretrained(text: str) -> plugin.EncoderSpec:
     UnknownNameError
         When timm has no such pretrained model.
     WeightsError
-        When the text after the @ is not a commit, the hub cannot be reached, or timm's weights are
-        not on the hub as safetensors.
+        When the text after the @ is not a commit, or timm's weights are not on the hub as
+        safetensors.
     """
     import timm
 
@@ -91,7 +91,7 @@ def resolve_pretrained(text: str) -> plugin.EncoderSpec:
         builder=_BUILDER,
         summary=f"{model}, pretrained; channels one at a time and {_JOINED[join]}",
         weights=plugin.Weights(
-            repo=repo, revision=revision or plugin.resolve_revision(repo), filename=filename
+            repo=repo, revision=revision or None, latest=not revision, filename=filename
         ),
         twin=f"untrained:{architecture}/{join}",
         options={"model": f"{architecture}.{record.tag}" if record.tag else model, "join": join},

@@ -607,6 +607,18 @@ def test_branch_becomes_a_commit_and_stays(server, cache):
     assert resolve_revision(REPO, endpoint=server.endpoint, cache_dir=cache) == renewed
 
 
+def test_the_latest_commit_is_looked_up_once(server, cache):
+    latest = Weights(repo=REPO, latest=True, filename=FILE)
+    where = {"endpoint": server.endpoint, "cache_dir": cache}
+    assert not is_cached(latest, cache_dir=cache)
+    found = fetch(latest, **where)
+    assert found.source == f"{REPO}@{server.commit}/{FILE}"
+    assert is_cached(latest, cache_dir=cache)
+    del server.requests[:]
+    assert fetch(latest, **where) == found
+    assert server.requests == []
+
+
 def test_branch_is_remembered_where_the_client_looks(server, cache):
     resolve_revision(REPO, endpoint=server.endpoint, cache_dir=cache)
     path = get(server, cache).path

@@ -33,6 +33,8 @@ def spec(**changes):
         (lambda: Weights(), "either on the hub"),
         (lambda: Weights(repo="a/b", path=Path("x")), "either on the hub"),
         (lambda: Weights(repo="a/b"), "40-hex"),
+        (lambda: Weights(repo="a/b", revision="a" * 40, latest=True), "takes the place of"),
+        (lambda: Weights(path=Path("x"), latest=True), "for weights on the hub"),
         (lambda: Weights(repo="a/b", revision="main"), "40-hex"),
         (lambda: Weights(path=Path("x"), sha256="abc"), "64 lower-case hex"),
         (lambda: Preprocessing(scaling="log"), "must be one of"),

@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 from zoo.registry import Design
 
 from ..metrics._matrix import standardise
+from ..metrics._neighbours import nearest_neighbours
 from .contenders import Contender
 
 # A copy is nearer to an item of another group than this share of the distance of neighbours within
 # a group.
 COPY = 0.05
 SAMPLED = 2000
-NEIGHBOURS = 5
 DETERMINED = 0.9
 SEEING = ("statistics", "untrained")
 
@@ -59,13 +59,11 @@ def _near(matrix: NDArray[Any], groups: NDArray[Any]) -> set[tuple[int, int]]:
         if len(inside) > 1 and len(apart) < SAMPLED:
             nearest = NearestNeighbors(n_neighbors=2).fit(inside).kneighbors(inside)[0][:, 1]
             apart += nearest.tolist()
-    if not apart:
-        return set()
-    limit = COPY * float(np.median(apart))
-    count = min(NEIGHBOURS + 1, len(rows))
-    distance, place = NearestNeighbors(n_neighbors=count).fit(rows).kneighbors(rows)
-    close = (distance < limit) & (groups[place] != groups[:, None])
-    return {(min(i, j), max(i, j)) for i, k in np.argwhere(close) for j in [int(place[i, k])]}
+    place, distance = nearest_neighbours(rows, 1, metric="euclidean", exclude=groups)
+    # Where every item is a group of its own, copies are those far nearer than most.
+    limit = COPY * float(np.median(apart or distance))
+    close = np.flatnonzero(distance[:, 0] < limit).tolist()
+    return {(min(i, j), max(i, j)) for i, j in zip(close, place[close, 0].tolist(), strict=True)}
 
 
 def _clusters(pairs: Sequence[tuple[int, int]], n: int) -> list[NDArray[np.intp]]:

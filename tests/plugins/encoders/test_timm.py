@@ -43,13 +43,6 @@ def by_timm(network, image):
     return torch.stack(rows)
 
 
-@pytest.fixture
-def pinned(monkeypatch):
-    asked = []
-    monkeypatch.setattr(zoo.plugin, "resolve_revision", lambda repo: asked.append(repo) or COMMIT)
-    return asked
-
-
 @pytest.fixture(autouse=True)
 def no_way_out(monkeypatch):
     """Whatever timm could fetch or unpickle by itself fails the test."""
@@ -204,12 +197,12 @@ class TestUntrained:
 
 
 class TestPretrained:
-    def test_record(self, pinned):
+    def test_record(self):
         spec = timm_specs.resolve_pretrained("vit_small_patch14_dinov2.lvd142m/concat")
         assert spec.name == "timm:vit_small_patch14_dinov2.lvd142m/concat"
         assert spec.weights == zoo.plugin.Weights(
             repo="timm/vit_small_patch14_dinov2.lvd142m",
-            revision=COMMIT,
+            latest=True,
             filename="model.safetensors",
         )
         assert (spec.role, spec.control, spec.seeded) == ("encoder", None, False)
@@ -217,15 +210,13 @@ class TestPretrained:
         assert spec.licence == "apache-2.0"
         assert spec.preprocessing == zoo.Preprocessing()
         assert timm_specs.resolve_untrained("vit_small_patch14_dinov2/concat").name == spec.twin
-        assert pinned == ["timm/vit_small_patch14_dinov2.lvd142m"]
 
-    def test_given_commit_asks_nobody(self, pinned):
+    def test_given_commit_is_taken(self):
         spec = timm_specs.resolve_pretrained(f"resnet18.a1_in1k@{COMMIT[::-1]}")
         assert spec.weights.revision == COMMIT[::-1]
         assert spec.twin == "untrained:resnet18/mean"
-        assert pinned == []
 
-    def test_without_tag_the_record_says_which_one(self, pinned):
+    def test_without_tag_the_record_says_which_one(self):
         assert timm_specs.resolve_pretrained("resnet18").options["model"] == "resnet18.a1_in1k"
 
     @pytest.mark.parametrize(
@@ -238,16 +229,15 @@ class TestPretrained:
             ("legacy_seresnet18.in1k", errors.WeightsNotFoundError, "pickle"),
         ],
     )
-    def test_unknown_names(self, pinned, text, error, said):
+    def test_unknown_names(self, text, error, said):
         with pytest.raises(error, match=said):
             zoo.load(f"timm:{text}")
-        assert pinned == []
 
     @pytest.mark.parametrize(
         "name", ["test_vit.r160_in1k", "test_resnet.r160_in1k", "test_convnext.r160_in1k"]
     )
     @pytest.mark.parametrize("classes", [1000, 10, 0])
-    def test_file_decides_every_number(self, pinned, tmp_path, name, classes):
+    def test_file_decides_every_number(self, tmp_path, name, classes):
         """Files with the classifier of the record, with another one, and with none."""
         network = scrambled(name, num_classes=classes)
         path = saved(tmp_path / "model.safetensors", network)
@@ -261,8 +251,17 @@ class TestPretrained:
             if value.is_floating_point():
                 assert torch.equal(value, network.state_dict()[key]), key
 
+    def test_a_local_file_needs_no_hub(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+        path = saved(tmp_path / "model.safetensors", scrambled("test_vit.r160_in1k"))
+        name = "timm:test_vit.r160_in1k/concat"
+        assert zoo.load(name, weights=path).weights_source == str(path)
+        assert "latest" in str(zoo.encoder_info(name).weights)
+        with pytest.raises(errors.WeightsNotFoundError, match="test_vit"):
+            zoo.load(name)
+
     @pytest.mark.parametrize("lost", ["blocks.0.norm1.weight", "pos_embed", "norm.bias"])
-    def test_missing_tensor_is_refused(self, pinned, tmp_path, lost):
+    def test_missing_tensor_is_refused(self, tmp_path, lost):
         path = saved(tmp_path / "model.safetensors", scrambled("test_vit"))
         state = load_file(path)
         del state[lost]
@@ -280,7 +279,7 @@ class TestPretrained:
         with pytest.raises(errors.ArchitectureMismatchError, match=lost):
             timm_encoder.load_backbone(network, tmp_path / "model.safetensors")
 
-    def test_unexpected_and_misshapen_tensors_are_refused(self, pinned, tmp_path):
+    def test_unexpected_and_misshapen_tensors_are_refused(self, tmp_path):
         path = saved(tmp_path / "model.safetensors", scrambled("test_vit"))
         state = load_file(path)
         save_file({**state, "blocks.9.norm.weight": torch.ones(3)}, path)
@@ -319,25 +318,25 @@ class TestPretrained:
         with pytest.raises(errors.ArchitectureMismatchError):
             timm_encoder.load_backbone(empty, path)
 
-    def test_pickle_under_a_safetensors_name_is_refused(self, pinned, tmp_path):
+    def test_pickle_under_a_safetensors_name_is_refused(self, tmp_path):
         path = tmp_path / "model.safetensors"
         torch.save({"cls_token": torch.ones(1)}, path)
         with pytest.raises(errors.IntegrityError, match="unpickle"):
             zoo.load("timm:test_vit.r160_in1k", weights=path)
 
-    def test_no_weights_no_encoder(self, pinned):
+    def test_no_weights_no_encoder(self):
         spec = timm_specs.resolve_pretrained("test_vit.r160_in1k")
         with pytest.raises(errors.WeightsNotFoundError):
             timm_encoder.build(spec, weights=None, seed=0)
 
-    def test_leaves_the_global_generator_alone(self, pinned, tmp_path):
+    def test_leaves_the_global_generator_alone(self, tmp_path):
         path = saved(tmp_path / "model.safetensors", scrambled("test_vit"))
         torch.manual_seed(3)
         before = torch.get_rng_state()
         zoo.load("timm:test_vit.r160_in1k", weights=path)
         assert torch.equal(torch.get_rng_state(), before)
 
-    def test_positions_are_resampled_for_other_sizes(self, pinned, tmp_path):
+    def test_positions_are_resampled_for_other_sizes(self, tmp_path):
         path = saved(tmp_path / "model.safetensors", scrambled("test_vit"))
         encoder = zoo.load("timm:test_vit.r160_in1k/concat", weights=path)
         sized = timm.create_model(

@@ -57,6 +57,14 @@ def test_near_copies_in_other_groups_are_no_signal():
     assert warning in " ".join(str(result).split())
 
 
+def test_copies_among_items_that_are_groups_of_their_own():
+    table = plates([["a"], ["b"]] * 20)
+    matrix = noise(table)
+    assert judged(table, matrix).warnings == ()
+    matrix[39] = matrix[3] + 1e-3
+    assert judged(table, matrix).warnings[0].startswith("2 items are copies")
+
+
 def test_a_signal_beside_some_copies_is_one():
     table = plates(list("aabbccdd"))
     matrix = noise(table) + 4 * pd.get_dummies(table["label"]).to_numpy("f4") @ np.eye(4, 16)
