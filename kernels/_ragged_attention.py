@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ._ragged_plan import Bucket, RaggedPlan
+from ._recording import refuse_recording
 
 try:
     from ._ragged_attention_op import attend
@@ -202,6 +203,7 @@ def _bucketed_sdpa(
     return_lse: bool,
     dtype: torch.dtype,
 ) -> tuple[Tensor, Tensor]:
+    refuse_recording("attention by backend 'sdpa'")
     total, _, heads, size = qkv.shape
     if dtype != qkv.dtype and qkv.device.type == "cpu":
         qkv = qkv.float()  # no slower there, and the digits asked for are not cut off before
@@ -258,6 +260,7 @@ def _reference(
     qkv: Tensor, plan: RaggedPlan, scale: float, first_only: bool, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor]:
     """Softmax of the scores, one sequence after the other, in at least float32."""
+    refuse_recording("attention by backend 'reference'")
     wide = qkv.to(torch.promote_types(qkv.dtype, torch.float32))
     out = torch.empty_like(wide[:, 0])
     lse = out.new_empty(out.shape[:2])

@@ -9,6 +9,8 @@ from itertools import accumulate, pairwise
 import torch
 from torch import Tensor
 
+from ._recording import refuse_recording
+
 TILE = 128
 """Rows of a tile: what one program of a kernel owns."""
 
@@ -180,6 +182,7 @@ def sent(table: Tensor, device: torch.device) -> Tensor:
     """Copy numbers to a device without synchronising."""
     if device.type != "cuda":
         return table.to(device)
+    refuse_recording("making a plan or a layout")
     return table.pin_memory().to(device, non_blocking=True)
 
 

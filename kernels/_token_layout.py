@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ._ragged_plan import RaggedPlan, sent
+from ._recording import refuse_recording
 
 NO_PLANE = -1
 """First row of a missing plane."""
@@ -119,7 +120,11 @@ class TokenLayout:
         return self.plan.total
 
     def patch_rows(self) -> Tensor:
-        """Return the row of each patch of each plane of the batch, `(N, P)` int64."""
+        """Return the row of each patch of each plane of the batch, `(N, P)` int64.
+
+        Raises `RuntimeError` while a CUDA graph is recorded, for N is that of this batch.
+        """
+        refuse_recording("TokenLayout.patch_rows")
         inside = torch.arange(self.patches, device=self.planes.device)
         return self.planes[: self.channels, :1].long() + inside
 

@@ -16,15 +16,20 @@ Record = Callable[[Callable[[], Tensor]], tuple[Callable[[], object], Tensor]]
 
 def record_cuda_graph(run: Callable[[], Tensor]) -> tuple[Callable[[], object], Tensor]:
     """Record what `run` launches; return what launches it again, and where the result will be."""
-    stream = torch.cuda.Stream()
-    stream.wait_stream(torch.cuda.current_stream())
+    before, stream = torch.cuda.current_stream(), torch.cuda.Stream()
+    stream.wait_stream(before)
     with torch.cuda.stream(stream):  # compiles the kernels, which a recording may not
         for _ in range(2):
             run()
-    torch.cuda.current_stream().wait_stream(stream)
+    before.wait_stream(stream)
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, stream=stream):
-        result = run()
+    try:
+        # Other threads may use the GPU meanwhile.
+        with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
+            result = run()
+    finally:
+        # A recording that fails leaves the process on its stream, which nobody waits for.
+        torch.cuda.set_stream(before)
     return graph.replay, result
 
 
