@@ -39,7 +39,7 @@ SPEC = plugin.DatasetSpec(
             plugin.Task(
                 kind="separation",
                 target="control",
-                title="controls",
+                title="positive controls",
                 where={"control": ("negative", "positive")},
             ),
             plugin.Task(

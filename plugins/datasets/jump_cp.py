@@ -28,7 +28,7 @@ SPEC = plugin.DatasetSpec(
             plugin.Task(
                 kind="separation",
                 target="control",
-                title="controls",
+                title="positive controls",
                 where={"control": ("negative", "positive")},
             ),
             *classify("gene_or_compound", "positive control", {"control": ("positive",)}),

@@ -39,7 +39,7 @@ _DOSE_TASKS = (
     plugin.Task(
         kind="separation",
         target="control",
-        title="controls",
+        title="positive controls",
         where={"control": ("negative", "positive")},
     ),
     plugin.Task(kind="retrieval", target="dose", title="replicates"),

@@ -351,7 +351,7 @@ def test_the_real_plate(real_data):
     folder = real_data / "bbbc013"
     result = zoo.evaluate(oracle(), "bbbc013", data=folder, controls=["constant", "gaussian"])
     rows = {(r.task, r.metric): r for r in result.rows}
-    assert rows["controls", "ROC AUC"].n_items == 24
+    assert rows["positive controls", "ROC AUC"].n_items == 24
     assert rows["dose", "Spearman ρ"].n_items == 88
     for control in ("constant", "gaussian"):
         # 88 items in 8 rows: a score of noise stays within two standard errors of 0.11.

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def embed(
     source: Path, encoder: str, out: Path, load: "Callable[[str], Encoder]", no_cache: bool
 ) -> None:
-    """Embed SOURCE: a table of files, a folder, or an image.
+    """Embed a table of files, a folder, or an image.
 
     A table has a column image (or image_STAIN for one file a channel); other columns are metadata.
     Images that cannot be used are reported and left out, and the exit status is 1.

@@ -41,7 +41,7 @@ def evaluate(
 ) -> None:
     """Score ENCODER and compare it with chance and with controls.
 
-    On images of your own, name the columns of your table:
+    On images of your own, give a table with a column of file names, and name its columns:
 
     zoo evaluate ENCODER -d plate.csv --label dose --group plate
 
@@ -74,7 +74,11 @@ def compare(
     load: "Callable[..., Encoder]",
     asked: dict[str, Any],
 ) -> None:
-    """Compare two encoders on the same items, paired, with the controls of each."""
+    """Compare two encoders on the same items.
+
+    Differences are paired over groups, and each encoder stands beside its own controls. With --out
+    the table is written as comparison.csv.
+    """
     from .._compare import compare as run
 
     if dataset is None:
@@ -94,7 +98,10 @@ def compare(
 @main.command()
 @out_option
 def demo(out: Path) -> None:
-    """Evaluate ChAda-ViT, untrained and (where available) trained, on a synthetic plate."""
+    """Evaluate ChAda-ViT on synthetic plates.
+
+    The untrained network first, then the trained one where its weights are available.
+    """
     _evaluate(load_encoder(UNTRAINED), "phantom", out)
     weights = registry().encoder(TRAINED).weights
     if weights is not None and not is_cached(weights) and not is_reachable():

@@ -33,12 +33,13 @@ class Zoo(click.Group):
 WORDS = """\b
 Words:
   encoder  a network, or measurements, that turn an image into a vector: its embedding
-  control  an encoder that is right by trivial means only, if at all
+  control  a trivial encoder to compare with: noise, pixel statistics, an untrained network
   label    the column of biology that an embedding should predict
   group    the column of the independent unit (plate, well, patient), never split
   batch    the column of a nuisance: what was processed together
-  chance   the score of the same embedding for permuted labels
-  verdict  what the difference to chance and to each control allows one to say
+  chance   the mean score of the same embedding for permuted labels
+  verdict  what the scores show: the encoder beats all controls, is no better than one of
+           them, is worse, is at chance, or it is undecided
 """
 
 

@@ -15,7 +15,10 @@ from .terminal import table as table_of
 @main.command(name="list")
 @click.argument("pattern", default="")
 def list_(pattern: str) -> None:
-    """List encoders, families and datasets whose name or summary contains PATTERN."""
+    """List encoders, families and datasets.
+
+    With PATTERN, those whose name or summary contains it.
+    """
     found = registry()
 
     def wanted(*texts: str) -> bool:
@@ -86,7 +89,7 @@ def info(name: str) -> None:
 
 @main.command()
 def plugins() -> None:
-    """Show all plugins: what they offer, how long listing takes, and errors."""
+    """Show all plugins, their time and their errors."""
     found = registry()
     table = table_of("plugin", "from", "offers", "ms", "state")
     for plugin in found.plugins:

@@ -32,11 +32,13 @@ _LOADING = (
     ),
 )
 _ASKING = (
-    click.option("--dataset", "-d", help="Name (see 'zoo list'), or a table or folder of images."),
+    click.option("--dataset", "-d", help="Name (see 'zoo list'), or a table of image files."),
     click.option("--label", help="The column of biology; needed for images of your own."),
     click.option("--group", help="The column of the independent unit: plate, well, patient."),
-    click.option("--batch", help="The column of a nuisance."),
-    click.option("--data", type=click.Path(path_type=Path), help="Folder of the dataset."),
+    click.option("--batch", help="The column of a nuisance (plate, day), for the full suite."),
+    click.option(
+        "--data", type=click.Path(path_type=Path), help="Where the files of a named dataset are."
+    ),
     click.option(
         "--suite",
         type=click.Choice(["scores", "full"]),
@@ -50,13 +52,17 @@ _ASKING = (
         help="Full suite: CSV of two columns, pairs of perturbations known to be related.",
     ),
     click.option(
-        "--control", "-c", "controls", multiple=True, help="Controls, instead of the default ones."
+        "--control",
+        "-c",
+        "controls",
+        multiple=True,
+        help="A control instead of the default ones; may be repeated.",
     ),
     click.option(
         "--control-seeds",
         default=5,
         show_default=True,
-        help="Random seeds of the untrained twin and of noise.",
+        help="How many random seeds of the untrained twin and of noise.",
     ),
     click.option(
         "--permutations",

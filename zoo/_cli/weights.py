@@ -30,7 +30,9 @@ def pull(names: tuple[str, ...], force: bool, record: bool) -> None:
 @click.argument("checkpoint", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.argument("out", type=click.Path(path_type=Path))
 def convert(checkpoint: Path, out: Path) -> None:
-    """Turn a pickled CHECKPOINT (.ckpt, .pth) into safetensors, once and without running its code.
+    """Turn a pickled CHECKPOINT into safetensors.
+
+    A .ckpt or .pth file is read once, without running the code in it.
 
     Tensors under state_dict are taken, and the prefixes backbone. or encoder. dropped.
     """

@@ -241,7 +241,7 @@ def test_it_can_be_evaluated_beside_its_own_controls(tmp_path):
         write(place / f"{plate}.parquet", frame)
     result = zoo.evaluate("precomputed:cellprofiler", open_profiles(save_tables(tmp_path)))
     controls = result.rows[0]
-    assert controls.task == "controls"
+    assert controls.task == "positive controls"
     assert {"precomputed:cell-count", "precomputed:intensity"} < set(controls.estimates)
     assert controls.estimates["precomputed:cellprofiler"].value > 0.9
     assert {row.task for row in result.rows} == {"controls", "positive control", "replicates"}
