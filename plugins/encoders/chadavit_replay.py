@@ -28,7 +28,7 @@ def record_cuda_graph(run: Callable[[], Tensor]) -> tuple[Callable[[], object], 
         with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
             result = run()
     finally:
-        # A recording that fails leaves the process on its stream, which nobody waits for.
+        # A recording that fails leaves the process on its stream, which nothing waits for.
         torch.cuda.set_stream(before)
     return graph.replay, result
 
