@@ -244,7 +244,11 @@ def test_it_can_be_evaluated_beside_its_own_controls(tmp_path):
     assert controls.task == "positive controls"
     assert {"precomputed:cell-count", "precomputed:intensity"} < set(controls.estimates)
     assert controls.estimates["precomputed:cellprofiler"].value > 0.9
-    assert {row.task for row in result.rows} == {"positive controls", "positive control", "replicates"}
+    assert {row.task for row in result.rows} == {
+        "positive controls",
+        "positive control",
+        "replicates",
+    }
 
 
 def test_tasks_that_the_plates_cannot_answer(tmp_path):
