@@ -161,6 +161,25 @@ def test_evaluate_writes_page_and_table(tmp_path):
     assert set(pd.read_csv(out / "scores.csv")["encoder"]) == {name, "constant"}
 
 
+def test_margins_are_metrics_with_numbers(tmp_path):
+    table = tmp_path / "profiles.csv"
+    rng = np.random.default_rng(0)
+    rows = pd.DataFrame(rng.normal(size=(32, 3)), columns=["feature_0", "feature_1", "feature_2"])
+    rows.insert(0, "Metadata_dose", np.tile(np.arange(4), 8))
+    rows.insert(0, "Metadata_plate", np.repeat(list("ABCDEFGH"), 4))
+    rows.to_csv(table, index=False)
+    columns = ["--label", "dose", "--group", "plate"]
+    asked = ["evaluate", table, *columns, "-o", tmp_path / "r"]
+    refused = run(*asked, "--margin", "mAP", code=2)
+    assert "'mAP' is not METRIC=NUMBER" in refused.output
+    refused = run(*asked, "--margin", "map=0.1", code=1)
+    assert "'map', but the metrics are" in refused.output
+    run(*asked, "--margin", "mAP=0.02", "--margin", "R²=0.3", "--permutations", "19")
+    found = pd.read_csv(tmp_path / "r" / "scores.csv").dropna(subset="outcome")
+    margins = found.set_index("metric")["margin"]
+    assert (margins["mAP across groups"], margins["R²"], margins["Spearman ρ"]) == (0.02, 0.3, 0.1)
+
+
 @pytest.mark.slow
 def test_evaluate_a_table_of_ones_own(tmp_path):
     rng = np.random.default_rng(0)
