@@ -67,7 +67,7 @@ def draw(rows: Sequence[Row], picture: Path) -> None:
     with mpl.rc_context({"font.size": 9, "svg.hashsalt": "zoo"}):
         figure = Figure(figsize=(8.2, 3.2), dpi=150, layout="constrained")
         left, right = figure.subplots(1, 2)
-        for metric, colour in zip(scores(rows), COLOURS, strict=False):
+        for k, (metric, colour) in enumerate(zip(scores(rows), COLOURS, strict=False)):
             found = plain(rows, metric)
             at = range(len(found))
             rates = [100 * float(row["apart"]) for row in found]
@@ -75,7 +75,7 @@ def draw(rows: Sequence[Row], picture: Path) -> None:
                 200 * (float(r["apart"]) * (1 - float(r["apart"])) / int(r["runs"])) ** 0.5
                 for r in found
             ]
-            shift = 0.08 * (list(scores(rows)).index(metric) - 2.5)
+            shift = 0.08 * (k - 2.5)
             left.errorbar([x + shift for x in at], rates, errors, color=colour, fmt="o", ms=3, lw=1)
             widths = [float(row["width"]) for row in found]
             right.plot(at, widths, "o-", color=colour, ms=3, lw=1, label=metric)

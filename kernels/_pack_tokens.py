@@ -123,18 +123,13 @@ def _pack(
     patch: int,
 ) -> Tensor:
     # All of the room, and no number of this batch: a recording would keep it for other batches.
-    # What is missing is written to a row behind the last.
-    starts, rows = layout.planes[:, :1].long(), layout.rows
-    missing = starts < 0  # (N, 1)
-    inside = torch.arange(layout.patches, device=starts.device)
-    places = torch.where(missing, rows, starts + inside)  # (N, P)
-    image, others = layout.first_rows[:1], layout.first_rows[1:]
-    firsts = torch.cat([image, torch.where(others == 0, rows, others)])
+    firsts, rows = layout.rows_of_room()
     # Zeros, for what lies in missing planes must reach no gradient.
-    pixels = cut_patches(torch.where(missing[..., None], 0, planes), patch).to(weight.dtype)
+    missing = layout.planes[:, :1, None] < 0  # (N, 1, 1)
+    pixels = cut_patches(torch.where(missing, 0, planes), patch).to(weight.dtype)
     tokens = linear(pixels, weight, bias).to(first.dtype) + position  # (N, P, D)
     tokens = tokens + channel[layout.planes[:, 1:].long()]
-    x = first.new_empty(rows + 1, len(first))
+    x = first.new_empty(layout.rows + 1, len(first))
     x[firsts] = first
-    x[places.flatten()] = tokens.flatten(0, 1)
-    return x[:rows]
+    x[rows.flatten()] = tokens.flatten(0, 1)
+    return x[: layout.rows]

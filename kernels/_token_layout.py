@@ -125,8 +125,24 @@ class TokenLayout:
         Raises `RuntimeError` while a CUDA graph is recorded, for N is that of this batch.
         """
         refuse_recording("TokenLayout.patch_rows")
-        inside = torch.arange(self.patches, device=self.planes.device)
-        return self.planes[: self.channels, :1].long() + inside
+        return self.rows_of_room()[1][: self.channels]
+
+    def rows_of_room(self) -> tuple[Tensor, Tensor]:
+        """Return the row of each CLS token and of each patch, for all that there is room for.
+
+        Those of missing images and planes are `rows`, one behind the last. No number of the batch
+        is read, so a CUDA graph can record this.
+
+        Returns
+        -------
+        tuple of Tensor
+            Int64, of the shapes of `first_rows` and `(N, P)`.
+        """
+        first, others = self.first_rows[:1], self.first_rows[1:]  # only the first begins at row 0
+        firsts = torch.cat([first, torch.where(others == 0, self.rows, others)])
+        starts = self.planes[:, :1].long()
+        inside = torch.arange(self.patches, device=starts.device)
+        return firsts, torch.where(starts < 0, self.rows, starts + inside)
 
     def copy_(self, other: "TokenLayout") -> "TokenLayout":
         """Copy another layout of the same capacity, in place."""

@@ -30,6 +30,7 @@ from .specs import Weights
 T = TypeVar("T")
 Verified = Literal["record", "hub", "first-use", "local"]
 
+MAIN = "main"
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _PATIENCE = 5.0  # seconds, for a response and for retries after server errors
 _WAY_OUT = (
@@ -115,7 +116,7 @@ def is_cached(weights: Weights, *, cache_dir: Path | None = None) -> bool:
         return weights.path.expanduser().is_file()
     cache = _cache(cache_dir)
     if weights.latest:
-        commit = _recall(_folder(str(weights.repo), cache) / "refs" / "main")
+        commit = _known_commit(_ref(str(weights.repo), MAIN, cache))
         if commit is None:
             return False
         weights = replace(weights, revision=commit, latest=False)
@@ -146,7 +147,7 @@ def is_reachable(*, endpoint: str | None = None, timeout: float = _PATIENCE) -> 
 
 def resolve_revision(
     repo: str,
-    revision: str = "main",
+    revision: str = MAIN,
     *,
     endpoint: str | None = None,
     cache_dir: Path | None = None,
@@ -165,7 +166,7 @@ def resolve_revision(
         return revision
     if not revision or revision.startswith("/") or ".." in revision or "\\" in revision:
         raise ValueError(f"{revision!r} is not a git revision: give a branch, a tag or a commit")
-    ref = _folder(repo, _cache(cache_dir)) / "refs" / revision
+    ref = _ref(repo, revision, _cache(cache_dir))
     url = _endpoint(endpoint)
 
     def look_up() -> str:
@@ -176,11 +177,21 @@ def resolve_revision(
             raise LookupError(f"{info.sha!r} is not a commit")
         return str(info.sha)
 
-    commit = None if refresh else _recall(ref)
-    if commit is None or not _COMMIT.fullmatch(commit):
+    commit = None if refresh else _known_commit(ref)
+    if commit is None:
         commit = _ask(url, f"{repo}@{revision}", look_up)
         _note(ref, commit)
     return commit
+
+
+def _ref(repo: str, revision: str, cache: Path) -> Path:
+    """Where the commit of a branch or tag is kept."""
+    return _folder(repo, cache) / "refs" / revision
+
+
+def _known_commit(ref: Path) -> str | None:
+    commit = _recall(ref)
+    return commit if commit is not None and _COMMIT.fullmatch(commit) else None
 
 
 def check_header(

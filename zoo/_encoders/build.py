@@ -5,8 +5,6 @@ from typing import TYPE_CHECKING
 
 from zoo.registry import EncoderSpec, PluginError, registry, resolve_target
 
-from ..metrics._torch_defaults import with_torch_defaults
-
 if TYPE_CHECKING:
     from .contract import Encoder
 
@@ -27,7 +25,6 @@ def get_spec(name: str) -> EncoderSpec:
     return registry().encoder(name)
 
 
-@with_torch_defaults
 def build(spec: EncoderSpec, *, weights: Path | None = None, seed: int = 0) -> "Encoder":
     """Call a record's builder; fetches no weights and leaves the encoder on the CPU.
 
@@ -43,9 +40,12 @@ def build(spec: EncoderSpec, *, weights: Path | None = None, seed: int = 0) -> "
     >>> zoo.plugin.build(zoo.plugin.get_spec("object-density"))
     <zoo.Encoder object-density on cpu, float32>
     """
+    # Imported here, for the record of an encoder is shown without them.
+    from ..metrics._torch_defaults import torch_defaults
     from .contract import Encoder
 
-    encoder = resolve_target(spec.builder)(spec, weights=weights, seed=seed)
+    with torch_defaults():
+        encoder = resolve_target(spec.builder)(spec, weights=weights, seed=seed)
     if not isinstance(encoder, Encoder):
         raise PluginError(f"{spec.builder} returned {encoder!r}, which is not a zoo.Encoder")
     return encoder

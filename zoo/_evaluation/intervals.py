@@ -18,7 +18,7 @@ from scipy.stats import t as student
 from .tasks import Score
 
 DRAWS = 400
-CONFIDENCE = 0.95
+ERROR = 0.025  # of each one-sided claim that an encoder is better, or worse
 POWER = 0.8
 RESOLUTION = 1e-12
 # Factors of the standard error, from benchmarks/verdicts_of_equal_encoders.py.
@@ -54,37 +54,33 @@ class Estimate:
             return nan
         return float(np.sqrt(np.sum(self.deviations**2)))
 
-    def within(self, level: float = CONFIDENCE) -> tuple[float, float]:
-        """Two-sided confidence interval of any level."""
-        reach = self.quantile((1 + level) / 2) * self.error
-        return self.value - reach, min(self.value + reach, self.ceiling)
-
     @property
     def low(self) -> float:
         """Lower end of the 95 % confidence interval."""
-        return self.within()[0]
+        return self.value - self.quantile(1 - ERROR) * self.error
 
     @property
     def high(self) -> float:
         """Upper end of the 95 % confidence interval."""
-        return self.within()[1]
+        return min(self.value + self.quantile(1 - ERROR) * self.error, self.ceiling)
 
     @property
     def detectable(self) -> float:
         """Smallest true difference that is found in `POWER` of all samples of this size."""
-        return (self.quantile((1 + CONFIDENCE) / 2) + self.quantile(POWER)) * self.error
+        return (self.quantile(1 - ERROR) + self.quantile(POWER)) * self.error
 
     def quantile(self, share: float) -> float:
         """Quantile of Student's t with these degrees of freedom."""
         return float(student.ppf(share, self.degrees)) if self.degrees > 0 else nan
 
-    def exceeds(self, other: float = 0.0) -> float:
-        """One-sided p-value of the hypothesis that the true value is `other` or lower."""
-        if self.value == other or not self.degrees > 0:
+    @property
+    def p_value(self) -> float:
+        """One-sided, of the hypothesis that the true value is zero or lower."""
+        if self.value == 0 or not self.degrees > 0:
             return 1.0
         if self.error == 0:
-            return float(self.value < other)
-        return float(student.sf((self.value - other) / self.error, self.degrees))
+            return float(self.value < 0)
+        return float(student.sf(self.value / self.error, self.degrees))
 
     def minus(self, other: "Estimate") -> "Estimate":
         """Paired difference to another encoder's score on the same items."""

@@ -15,8 +15,8 @@ from .._data.dataset import Dataset
 from .._data.design import design_of
 from .._embedding.embeddings import Embeddings
 from .findings import Diagnostic, findings_table
-from .intervals import DRAWS, Estimate
-from .verdict import ERROR, Verdict
+from .intervals import DRAWS, ERROR, Estimate
+from .verdict import Verdict
 
 
 @dataclass(frozen=True)

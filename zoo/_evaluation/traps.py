@@ -39,26 +39,22 @@ def copies_across_groups(
     matrices = [first.embeddings[0].matrix]
     seeing = [c for c in others if images and c.spec.control in SEEING]
     matrices += [c.embeddings[0].matrix for c in seeing]
-    near: set[tuple[int, int]] | None = None
-    for matrix in matrices:
-        found = _near(matrix, groups)
-        near = found if near is None else near & found
+    near = _near(matrices[0], groups)
+    for matrix in matrices[1:]:
         if not near:
-            return []
-    return _clusters(sorted(near or ()), len(groups))
+            break
+        near &= _near(matrix, groups)
+    return _clusters(sorted(near), len(groups)) if near else []
 
 
 def _near(matrix: NDArray[Any], groups: NDArray[Any]) -> set[tuple[int, int]]:
     """Pairs of rows of different groups that are far nearer than neighbours within a group."""
-    from sklearn.neighbors import NearestNeighbors
-
     rows, _ = standardise(matrix, matrix[:0])
     apart: list[float] = []
     for group in pd.unique(groups):
         inside = rows[groups == group]
         if len(inside) > 1 and len(apart) < SAMPLED:
-            nearest = NearestNeighbors(n_neighbors=2).fit(inside).kneighbors(inside)[0][:, 1]
-            apart += nearest.tolist()
+            apart += nearest_neighbours(inside, 1, metric="euclidean")[1][:, 0].tolist()
     place, distance = nearest_neighbours(rows, 1, metric="euclidean", exclude=groups)
     # Where every item is a group of its own, copies are those far nearer than most.
     limit = COPY * float(np.median(apart or distance))
@@ -70,8 +66,6 @@ def _clusters(pairs: Sequence[tuple[int, int]], n: int) -> list[NDArray[np.intp]
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    if not pairs:
-        return []
     at = np.array(pairs)
     graph = coo_array((np.ones(len(at)), (at[:, 0], at[:, 1])), shape=(n, n))
     label = connected_components(graph, directed=False)[1]

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from .intervals import CONFIDENCE, POWER, Estimate, effective
+from .intervals import ERROR, POWER, Estimate, effective
 from .tasks import Question
 
 PERMUTATIONS = 199
@@ -20,7 +20,6 @@ MIN_GROUPS = 6
 MIN_EFFECTIVE_GROUPS = 3
 # With fewer distinct labelings, a perfect score lies within the central 95 % of its own null.
 MIN_LABELINGS = 80
-ERROR = (1 - CONFIDENCE) / 2  # of each one-sided claim that an encoder is better, or worse
 NO_BETTER_ERROR = 0.05
 SIMULATED = 20_000
 DIFFERENCE = "difference to control (95 % CI)"
@@ -118,7 +117,7 @@ def judge(
     """
     groups, counting = len(np.unique(group)), effective(group)
     gaps = {name: score.minus(c) for name, c in controls.items()}
-    p_value = max((gap.exceeds() for gap in gaps.values()), default=nan)
+    p_value = max((gap.p_value for gap in gaps.values()), default=nan)
 
     def verdict(outcome: Outcome, control: str | None, words: str) -> Verdict:
         if control is None:
@@ -161,15 +160,14 @@ def judge(
     if p_value < ERROR:
         nearest = min(gaps, key=lambda name: gaps[name].value)
         return verdict("beats all controls", nearest, f"beats all controls (nearest: {nearest})")
-    all_gaps = list(gaps.values())
-    if gaps[best].value + simultaneous(all_gaps, ERROR) * gaps[best].error < 0:
+    below, reach = simultaneous(list(gaps.values()), (ERROR, NO_BETTER_ERROR))
+    if gaps[best].value + below * gaps[best].error < 0:
         return verdict("worse than", best, f"worse than {best}")
-    reach = simultaneous(all_gaps, NO_BETTER_ERROR)
     upper = {name: gap.value + reach * gap.error for name, gap in gaps.items()}
     lowest = min(upper, key=lambda name: upper[name])
     if upper[lowest] < margin:
         return verdict("no better than", lowest, f"no better than {lowest}")
-    unbeaten = [name for name, gap in gaps.items() if gap.exceeds() >= ERROR]
+    unbeaten = [name for name, gap in gaps.items() if gap.p_value >= ERROR]
     match = max(unbeaten, key=lambda name: controls[name].value)
     words = f"undecided against {match}"
     if isfinite(needed := _groups_to_decide(gaps[match], groups, margin, reach)):
@@ -177,22 +175,23 @@ def judge(
     return verdict("undecided", match, words)
 
 
-def simultaneous(gaps: Sequence[Estimate], error: float) -> float:
-    """Number of standard errors that no difference exceeds, but for a share `error` of samples.
+def simultaneous(gaps: Sequence[Estimate], errors: Sequence[float]) -> list[float]:
+    """Numbers of standard errors that no difference exceeds, but for these shares of samples.
 
-    The quantile of the largest of correlated t statistics, by simulation; differences to several
+    Quantiles of the largest of correlated t statistics, by simulation; differences to several
     controls are correlated, for all have the same encoder.
     """
     spread = [gap.deviations / gap.error for gap in gaps if gap.error > 0]
     degrees = min(gap.degrees for gap in gaps)
     if len(spread) < 2:
-        return gaps[0].quantile(1 - error)
+        return [gaps[0].quantile(1 - error) for error in errors]
     rng = np.random.default_rng(0)
     values, vectors = np.linalg.eigh(np.array(spread) @ np.array(spread).T)
     root = vectors * np.sqrt(np.maximum(values, 0))
     normal = rng.standard_normal((SIMULATED, len(spread))) @ root.T
     scale = np.sqrt(rng.chisquare(degrees, SIMULATED) / degrees)
-    return float(np.quantile(normal.max(1) / scale, 1 - error))
+    largest = normal.max(1) / scale
+    return [float(np.quantile(largest, 1 - error)) for error in errors]
 
 
 def _power(gap: Estimate, margin: float) -> float:

@@ -24,8 +24,11 @@ def torch_defaults() -> Iterator[None]:
         undone.callback(torch.set_float32_matmul_precision, precision)
         torch.set_default_dtype(torch.float32)
         torch.set_float32_matmul_precision("highest")
-        undone.enter_context(torch.device("cpu"))
-        undone.enter_context(torch.inference_mode(False))
+        # Where nothing is set nothing is entered: a device context slows every call of PyTorch.
+        if torch.get_default_device().type != "cpu":
+            undone.enter_context(torch.device("cpu"))
+        if torch.is_inference_mode_enabled():
+            undone.enter_context(torch.inference_mode(False))
         for device in AUTOCAST:
             if torch.is_autocast_enabled(device):
                 undone.enter_context(torch.autocast(device, enabled=False))
