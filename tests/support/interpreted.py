@@ -13,6 +13,7 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager
 from functools import cache, partial
+from inspect import getmembers
 from multiprocessing import get_context
 from typing import Any
 from unittest import mock
@@ -20,6 +21,7 @@ from unittest import mock
 import torch
 import zoo.plugins.encoders.chadavit_model
 from torch import Tensor
+from untraced import stop_tracing
 from zoo.kernels import (
     LayerWeights,
     RaggedPlan,
@@ -55,14 +57,30 @@ def _worker() -> ProcessPoolExecutor:
 
 
 def _prepare() -> None:
-    """Use one thread, and let Triton 3.6 take one element for a number.
+    """Use one thread, and mend two things of Triton's interpreter.
 
-    It converts the array itself, which NumPy 2.4 and newer refuse.
+    It looks through the language for what to replace whenever a kernel calls a function, which is
+    half of its time. Triton 3.6 converts an array of one element to a number, which NumPy 2.4 and
+    newer refuse.
     """
     import triton
     from triton.runtime import interpreter
 
+    stop_tracing()
     torch.set_num_threads(1)
+    builtin = interpreter.tl.core.is_builtin
+
+    @cache
+    def builtins(package: Any) -> list[str]:
+        return [name for name, member in getmembers(package) if builtin(member)]
+
+    def replace_builtins(package: Any, builder: Any, scope: Any) -> None:
+        for name in builtins(package):
+            member = getattr(package, name)
+            if builtin(member):
+                interpreter._patch_attr(package, name, member, builder, scope)
+
+    interpreter._patch_builtin = replace_builtins
     if triton.__version__.startswith("3.6."):
         patch = interpreter._patch_lang_tensor
 

@@ -22,6 +22,8 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+from untraced import stop_tracing
+
 KERNELS = ("forward", "query_gradient", "key_gradient")
 CHANNEL_MASS = "channel_mass"
 LAYER_KERNELS = ("norm_qkv", "residual_mlp", "pack_tokens")
@@ -155,6 +157,7 @@ def compilers(cache_folder: Path) -> Iterator[Callable[[Configuration], Future[C
 
 
 def _prepare(cache_folder: str) -> None:
+    stop_tracing()
     # Triton reads these when it is imported, which no worker has done yet.
     os.environ.pop("TRITON_INTERPRET", None)
     os.environ["TRITON_CACHE_DIR"] = cache_folder

@@ -101,6 +101,22 @@ def test_labels_of_the_held_out_group_do_not_reach_its_own_answers(fit):
     assert (before[4:] != after[4:]).any()
 
 
+def test_of_equally_near_items_the_first_vote():
+    """As an exhaustive search by exact similarity and position finds."""
+    rng = np.random.default_rng(0)
+    rows = np.sign(rng.normal(size=(60, 2)))
+    codes, splits = rng.integers(0, 3, (60, 1)), list(folds(np.arange(60) // 10))
+    found = neighbour_labels(rows, codes, splits)[:, 0]
+    for train, test in splits:
+        # Of features of two values, each standardised one tells rows of equal signs apart from all.
+        share = np.bincount(codes[train, 0], minlength=3) / len(train)
+        for i in test:
+            equal = train[(rows[train] == rows[i]).all(1)]
+            assert len(equal) >= 5
+            votes = np.bincount(codes[equal[:5], 0], minlength=3)
+            assert found[i] == (votes / share).argmax()
+
+
 @pytest.mark.parametrize("items", [60, 61, 90])
 @pytest.mark.parametrize("classes", [2, 3])
 def test_a_probe_of_a_constant_embedding_is_at_chance_whatever_the_folds_hold(items, classes):

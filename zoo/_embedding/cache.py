@@ -168,4 +168,5 @@ def _sources(name: str) -> list[Path]:
     module = import_module(name)
     if hasattr(module, "__path__"):
         return [file for folder in module.__path__ for file in sorted(Path(folder).rglob("*.py"))]
-    return [] if module.__file__ is None else [Path(module.__file__)]
+    file = getattr(module, "__file__", None)  # a namespace has none
+    return [] if file is None else [Path(file)]

@@ -65,6 +65,8 @@ class Embeddings:
         return replace(self, matrix=self.matrix[chosen], metadata=table)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        if copy is None:  # which NumPy 1 does not know
+            return np.asarray(self.matrix, dtype=dtype)
         return np.array(self.matrix, dtype=dtype, copy=copy)
 
     @property

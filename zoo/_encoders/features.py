@@ -57,6 +57,8 @@ class Features:
         return self.embedding.float().cpu().numpy()
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        if copy is None:  # which NumPy 1 does not know
+            return np.asarray(self.numpy(), dtype=dtype)
         return np.array(self.numpy(), dtype=dtype, copy=copy)
 
     def __getitem__(self, rows: Any) -> Tensor:

@@ -281,16 +281,24 @@ def _rotate(embedding: Array, control: Array, components: int | None) -> Array:
 def _whitening(
     controls: Array, variance: float, name: str, shrinkage: float | None = None
 ) -> Array:
-    """(C + variance·I)^(−1/2) for the covariance C of controls; 0 along axes without variance."""
+    """(C + variance·I)^(−1/2) for the covariance C of controls; 0 along axes without variance.
+
+    Features that are 0 in all controls stay 0 to the bit, for rounding errors in their place would
+    be scaled up to signals by whoever standardises next.
+    """
     shrunk = variance if shrinkage is None else shrinkage
-    n, alive = len(controls), int(controls.any(0).sum())
-    if n <= alive and shrunk < MIN_SHRINKAGE:
+    alive = controls.any(0)
+    n, left = len(controls), int(alive.sum())
+    if n <= left and shrunk < MIN_SHRINKAGE:
         raise ValueError(
-            f"{name} are only {n} for {alive} dimensions: use more controls, or a shrinkage of "
+            f"{name} are only {n} for {left} dimensions: use more controls, or a shrinkage of "
             f"{MIN_SHRINKAGE} or more"
         )
-    values, axes = np.linalg.eigh(np.atleast_2d(np.cov(controls, rowvar=False)))
-    values = values.clip(0) + variance
-    known = values > RESOLUTION**2 * values[-1]
-    gain = np.where(known, 1 / np.sqrt(np.where(known, values, 1.0)), 0.0)
-    return (axes * gain) @ axes.T
+    whitening = np.zeros((len(alive), len(alive)))
+    if left:
+        values, axes = np.linalg.eigh(np.atleast_2d(np.cov(controls[:, alive], rowvar=False)))
+        values = values.clip(0) + variance
+        known = values > RESOLUTION**2 * values[-1]
+        gain = np.where(known, 1 / np.sqrt(np.where(known, values, 1.0)), 0.0)
+        whitening[np.ix_(alive, alive)] = (axes * gain) @ axes.T
+    return whitening

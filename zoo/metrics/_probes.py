@@ -8,14 +8,15 @@ from numpy.typing import NDArray
 
 from zoo.registry import EvaluationError
 
-from ._matrix import standardise
+from ._blocks import ENTRIES, blocks_of
+from ._matrix import standardise, unit_rows
 
 Array = NDArray[Any]
 Splits = Sequence[tuple[Array, Array]]
 MAX_FOLDS = 10
 NEIGHBOURS = 5
 ALPHAS = np.logspace(-1, 5, 13)
-DIGITS = 12  # of fitted class shares; further digits are rounding errors
+DIGITS = 12  # of fitted class shares and similarities; further digits are rounding errors
 # Entries of the class indicators that one fit may hold.
 INDICATORS = 2**25
 
@@ -193,20 +194,34 @@ def neighbour_labels(embedding: Array, codes: Array, splits: Splits, k: int = NE
     >>> balanced_accuracy(codes, found[:, 0])
     1.0
     """
-    from sklearn.neighbors import NearestNeighbors
-
     classes = np.unique(codes)
     label = np.zeros(codes.shape, dtype=codes.dtype)
     for train, test in splits:
-        seen, unseen = standardise(embedding[train], embedding[test])
-        model = NearestNeighbors(n_neighbors=min(k, len(train)), metric="cosine")
-        near = model.fit(seen).kneighbors(unseen, return_distance=False)  # (t, k)
+        near = _nearest(*standardise(embedding[train], embedding[test]), min(k, len(train)))
         for columns in _few_columns(codes, len(classes)):
             known = codes[train, columns]
             share = (known[:, :, None] == classes).mean(axis=0)  # (m, classes)
             votes = (known[near][..., None] == classes).sum(axis=1)  # (t, m, classes)
             label[test, columns] = classes[(votes / np.maximum(share, 1e-12)).argmax(axis=2)]
     return label
+
+
+def _nearest(seen: Array, unseen: Array, k: int) -> Array:
+    """Positions of the k most similar of `seen`; of equally similar ones, the first.
+
+    Selections by partition alone leave equal ones to the order of their sums, which differs from
+    one release of NumPy to the next.
+    """
+    seen, unseen = unit_rows(seen), unit_rows(unseen)
+    near = np.empty((len(unseen), k), np.intp)
+    for block in blocks_of(len(unseen), max(1, ENTRIES // len(seen))):
+        similar = (unseen[block] @ seen.T).round(DIGITS)
+        least = np.partition(similar, -k, axis=1)[:, -k]
+        row, place = np.nonzero(similar >= least[:, None])
+        order = np.lexsort([place, -similar[row, place], row])
+        first = np.flatnonzero(np.diff(row, prepend=-1))
+        near[block] = place[order[first[:, None] + np.arange(k)]]
+    return near
 
 
 def _few_columns(codes: Array, each: int) -> Iterator[slice]:

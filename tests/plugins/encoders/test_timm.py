@@ -167,6 +167,8 @@ class TestUntrained:
             encode("untrained:test_vit", images(1, side=30))
 
     def test_fixed_size_is_refused_with_the_one_that_fits(self):
+        if not timm.is_model("test_maxvit"):
+            pytest.skip("this timm has no small network of a fixed size")
         with pytest.raises(errors.ImageError, match=r"images are 64 × 64 .*made for 160 × 160"):
             encode("untrained:test_maxvit", images(1))
         assert encode("untrained:test_maxvit", images(1, side=160)).embedding.ndim == 2

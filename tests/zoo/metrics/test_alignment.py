@@ -89,6 +89,16 @@ def test_sphered_controls_are_centred_and_white_and_still_their_features(method)
     np.testing.assert_allclose(cross, cross.T, atol=1e-8)
 
 
+@pytest.mark.parametrize("shrinkage", [0.0, 0.3])
+def test_a_feature_without_variance_among_controls_is_zero_to_the_bit(shrinkage):
+    rows = plates()
+    dead = np.insert(rows, 1, np.where(CONTROL, 0.1, rows[:, 0]), axis=1)
+    found = sphere(dead, CONTROL, shrinkage=shrinkage)
+    assert not found[:, 1].any()
+    wanted = sphere(rows, CONTROL, shrinkage=shrinkage)
+    np.testing.assert_allclose(np.delete(found, 1, axis=1), wanted, atol=1e-9)
+
+
 def test_sphering_does_not_depend_on_the_mean():
     # Controls that are not centred first would whiten the offset instead of the variation.
     rows = plates()
