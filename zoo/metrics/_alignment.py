@@ -294,7 +294,7 @@ def _whitening(
             f"{name} are only {n} for {left} dimensions: use more controls, or a shrinkage of "
             f"{MIN_SHRINKAGE} or more"
         )
-    whitening = np.zeros((len(alive), len(alive)))
+    whitening = np.zeros((controls.shape[1], controls.shape[1]))
     if left:
         values, axes = np.linalg.eigh(np.atleast_2d(np.cov(controls[:, alive], rowvar=False)))
         values = values.clip(0) + variance
