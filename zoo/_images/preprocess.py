@@ -109,21 +109,54 @@ def scale(array: NDArray[Any], preprocessing: Preprocessing, item: str) -> NDArr
         return array.astype(np.float32)
     if scaling == "range":
         return _by_range(array, item)
+    if scaling == "percentile" and array.dtype in (np.uint8, np.uint16):
+        scaled = np.empty(array.shape, np.float32)
+        for plane, out in zip(array, scaled, strict=True):
+            _by_counting(plane, preprocessing.percentiles, out)
+        return scaled
     flat = array.reshape(array.shape[0], -1)
+    low, high = flat.min(axis=1), flat.max(axis=1)
     if scaling == "percentile":
-        offset, top = np.percentile(flat, preprocessing.percentiles, axis=1)
-        sparse = top == offset  # fewer bright pixels than the percentiles leave out
-        offset = np.where(sparse, flat.min(axis=1), offset)
-        span = np.where(sparse, flat.max(axis=1), top) - offset
+        offset, span = _window(*np.percentile(flat, preprocessing.percentiles, axis=1), low, high)
     else:
         offset = flat.mean(axis=1, dtype=np.float64)
         span = flat.std(axis=1, dtype=np.float64)
     # The mean of equal floats can differ from them in the last bit, so pixels are compared too.
-    contrast = (span > 0) & (flat.min(axis=1) < flat.max(axis=1))
-    divisor = np.where(contrast, span, np.inf)
+    divisor = np.where((span > 0) & (low < high), span, np.inf)
     centred = array.astype(np.float64) - offset[:, None, None]
     scaled = (centred / divisor[:, None, None]).astype(np.float32)
     return np.clip(scaled, 0.0, 1.0) if scaling == "percentile" else scaled
+
+
+def _window(bottom: Any, top: Any, low: Any, high: Any) -> tuple[Any, Any]:
+    """Value that becomes 0, and the distance to the one that becomes 1."""
+    sparse = top == bottom  # fewer bright pixels than the percentiles leave out
+    offset = np.where(sparse, low, bottom)
+    return offset, np.where(sparse, high, top) - offset
+
+
+def _by_counting(
+    plane: NDArray[Any], percentiles: tuple[float, float], out: NDArray[np.float32]
+) -> None:
+    """Scale one channel of small integers: every value once, looked up for every pixel."""
+    pixels = torch.from_numpy(plane.astype(np.int32)).flatten()
+    counts = torch.bincount(pixels).numpy()
+    present = np.flatnonzero(counts)
+    reached = np.cumsum(counts[present])
+    # As np.percentile has it: linear between the two pixels around the place among all in order.
+    place = np.true_divide(percentiles, 100) * (plane.size - 1)
+    before = np.floor(place)
+    share = place - before
+    a, b = (
+        present[np.searchsorted(reached, np.minimum(i, plane.size - 1), side="right")]
+        for i in (before, before + 1)
+    )
+    between = np.where(share < 0.5, a + (b - a) * share, b - (b - a) * (1 - share))
+    offset, span = _window(*between, present[0], present[-1])
+    values = np.arange(len(counts), dtype=np.float64)
+    scaled = (values - offset) / (span if span > 0 else np.inf)
+    table = torch.from_numpy(np.clip(scaled.astype(np.float32), 0.0, 1.0))
+    torch.index_select(table, 0, pixels, out=torch.from_numpy(out).flatten())
 
 
 def _by_range(array: NDArray[Any], item: str) -> NDArray[np.float32]:

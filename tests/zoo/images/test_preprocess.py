@@ -158,6 +158,29 @@ def test_scaling_equals_a_loop_channel_by_channel(scaling, dtype):
     np.testing.assert_allclose(found, naive_scale(image, scaling), rtol=0, atol=5e-7)
 
 
+@pytest.mark.parametrize("dtype", ["u1", "u2"])
+@pytest.mark.parametrize(
+    "percentiles", [(0.1, 99.9), (0, 100), (1, 63.7), (49.99, 50.01), (99.9, 100)]
+)
+def test_integers_by_their_counts_have_the_bits_of_the_same_numbers_as_floats(dtype, percentiles):
+    """Which NumPy sorts for its percentiles."""
+    draw = np.random.default_rng(0)
+    top = np.iinfo(dtype).max
+    record = zoo.Preprocessing(scaling="percentile", percentiles=percentiles)
+    for height, width in ((1, 1), (1, 2), (7, 5), (40, 33)):
+        shape = (2, height, width)
+        for values in (
+            draw.integers(0, top + 1, shape),
+            draw.integers(0, 3, shape),
+            np.full(shape, top),
+            top * (draw.random(shape) < 0.05),
+            draw.gamma(2, top / 50, shape).clip(0, top),
+        ):
+            image = values.astype(dtype)
+            found, wanted = scale(image, record, "x"), scale(image.astype(float), record, "x")
+            np.testing.assert_array_equal(found.view("u4"), wanted.view("u4"))
+
+
 def test_the_percentiles_of_the_record_are_used():
     image = noise((2, 20, 20), "u2", 4096)
     found = follow(image, scaling="percentile", percentiles=(10, 75), **PLAIN)
