@@ -73,6 +73,7 @@ def stain_cells(
     if stain == "RNA":
         nucleoli = _spread(parts.nucleus * grain, 0.4 * amount)
         return nucleoli + _spread(parts.cytoplasm.astype(np.float32), 0.6 * amount)
+    weight: Array
     match stain:
         case "ER":
             weight = parts.cytoplasm * (1.1 - np.minimum(parts.out, 1))

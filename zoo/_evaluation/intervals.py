@@ -162,7 +162,7 @@ def jackknifed(
     pseudo = share * value - (share - 1) * left[known]
     centre = (pseudo / share).sum()
     found = np.zeros(len(left))
-    found[known] = (pseudo - centre) / np.sqrt((share - 1) * max(known.sum(), 1))
+    found[known] = (pseudo - centre) / np.sqrt((share - 1) * max(int(known.sum()), 1))
     return found
 
 

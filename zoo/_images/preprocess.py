@@ -117,7 +117,8 @@ def scale(array: NDArray[Any], preprocessing: Preprocessing, item: str) -> NDArr
     flat = array.reshape(array.shape[0], -1)
     low, high = flat.min(axis=1), flat.max(axis=1)
     if scaling == "percentile":
-        offset, span = _window(*np.percentile(flat, preprocessing.percentiles, axis=1), low, high)
+        bottom, top = np.percentile(flat, preprocessing.percentiles, axis=1)
+        offset, span = _window(bottom, top, low, high)
     else:
         offset = flat.mean(axis=1, dtype=np.float64)
         span = flat.std(axis=1, dtype=np.float64)
@@ -151,8 +152,8 @@ def _by_counting(
         present[np.searchsorted(reached, np.minimum(i, plane.size - 1), side="right")]
         for i in (before, before + 1)
     )
-    between = np.where(share < 0.5, a + (b - a) * share, b - (b - a) * (1 - share))
-    offset, span = _window(*between, present[0], present[-1])
+    bottom, top = np.where(share < 0.5, a + (b - a) * share, b - (b - a) * (1 - share))
+    offset, span = _window(bottom, top, present[0], present[-1])
     values = np.arange(len(counts), dtype=np.float64)
     scaled = (values - offset) / (span if span > 0 else np.inf)
     table = torch.from_numpy(np.clip(scaled.astype(np.float32), 0.0, 1.0))
