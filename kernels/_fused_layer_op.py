@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-import triton
 from torch import Tensor
 
 from . import _fused_layer_triton as kernels
@@ -90,7 +89,7 @@ def _launch_rows(
     x = arguments[0]
     tiles = tiles_for(name, x.device)
     values = constants(name, int(x.shape[1]), dtype, tiles) | more
-    grid = (triton.cdiv(rows, tiles.rows) * parts,)
+    grid = (-(-rows // tiles.rows) * parts,)
     launch(getattr(kernels, name), grid, tiles.warps, arguments, values)
 
 

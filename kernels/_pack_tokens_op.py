@@ -6,7 +6,6 @@ In the namespace `microscopy_zoo`: `pack_tokens` and `pack_tokens_backward`.
 from typing import Any
 
 import torch
-import triton
 from torch import Tensor
 
 from . import _pack_tokens_triton as kernels
@@ -32,7 +31,7 @@ def pack_tokens(
     if patch * (pixels.stride(1) + pixels.stride(2)) >= 2**31:
         pixels = pixels.contiguous()  # offsets inside a patch have 32 bits
     tiles = tiles_for("pack_tokens", pixels.device)
-    programs = triton.cdiv(count * patches, tiles.rows) + triton.cdiv(sequences, tiles.rows)
+    programs = -(-count * patches // tiles.rows) - (-sequences // tiles.rows)
     arguments = (
         pixels, out, planes, starts, weight, bias, position, channel, first, rows, count,
         sequences, patches, width // patch, *pixels.stride(),

@@ -113,7 +113,7 @@ def constants(kernel: str, size: int, dtype: torch.dtype, tf32: bool, first: boo
         tiles = FIRST_ROW_OF_LARGE_HEADS.get((arithmetic, size), FIRST_ROW)
     values = {
         "D": size,
-        "WIDTH": triton.next_power_of_2(size),
+        "WIDTH": 1 << (size - 1).bit_length(),  # the next power of two
         "OWN": tiles.own,
         "STEP": tiles.step,
         "TAIL": TAIL,
