@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from importlib.metadata import version
 from typing import Any, ClassVar
 
 import numpy as np
@@ -358,6 +359,9 @@ class Encoder(ABC):
             "seed": self.seed,
             "dtype": str(self.dtype).removeprefix("torch."),
             "device": self.device.type,
+            # Another release draws other parameters from the same seed.
+            "torch": version("torch"),
+            "timm": version("timm"),
         }
 
     def with_preprocessing(self, preprocessing: Preprocessing) -> "Encoder":

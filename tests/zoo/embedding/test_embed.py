@@ -8,6 +8,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import tifffile
+import timm
 import torch
 
 import zoo
@@ -299,6 +300,8 @@ def test_provenance_names_everything_that_decides_the_numbers():
     assert "scaling auto" in found["preprocessing"]
     assert "224" in found["preprocessing"]
     assert {"weights", "weights_sha256", "options", "dtype", "device"} <= set(found)
+    assert found["torch"].partition("+")[0] == torch.__version__.partition("+")[0]
+    assert found["timm"] == timm.__version__
     weighted = Means()
     weighted.weights_source, weighted.weights_sha256 = "org/repo@0123/model.safetensors", "ab" * 32
     found = embed(dataset([image(0)]), weighted).provenance
