@@ -308,7 +308,7 @@ def test_layers_without_a_fused_form_are_said(golden):
 def test_half_precision_keeps_the_nearest_neighbours_of_real_images(real_data):
     """As on a GPU but for the attention weights, which are rounded there too.
 
-    PyTorch draws the weights, each release in its own way. Of the 96 wells of ten networks 94 to 96
+    PyTorch draws the weights, each release in its own way. Of the 96 wells of six networks 94 to 96
     kept all five, for some neighbours are as good as equally near.
     """
     plate = load_dataset("bbbc013", real_data / "bbbc013")
