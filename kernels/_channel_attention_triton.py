@@ -54,7 +54,7 @@ def constants(size: int, dtype: torch.dtype) -> tuple[dict[str, Any], int]:
     half = dtype.itemsize == 2
     values = {
         "D": size,
-        "WIDTH": 1 << (size - 1).bit_length(),  # the next power of two
+        "WIDTH": triton.next_power_of_2(size),
         "STEP": 64 if half else 32 if size <= 32 else 16,
         "PRECISION": "ieee",
         "UPCAST": INTERPRETED and dtype == torch.bfloat16,

@@ -31,7 +31,7 @@ def pack_tokens(
     if patch * (pixels.stride(1) + pixels.stride(2)) >= 2**31:
         pixels = pixels.contiguous()  # offsets inside a patch have 32 bits
     tiles = tiles_for("pack_tokens", pixels.device)
-    programs = -(-count * patches // tiles.rows) - (-sequences // tiles.rows)
+    programs = -(-count * patches // tiles.rows) + -(-sequences // tiles.rows)
     arguments = (
         pixels, out, planes, starts, weight, bias, position, channel, first, rows, count,
         sequences, patches, width // patch, *pixels.stride(),

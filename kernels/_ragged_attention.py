@@ -176,7 +176,8 @@ def _attend(
     if backend == "triton":
         if refused is not None:
             raise ValueError(f"backend 'triton' cannot be taken: {refused}")
-        return _triton(qkv, plan, scale, first_only, return_lse, tf32, dtype)
+        out, lse = _triton(qkv, plan, scale, first_only, tf32, dtype)
+        return out, lse.t() * math.log(2) if return_lse else lse
     if backend == "sdpa":
         return _bucketed_sdpa(qkv, plan, scale, first_only, return_lse, dtype)
     if backend == "reference":
@@ -185,20 +186,17 @@ def _attend(
 
 
 def _triton(
-    qkv: Tensor,
-    plan: RaggedPlan,
-    scale: float,
-    first_only: bool,
-    return_lse: bool,
-    tf32: bool,
-    dtype: torch.dtype,
+    qkv: Tensor, plan: RaggedPlan, scale: float, first_only: bool, tf32: bool, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor]:
+    """Return the output and, `(H, rows)`, the log-sum-exp to the base 2."""
     if qkv.stride(3) != 1:
         qkv = qkv.contiguous()
     tf32 = tf32 and qkv.dtype == torch.float32
     sequences = plan.cu_seqlens.shape[0] - 1
-    out, lse = attend(qkv, plan.tiles, plan.firsts, sequences, first_only, scale, tf32, dtype)
-    return out, lse.t() * math.log(2) if return_lse else lse
+    found: tuple[Tensor, Tensor] = attend(
+        qkv, plan.tiles, plan.firsts, sequences, first_only, scale, tf32, dtype
+    )
+    return found
 
 
 def _bucketed_sdpa(

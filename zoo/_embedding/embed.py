@@ -254,4 +254,11 @@ def _item_name(dataset: Dataset, i: int) -> str:
 
 
 def _provenance(dataset: Dataset, encoder: Encoder) -> dict[str, Any]:
-    return {"zoo": version("microscopy-zoo"), "dataset": dataset.name, **encoder.provenance()}
+    return {
+        "zoo": version("microscopy-zoo"),
+        "dataset": dataset.name,
+        **encoder.provenance(),
+        # Another release draws other parameters from the same seed.
+        "torch": version("torch"),
+        "timm": version("timm"),
+    }

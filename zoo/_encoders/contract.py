@@ -4,7 +4,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from importlib.metadata import version
 from typing import Any, ClassVar
 
 import numpy as np
@@ -342,7 +341,7 @@ class Encoder(ABC):
         return prepare_mask(mask, self.spec.preprocessing, item)
 
     def provenance(self) -> dict[str, Any]:
-        """Everything that determines the embedding, as plain values.
+        """Everything of the encoder that determines the embedding, as plain values.
 
         Examples
         --------
@@ -359,9 +358,6 @@ class Encoder(ABC):
             "seed": self.seed,
             "dtype": str(self.dtype).removeprefix("torch."),
             "device": self.device.type,
-            # Another release draws other parameters from the same seed.
-            "torch": version("torch"),
-            "timm": version("timm"),
         }
 
     def with_preprocessing(self, preprocessing: Preprocessing) -> "Encoder":

@@ -274,10 +274,18 @@ def _keep_nearest(points: Array, query: Array, candidate: Array, k: int) -> tupl
     squares = _squared_distances(points, query, candidate)
     mantissa, exponent = np.frexp(squares)
     coarse = np.ldexp(np.rint(np.ldexp(mantissa, TIE_BITS)), exponent - TIE_BITS)
-    order = np.lexsort([candidate, coarse, query])
-    first = np.flatnonzero(np.diff(query, prepend=-1))
-    kept = order[first[:, None] + np.arange(k)]
+    kept = k_nearest(query, candidate, coarse, k)
     return candidate[kept], squares[kept]
+
+
+def k_nearest(query: Array, candidate: Array, distance: Array, k: int) -> Array:
+    """Pairs of each query with the k smallest distances, `(queries, k)` positions.
+
+    Of equal distances the first candidates count. Pairs are sorted by query, k or more of each.
+    """
+    order = np.lexsort([candidate, distance, query])
+    first = np.flatnonzero(np.diff(query, prepend=-1))
+    return order[first[:, None] + np.arange(k)]
 
 
 def _squared_distances(points: Array, left: Array, right: Array) -> Array:

@@ -10,6 +10,7 @@ from zoo.registry import EvaluationError
 
 from ._blocks import ENTRIES, blocks_of
 from ._matrix import standardise, unit_rows
+from ._neighbours import k_nearest
 
 Array = NDArray[Any]
 Splits = Sequence[tuple[Array, Array]]
@@ -218,9 +219,7 @@ def _nearest(seen: Array, unseen: Array, k: int) -> Array:
         similar = (unseen[block] @ seen.T).round(DIGITS)
         least = np.partition(similar, -k, axis=1)[:, -k]
         row, place = np.nonzero(similar >= least[:, None])
-        order = np.lexsort([place, -similar[row, place], row])
-        first = np.flatnonzero(np.diff(row, prepend=-1))
-        near[block] = place[order[first[:, None] + np.arange(k)]]
+        near[block] = place[k_nearest(row, place, -similar[row, place], k)]
     return near
 
 
