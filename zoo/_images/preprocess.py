@@ -136,24 +136,31 @@ def _window(bottom: Any, top: Any, low: Any, high: Any) -> tuple[Any, Any]:
     return offset, np.where(sparse, high, top) - offset
 
 
+def percentiles_of(counts: NDArray[np.int64], percentiles: tuple[float, float]) -> list[float]:
+    """What `np.percentile` gives, to the bit, for numbers that are there `counts[number]` times."""
+    reached = np.cumsum(counts)
+    last = reached[-1] - 1
+    # Linear between the two numbers around the place among all in order.
+    place = np.true_divide(percentiles, 100) * last
+    before = np.floor(place)
+    share = place - before
+    around = np.minimum([before, before + 1], last)
+    a, b = np.searchsorted(reached, around, side="right")
+    found: list[float] = np.where(
+        share < 0.5, a + (b - a) * share, b - (b - a) * (1 - share)
+    ).tolist()
+    return found
+
+
 def _by_counting(
     plane: NDArray[Any], percentiles: tuple[float, float], out: NDArray[np.float32]
 ) -> None:
     """Scale one channel of small integers: every value once, looked up for every pixel."""
     pixels = torch.from_numpy(plane.astype(np.int32)).flatten()
     counts = torch.bincount(pixels).numpy()
-    present = np.flatnonzero(counts)
-    reached = np.cumsum(counts[present])
-    # As np.percentile has it: linear between the two pixels around the place among all in order.
-    place = np.true_divide(percentiles, 100) * (plane.size - 1)
-    before = np.floor(place)
-    share = place - before
-    a, b = (
-        present[np.searchsorted(reached, np.minimum(i, plane.size - 1), side="right")]
-        for i in (before, before + 1)
-    )
-    bottom, top = np.where(share < 0.5, a + (b - a) * share, b - (b - a) * (1 - share))
-    offset, span = _window(bottom, top, present[0], present[-1])
+    low, high = np.flatnonzero(counts)[[0, -1]]
+    bottom, top = percentiles_of(counts, percentiles)
+    offset, span = _window(bottom, top, low, high)
     values = np.arange(len(counts), dtype=np.float64)
     scaled = (values - offset) / (span if span > 0 else np.inf)
     table = torch.from_numpy(np.clip(scaled.astype(np.float32), 0.0, 1.0))

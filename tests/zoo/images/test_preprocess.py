@@ -9,7 +9,7 @@ from torchvision.transforms import v2
 
 import zoo
 from zoo import errors
-from zoo._images.preprocess import prepare, prepare_mask, scale
+from zoo._images.preprocess import percentiles_of, prepare, prepare_mask, scale
 
 PLAIN = {"resize": None, "crop": None}
 # float32 resolves 6e-8 near 1; interpolation sums a handful of such terms.
@@ -179,6 +179,16 @@ def test_integers_by_their_counts_have_the_bits_of_the_same_numbers_as_floats(dt
             image = values.astype(dtype)
             found, wanted = scale(image, record, "x"), scale(image.astype(float), record, "x")
             np.testing.assert_array_equal(found.view("u4"), wanted.view("u4"))
+
+
+def test_percentiles_of_counts_are_those_of_numpy_to_the_bit():
+    draw = np.random.default_rng(0)
+    for size in (1, 2, 3, 10, 1000):
+        for top in (1, 7, 65535):
+            numbers = draw.integers(0, top + 1, size)
+            for percentiles in draw.uniform(0, 100, (20, 2)).tolist():
+                found = percentiles_of(np.bincount(numbers), tuple(percentiles))
+                assert found == np.percentile(numbers, percentiles).tolist()
 
 
 def test_the_percentiles_of_the_record_are_used():
