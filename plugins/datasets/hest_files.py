@@ -12,6 +12,7 @@ from zoo import plugin
 
 Array = NDArray[Any]
 
+COLOURS = ("red", "green", "blue")
 PATCH_SIDE = 112.0  # µm; patches of the benchmark have 224 pixels
 
 
@@ -175,7 +176,7 @@ def read_patch(file: Path, i: int) -> plugin.Image:
     with _open(file) as content:
         pixels = content["img"][i]
     planes = np.ascontiguousarray(np.moveaxis(pixels, -1, 0))
-    return plugin.Image(planes, pixel_size=PATCH_SIDE / planes.shape[-1])
+    return plugin.Image(planes, COLOURS, PATCH_SIDE / planes.shape[-1])
 
 
 def column_of(gene: str) -> str:

@@ -1,4 +1,4 @@
-"""Records of timm networks applied to single channels: untrained, or pre-trained on photographs."""
+"""Records of timm networks on single channels or on colours: untrained or pretrained."""
 
 import re
 from typing import Any
@@ -16,13 +16,13 @@ FAMILIES = (
     plugin.EncoderFamily(
         scheme="untrained",
         resolver="zoo.plugins.encoders.timm_specs:resolve_untrained",
-        summary="A timm network with random parameters, channels averaged (/mean) or concatenated",
+        summary="A timm network with random parameters, on each channel or on colours (/rgb)",
         examples=("untrained:vit_small_patch16_224/concat", "untrained:resnet18/concat"),
     ),
     plugin.EncoderFamily(
         scheme="timm",
         resolver="zoo.plugins.encoders.timm_specs:resolve_pretrained",
-        summary="A pretrained timm network, channels averaged (/mean) or concatenated (/concat)",
+        summary="A pretrained timm network; channels averaged (/mean), concatenated, or /rgb",
         examples=(
             "timm:vit_small_patch14_dinov2.lvd142m/concat",
             "timm:resnet18.a1_in1k/mean@<40-hex commit>",
@@ -32,7 +32,7 @@ FAMILIES = (
 
 
 def resolve_untrained(text: str) -> plugin.EncoderSpec:
-    """Describe ``architecture``, ``architecture/mean`` (the same) or ``architecture/concat``."""
+    """Describe ``architecture``, the same with ``/mean``, or with ``/concat`` or ``/rgb``."""
     import timm
 
     model, join = _split(text)
@@ -47,7 +47,8 @@ def resolve_untrained(text: str) -> plugin.EncoderSpec:
     return plugin.EncoderSpec(
         name=f"untrained:{text}",
         builder=_BUILDER,
-        summary=f"{model} with random parameters, by seed; channels {_JOINED[join]}",
+        summary=f"{model} with random parameters, by seed; {_JOINED[join]}",
+        channels=_CHANNELS[join],
         seeded=True,
         role="control",
         control="untrained",
@@ -58,7 +59,7 @@ def resolve_untrained(text: str) -> plugin.EncoderSpec:
 
 
 def resolve_pretrained(text: str) -> plugin.EncoderSpec:
-    """Describe ``model[/mean|/concat][@commit]``; without a commit, the latest one of the hub.
+    """Describe ``model[/mean|/concat|/rgb][@commit]``; without a commit, the latest of the hub.
 
     Raises
     ------
@@ -89,7 +90,8 @@ def resolve_pretrained(text: str) -> plugin.EncoderSpec:
     return plugin.EncoderSpec(
         name=f"timm:{text}",
         builder=_BUILDER,
-        summary=f"{model}, pretrained; channels one at a time and {_JOINED[join]}",
+        summary=f"{model}, pretrained; {_JOINED[join]}",
+        channels=_CHANNELS[join],
         weights=plugin.Weights(
             repo=repo, revision=revision or None, latest=not revision, filename=filename
         ),
@@ -100,7 +102,16 @@ def resolve_pretrained(text: str) -> plugin.EncoderSpec:
     )
 
 
-_JOINED = {"mean": "averaged", "concat": "concatenated"}
+_JOINED = {
+    "mean": "channels one at a time and averaged",
+    "concat": "channels one at a time and concatenated",
+    "rgb": "the three channels together, as red, green and blue",
+}
+_CHANNELS: dict[str, tuple[int, int | None]] = {
+    "mean": (1, None),
+    "concat": (1, None),
+    "rgb": (3, 3),
+}
 
 
 def _split(text: str) -> tuple[str, str]:
@@ -109,7 +120,8 @@ def _split(text: str) -> tuple[str, str]:
         join = "mean"
     if join not in _JOINED:
         raise plugin.UnknownNameError(
-            f"{text!r} ends in /{join}, but channels are combined by '/mean' or '/concat'."
+            f"{text!r} ends in /{join}, but channels are combined by '/mean' or '/concat', or "
+            "seen together as colours by '/rgb'."
         )
     return model, join
 

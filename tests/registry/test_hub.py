@@ -16,6 +16,7 @@ import struct
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -591,6 +592,33 @@ def test_import_is_light():
         "print(sorted({'torch', 'huggingface_hub', 'safetensors', 'numpy'} & set(sys.modules)))"
     )
     assert run(code).stdout.strip() == "[]"
+
+
+# Packages
+
+
+def test_weights_in_a_package(tmp_path, monkeypatch):
+    carried = Weights(distribution="some-weights", filename="some_weights/model.safetensors")
+    assert str(carried) == "some-weights/some_weights/model.safetensors"
+    assert not is_cached(carried)
+    with pytest.raises(WeightsNotFoundError, match="pip install some-weights"):
+        fetch(carried)
+    folder = tmp_path / "some_weights-1.0.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: some-weights\nVersion: 1.0\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert not is_cached(carried)
+    with pytest.raises(WeightsNotFoundError, match="there is no weight file"):
+        fetch(carried)
+    file = tmp_path / "some_weights" / "model.safetensors"
+    file.parent.mkdir()
+    file.write_bytes(b"weights")
+    assert is_cached(carried)
+    found = fetch(carried)
+    assert (found.path, found.source, found.verified) == (file, str(carried), "local")
+    with pytest.raises(IntegrityError, match="differs from its record"):
+        fetch(replace(carried, sha256="0" * 64))
+    assert fetch(replace(carried, sha256=found.sha256)).verified == "record"
 
 
 # Revisions

@@ -32,6 +32,7 @@ def spec(**changes):
         (lambda: EncoderFamily(scheme="A b", resolver="m:f", summary="s"), "not a scheme"),
         (lambda: Weights(), "either on the hub"),
         (lambda: Weights(repo="a/b", path=Path("x")), "either on the hub"),
+        (lambda: Weights(distribution="a", path=Path("x")), "either on the hub"),
         (lambda: Weights(repo="a/b"), "40-hex"),
         (lambda: Weights(repo="a/b", revision="a" * 40, latest=True), "takes the place of"),
         (lambda: Weights(path=Path("x"), latest=True), "for weights on the hub"),

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+import PIL.Image
 import pytest
 from zoo.plugins.phantom import Dials, make
 from zoo.registry import DatasetSpec, EncoderSpec, Task, registry
@@ -316,11 +317,33 @@ def test_controls_see_what_the_encoder_sees(golden, phantom_spec):
 def test_usual_controls_exist_and_fit_their_images():
     images = {"metadata": table(), "read": lambda i: Image(np.zeros((1, 40, 40), np.uint8))}
     data = Dataset("d", spec=spec(), **images)
-    ragged = default_controls(data, full=False, ragged=True)
-    assert default_controls(data, full=False, ragged=False) == CONTROLS
+    ragged = default_controls(data[0], full=False, ragged=True)
+    assert default_controls(data[0], full=False, ragged=False) == CONTROLS
     for name in {*CONTROLS, *ragged}:
         assert registry().encoder(name).role == "control"
     assert not any("concat" in name for name in ragged)
+    colour = default_controls(data[0], full=True, ragged=False, colour=True)
+    assert "untrained:resnet18/rgb" in colour
+    assert not any("concat" in name for name in colour)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("last", [3, 1])
+def test_colours_are_seen_together_unless_some_images_are_grey(tmp_path, last):
+    rng = np.random.default_rng(0)
+    rows = []
+    for k in range(16):
+        shape = (40, 40, 3) if k < 15 or last == 3 else (40, 40)
+        picture = PIL.Image.fromarray(rng.integers(0, 256, shape, dtype=np.uint8))
+        picture.save(tmp_path / f"{k}.png")
+        rows.append((f"{k}.png", k % 2, "ABCDEFGH"[k // 2]))
+    path = tmp_path / "table.csv"
+    pd.DataFrame(rows, columns=["image", "dose", "row"]).to_csv(path, index=False)
+    result = zoo.evaluate(
+        "pixel-statistics-mean", path, label="dose", group="row", control_seeds=0, permutations=19
+    )
+    networks = {name for name in result.contenders if name.startswith("untrained:")}
+    assert {name.rpartition("/")[2] for name in networks} == {"rgb" if last == 3 else "mean"}
 
 
 def test_ragged_datasets_get_controls_that_take_them():

@@ -8,6 +8,7 @@ from pathlib import Path
 from zoo.registry import (
     EncoderSpec,
     EvaluationError,
+    ImageError,
     UnknownNameError,
     WeightsError,
     registry,
@@ -21,6 +22,7 @@ from .._embedding.embeddings import Embeddings
 from .._encoders.contract import Encoder
 from .._encoders.loading import load
 from .._encoders.progress import Progress
+from .._images.image import Image, is_colour
 from .precomputed import PREFIX, matched, name_of, noise_by_index, precomputed, record_of
 
 CONTROLS = (
@@ -62,13 +64,29 @@ class Contender:
     encoders: tuple[Encoder, ...] = ()
 
 
-def default_controls(dataset: Dataset, *, full: bool, ragged: bool) -> tuple[str, ...]:
-    """Names of the default controls, which need only the images of a dataset."""
+def default_controls(
+    first: Image | None, *, full: bool, ragged: bool, colour: bool = False
+) -> tuple[str, ...]:
+    """Names of the default controls, which need only the images of a dataset.
+
+    Parameters
+    ----------
+    first
+        The first image, which shows whether there are object types.
+    full
+        Whether further ones are wanted.
+    ragged
+        Whether images differ in their number of channels.
+    colour
+        Whether all are red, green and blue, which networks then see together.
+    """
     names = CONTROLS + MORE_CONTROLS * full
-    if full and dataset.read is not None and dataset[0].types is not None:
+    if full and first is not None and first.types is not None:
         names += ("cell-structure-typed",)
     if ragged:
         return tuple(_RAGGED.get(n, n.replace("/concat", "/mean")) for n in names)
+    if colour:
+        return tuple(n.replace("/concat", "/rgb") for n in names)
     return names
 
 
@@ -101,33 +119,39 @@ def embed_contenders(
         kinds = {c.spec.control for c in list(given.values())[1:]}
         return given, ({"every control that sees images": ONLY_NOISE} if kinds == NOISE else {})
 
-    low, high = dataset.channels or (len(dataset[0].pixels),) * 2
+    first = dataset[0]
+    low, high = dataset.channels or (len(first.pixels),) * 2
+    colour = low == high and first.stains is not None and is_colour(first.stains)
     embed = partial(
         _embed_images,
         subject,
         dataset,
         controls,
+        first,
         full=full,
         seeds=seeds,
         cache=cache,
         progress=progress,
     )
     try:
-        return embed(ragged=low < high, several=high > 1)
-    except UnequalChannelsError:
-        if low < high or controls is not None:
+        return embed(ragged=low < high, several=high > 1, colour=colour)
+    except (UnequalChannelsError, ImageError) as error:
+        unequal = isinstance(error, UnequalChannelsError) or colour
+        if low < high or controls is not None or not unequal:
             raise
         # A later image has other channels than the first: use controls that average channels.
-        return embed(ragged=True, several=True)
+        return embed(ragged=True, several=True, colour=False)
 
 
 def _embed_images(
     subject: Encoder | Embeddings,
     dataset: Dataset,
     controls: Sequence[str] | None,
+    first: Image,
     *,
     ragged: bool,
     several: bool,
+    colour: bool,
     full: bool,
     seeds: int,
     cache: EmbeddingCache | None,
@@ -136,9 +160,8 @@ def _embed_images(
     """Embed images with an encoder and, after the same preprocessing, with its controls."""
     prepared = subject.spec.preprocessing if isinstance(subject, Encoder) else None
     device = subject.device if isinstance(subject, Encoder) else None
-    names = (
-        controls if controls is not None else default_controls(dataset, full=full, ragged=ragged)
-    )
+    usual = default_controls(first, full=full, ragged=ragged, colour=colour)
+    names = controls if controls is not None else usual
     skipped: dict[str, str] = {}
     members: dict[str, list[Encoder]] = {}
     if isinstance(subject, Encoder):

@@ -5,6 +5,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+COLOURS = ("red", "green", "blue")
+
 
 @dataclass(frozen=True)
 class Image:
@@ -36,6 +38,11 @@ class Image:
     pixel_size: float | None = None
     mask: NDArray[Any] | None = None
     types: NDArray[Any] | None = None
+
+
+def is_colour(stains: tuple[str, ...]) -> bool:
+    """Whether the channels are red, green and blue, in this order."""
+    return tuple(stain.lower() for stain in stains) == COLOURS
 
 
 def channel_names(image: Image) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from zoo.registry import ImageError
 
-from .image import Image
+from .image import COLOURS, Image
 
 TIFF_SUFFIXES = (".tif", ".tiff")
 SUFFIXES = (*TIFF_SUFFIXES, ".png", ".jpg", ".jpeg", ".bmp")
@@ -23,7 +23,8 @@ def read_image(path: str | Path | Sequence[str | Path]) -> Image:
     TIFF: 8- and 16-bit integers and floats, any order of channel, row and column axes. Stacks
     without named axes, and pages of one size and dtype, are read as channels; pages of another
     size than the first, such as thumbnails, are skipped. OME channel names become stains. PNG,
-    JPEG and BMP give one channel if grey and three if in colour, without transparency.
+    JPEG and BMP give one channel if grey and three if in colour, without transparency. The stains
+    of a colour image are red, green and blue.
 
     Raises
     ------
@@ -63,7 +64,8 @@ def read_image(path: str | Path | Sequence[str | Path]) -> Image:
     try:
         if path.suffix.lower() in TIFF_SUFFIXES:
             return _read_tiff(path)
-        return Image(_read_picture(path))
+        picture = _read_picture(path)
+        return Image(picture, COLOURS if len(picture) == 3 else None)
     except ImageError:
         raise
     except Exception as error:  # decoders raise any exception on broken files
@@ -119,6 +121,8 @@ def _read_tiff(path: Path) -> Image:
     pixels = array.transpose(order).reshape(-1, height, width)
     if names is not None and len(names) != len(pixels):
         names = None
+    if names is None and len(pixels) == 3 and "S" in axes:  # samples of a pixel
+        names = COLOURS
     return Image(np.ascontiguousarray(pixels), names)
 
 

@@ -198,6 +198,33 @@ class TestUntrained:
             zoo.load(f"untrained:{text}")
 
 
+class TestColours:
+    @pytest.mark.parametrize("name", ["test_vit", "test_resnet"])
+    def test_the_three_channels_are_one_input(self, name):
+        network = timm_encoder.create(name, 0)
+        record = network.pretrained_cfg
+        given = images(3, 3)
+        rgb = torch.stack([torch.from_numpy(image) for image in given])
+        shape = (1, 3, 1, 1)
+        rgb = (rgb - torch.tensor(record["mean"]).view(shape)) / torch.tensor(record["std"]).view(
+            shape
+        )
+        with torch.inference_mode():
+            expected = network.eval()(rgb)
+        found = encode(f"untrained:{name}/rgb", given)
+        torch.testing.assert_close(found.embedding, expected, **CLOSE)
+        swapped = encode(f"untrained:{name}/rgb", [image[::-1].copy() for image in given])
+        assert not torch.allclose(swapped.embedding, expected, atol=1e-3)
+
+    def test_other_numbers_of_channels_are_refused(self):
+        with pytest.raises(errors.ImageError, match="2 channels, but untrained:test_vit/rgb"):
+            encode("untrained:test_vit/rgb", images(2))
+
+    def test_there_are_no_single_channels(self):
+        with pytest.raises(ValueError, match="channels"):
+            encode("untrained:test_vit/rgb", images(3), channels=True)
+
+
 class TestPretrained:
     def test_record(self):
         spec = timm_specs.resolve_pretrained("vit_small_patch14_dinov2.lvd142m/concat")
