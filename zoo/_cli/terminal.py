@@ -2,9 +2,12 @@
 
 import os
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
+
+import click
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -39,10 +42,9 @@ def add_row(to: "Table", *cells: str) -> None:
 
 @contextmanager
 def progress(title: str) -> Iterator["Progress"]:
-    """Show a progress bar if the output is a terminal.
+    """Show a progress bar on a terminal, and lines with the time left in a log.
 
-    Yields a function of the name of the step, the number of items done, and their total; a new
-    name restarts the bar.
+    Yields a function of the name of the step, the number of items done, and their total.
     """
     from rich.progress import (
         BarColumn,
@@ -52,14 +54,58 @@ def progress(title: str) -> Iterator["Progress"]:
         TimeRemainingColumn,
     )
 
+    screen = console(stderr=True)
+    if not screen.is_terminal:
+        yield LogLines()
+        return
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console(stderr=True), transient=True) as bar:
+    # Batches can take minutes; the speed is that of the whole step.
+    with Progress(*columns, console=screen, transient=True, speed_estimate_period=3600) as bar:
         task = bar.add_task(title, total=None)
-        yield lambda what, done, total: bar.update(
-            task, description=what, completed=done, total=total
-        )
+
+        def tell(what: str, done: int, total: int) -> None:
+            if total != bar.tasks[0].total or done < bar.tasks[0].completed:
+                bar.reset(task, total=total)
+            bar.update(task, description=what, completed=done)
+
+        yield tell
+
+
+class LogLines:
+    """Tells in lines how long a step will take, once that is known, and how far it is since.
+
+    Steps that end within `SOON` seconds are not mentioned.
+    """
+
+    SOON, EVERY = 10.0, 60.0
+
+    def __init__(self) -> None:
+        self.total = self.done = -1
+        self.started = self.told = 0.0
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        """Take a report, and write a line if it is time for one."""
+        now = time.monotonic()
+        if total != self.total or done < self.done:
+            self.total, self.started, self.told = total, now, -self.EVERY
+        self.done = done
+        if done <= 0 or now - self.told < self.EVERY:
+            return
+        left = (now - self.started) / done * (total - done)
+        if left >= self.SOON:
+            self.told = now
+            click.echo(f"{what}: {done} of {total}, about {duration(left)} left", err=True)
+
+
+def duration(seconds: float) -> str:
+    """A time in words that are as exact as an estimate."""
+    if seconds < 90:
+        return f"{max(round(seconds / 5) * 5, 5)} s"
+    if seconds < 90 * 60:
+        return f"{round(seconds / 60)} min"
+    return f"{seconds / 3600:.1f} h"

@@ -1,6 +1,6 @@
 """Embed datasets; each image is read once for all encoders, and cached by content."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from importlib.metadata import version
@@ -28,6 +28,8 @@ from .embeddings import Embeddings
 Row = NDArray[np.float32]
 OnError = Literal["raise", "skip"]
 _CHUNK = 64
+# A short chunk comes first, so that the time of the others is soon known.
+_FIRST = 4
 
 
 class UnequalChannelsError(DataError):
@@ -97,6 +99,11 @@ def embed_many(
     rows: list[list[Row]] = [[] for _ in encoders]
     seen: dict[int, tuple[int, tuple[str, ...] | None]] = {}
     done = 0
+
+    def tell(encoder: Encoder) -> None:
+        if progress is not None and len(encoders) > 1:
+            progress(f"embedding {dataset.name} with {encoder.name}", done, len(dataset))
+
     with cache if cache is not None else nullcontext():  # writes finished rows even after an error
         for items in _chunks(dataset):
             sound: dict[int, Image] = {}
@@ -114,7 +121,7 @@ def embed_many(
             _check_equal(dataset, encoders, {count for count, _ in seen.values()})
             places, images = list(sound), list(sound.values())
             names = [_item_name(dataset, i) for i in places]
-            found, refused = _encode_chunk(images, names, encoders, cache)
+            found, refused = _encode_chunk(images, names, encoders, cache, tell)
             bad |= {places[k]: error for k, error in refused.items()}
             if bad and on_error == "raise":
                 raise bad[min(bad)]
@@ -163,8 +170,12 @@ def _encode_chunk(
     names: list[str],
     encoders: Sequence[Encoder],
     cache: EmbeddingCache | None,
+    tell: Callable[[Encoder], None],
 ) -> tuple[list[list[Row | None]], dict[int, ZooError]]:
-    """Return the rows by encoder and, by position, why an image could not be embedded."""
+    """Return the rows by encoder and, by position, why an image could not be embedded.
+
+    `tell` is called before an encoder starts.
+    """
     hashes = [image_hash(image) for image in images] if cache is not None else []
     prepared: dict[tuple[Preprocessing, int], tuple[Tensor, Objects]] = {}
     refused: dict[int, ZooError] = {}
@@ -185,6 +196,7 @@ def _encode_chunk(
             except ZooError as error:
                 refused[i] = error
         if missing:
+            tell(encoder)
             ready = [prepared[encoder.spec.preprocessing, i] for i in missing]
             inputs = Inputs(
                 planes=[planes for planes, _ in ready],
@@ -228,9 +240,9 @@ def _with_channels(
 def _chunks(dataset: Dataset) -> Iterable[list[tuple[int, Image | Exception]]]:
     """Read the next chunk while one is encoded."""
 
-    def read(start: int) -> list[tuple[int, Image | Exception]]:
+    def read(start: int, stop: int) -> list[tuple[int, Image | Exception]]:
         items: list[tuple[int, Image | Exception]] = []
-        for i in range(start, min(start + _CHUNK, len(dataset))):
+        for i in range(start, min(stop, len(dataset))):
             try:
                 items.append((i, dataset[i]))
             except ZooError as error:
@@ -238,12 +250,12 @@ def _chunks(dataset: Dataset) -> Iterable[list[tuple[int, Image | Exception]]]:
         return items
 
     with ThreadPoolExecutor(1) as pool:
-        ahead = pool.submit(read, 0)
-        for start in range(_CHUNK, len(dataset) + _CHUNK, _CHUNK):
+        ahead = pool.submit(read, 0, _FIRST)
+        for start in range(_FIRST, len(dataset) + _CHUNK, _CHUNK):
             items = ahead.result()
-            if start < len(dataset):
-                ahead = pool.submit(read, start)
-            yield items
+            ahead = pool.submit(read, start, start + _CHUNK)
+            if items:
+                yield items
 
 
 def _item_name(dataset: Dataset, i: int) -> str:

@@ -159,8 +159,21 @@ def test_progress_adds_up():
     steps = []
     images = [image(i) if i % 50 else errors.ImageError("bad") for i in range(150)]
     embed(dataset(images), Means(), on_error="skip", progress=lambda *step: steps.append(step))
-    assert [total for _, _, total in steps] == [150] * 3
-    assert steps[-1][1] == 150
+    assert [total for _, _, total in steps] == [150] * 4
+    assert [done for _, done, _ in steps] == [4, 68, 132, 150], "few at first, to learn the time"
+
+
+def test_progress_names_the_encoder_that_works():
+    steps = []
+    both = [Means(), Means(name="others")]
+    embed_many(
+        dataset([image(i) for i in range(6)]), both, progress=lambda *step: steps.append(step)
+    )
+    names = [f"embedding plate{who}" for who in (" with means", " with others", "")]
+    assert steps == [
+        *((name, done, 6) for name, done in zip(names, (0, 0, 4), strict=True)),
+        *((name, done, 6) for name, done in zip(names, (4, 4, 6), strict=True)),
+    ]
 
 
 BAD = {
@@ -330,7 +343,7 @@ def test_work_that_is_done_is_kept_when_a_run_ends_early(cache, error):
     encoder.from_registry = True
     with pytest.raises(type(error)):
         embed(dataset([*images[:140], error, *images[141:]]), encoder)
-    assert encoder.seen == 128
+    assert encoder.seen == 132
     embed(dataset(images), encoder)
     assert encoder.seen == 150
 
