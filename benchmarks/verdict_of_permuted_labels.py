@@ -23,8 +23,7 @@ CONTROLS = (
     "pixel-statistics",
     "object-density",
     "cell-structure",
-    "untrained:resnet18/concat",
-    "untrained:vit_small_patch16_224/concat",
+    "untrained:resnet10t/concat",
 )
 
 

@@ -12,7 +12,7 @@ from zoo.registry import Design, EvaluationError
 from ._encoders.progress import Progress
 from ._evaluate import Source, Suite, evaluate
 from ._evaluation.comparison import Gap, Winner
-from ._evaluation.contenders import CONTROL_SEEDS, Subject
+from ._evaluation.contenders import Subject
 from ._evaluation.custom_metrics import Metric
 from ._evaluation.verdict import MIN_GROUPS
 from ._result import Result
@@ -108,7 +108,7 @@ def compare(
     metrics: Sequence[Metric] = (),
     pairs: pd.DataFrame | None = None,
     controls: Sequence[str] | None = None,
-    control_seeds: int = CONTROL_SEEDS,
+    control_seeds: int | None = None,
     permutations: int | None = None,
     margins: Mapping[str, float] | None = None,
     seed: int = 0,

@@ -16,7 +16,7 @@ from ._embedding.cache import EmbeddingCache
 from ._embedding.embeddings import Embeddings
 from ._encoders.inputs import Images
 from ._encoders.progress import Progress
-from ._evaluation.contenders import CONTROL_SEEDS, Subject, embed_contenders
+from ._evaluation.contenders import Subject, embed_contenders
 from ._evaluation.custom_metrics import Metric, metric_name, metric_row
 from ._evaluation.findings import Diagnostic
 from ._evaluation.margins import margins_with
@@ -44,7 +44,7 @@ def evaluate(
     metrics: Sequence[Metric] = (),
     pairs: pd.DataFrame | None = None,
     controls: Sequence[str] | None = None,
-    control_seeds: int = CONTROL_SEEDS,
+    control_seeds: int | None = None,
     permutations: int | None = None,
     margins: Mapping[str, float] | None = None,
     seed: int = 0,
@@ -82,7 +82,9 @@ def evaluate(
         untrained twin of a trained encoder is added unless `control_seeds` is 0. All get the
         images after the encoder's preprocessing.
     control_seeds
-        Random seeds of the untrained twin and of noise, whose scores are averaged.
+        Random seeds of the untrained twin and of noise, whose scores are averaged; by default 1 of
+        the twin, or 5 in the full suite, and 5 of noise. Scores of twins differ with the seed, at
+        times as much as with the sample.
     permutations
         Label permutations behind chance; by default 19 to 199, fewer for many items and classes.
     margins
@@ -146,11 +148,11 @@ def evaluate(
     table = contenders[subject].embeddings[0].metadata
     groups = table[asked.group].astype(str).to_numpy()
     copies = copies_across_groups(contenders, groups, images=opened.read is not None)
+    options: dict[str, Any] = {"margins": margins, "permutations": permutations}
+    rows = score(questions, contenders, seed, **options)
+    rows = without_copies(rows, copies, opened, contenders, seed, **options)
     # The matrices are small: threads of the linear algebra would compete with torch's for cores.
     with threadpool_limits(1):
-        options: dict[str, Any] = {"margins": margins, "permutations": permutations}
-        rows = score(questions, contenders, seed, **options)
-        rows = without_copies(rows, copies, opened, contenders, seed, **options)
         rows += [metric_row(f, asked, contenders, seed, margins=margins) for f in metrics]
     diagnostics: tuple[Diagnostic, ...] = ()
     if suite == "full":

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import PIL.Image
 import pytest
+from sklearn.linear_model import RidgeCV
 from zoo.plugins.phantom import Dials, make
 from zoo.registry import DatasetSpec, EncoderSpec, Task, registry
 
@@ -116,6 +117,21 @@ def test_of_equally_near_items_the_first_vote():
             assert len(equal) >= 5
             votes = np.bincount(codes[equal[:5], 0], minlength=3)
             assert found[i] == (votes / share).argmax()
+
+
+@pytest.mark.parametrize("rank", [10, 200])
+def test_predictions_of_wide_embeddings_are_those_of_ridge_on_all_features(rank):
+    """With more features than items, and with fewer independent ones than items."""
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(48, rank)) @ rng.normal(size=(rank, 200))
+    target = rows[:, :3] + rng.normal(size=(48, 3))
+    for train, test in (splits := list(folds(np.arange(48) // 6))):
+        shift, base = ridge(rows, target, splits)
+        centre, spread = rows[train].mean(0), rows[train].std(0)
+        model = RidgeCV(np.logspace(-1, 5, 13), alpha_per_target=True)
+        model.fit((rows[train] - centre) / spread, target[train])
+        expected = model.predict((rows[test] - centre) / spread)
+        np.testing.assert_allclose((shift + base)[test], expected, atol=1e-9)
 
 
 @pytest.mark.parametrize("items", [60, 61, 90])
@@ -323,7 +339,7 @@ def test_usual_controls_exist_and_fit_their_images():
         assert registry().encoder(name).role == "control"
     assert not any("concat" in name for name in ragged)
     colour = default_controls(data[0], full=True, ragged=False, colour=True)
-    assert "untrained:resnet18/rgb" in colour
+    assert "untrained:resnet10t/rgb" in colour
     assert not any("concat" in name for name in colour)
 
 

@@ -60,9 +60,9 @@ _ASKING = (
     ),
     click.option(
         "--control-seeds",
-        default=5,
-        show_default=True,
-        help="How many random seeds of the untrained twin and of noise.",
+        type=click.IntRange(min=0),
+        help="Random seeds of the untrained twin and of noise; by default 1 of the twin (5 in the "
+        "full suite) and 5 of noise.",
     ),
     click.option(
         "--permutations",

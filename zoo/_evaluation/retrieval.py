@@ -44,7 +44,8 @@ class Retrieval:
 def retrieve(embedding: Array, codes: Array, groups: Array, seed: int) -> Retrieval:
     """Rank all items of other groups for each item.
 
-    Groups beyond `BLOCKS` are left out several at a time. Beyond `COMPARISONS` comparisons only a
+    Groups beyond `BLOCKS` are left out several at a time, also where features are standardised.
+    Beyond `COMPARISONS` comparisons only a
     random sample of the items are queries, as the note says.
     """
     n = len(codes)
@@ -57,7 +58,7 @@ def retrieve(embedding: Array, codes: Array, groups: Array, seed: int) -> Retrie
         note = f"{n - used} of {n} items as queries; a random {used} were used"
     precision = np.full(codes.shape, np.nan)
     without = np.full((n, blocks), np.nan)
-    for i, ranked in rank_other_groups(embedding, groups, queries):
+    for i, ranked in rank_other_groups(embedding, groups, queries, block):
         relevant = codes[ranked] == codes[i]
         precision[i] = average_precision(relevant)
         without[i] = precision_without(relevant[:, 0], block[ranked], blocks)

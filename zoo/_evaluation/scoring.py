@@ -11,11 +11,12 @@ from zoo.registry import EvaluationError
 
 from .._data.dataset import Dataset
 from .._data.design import design_of
+from ..metrics._threads import run_in_threads
 from .contenders import Contender
 from .intervals import estimate, resamples
 from .margins import MARGINS, margin_of
 from .scorecard import Row
-from .tasks import Question, distinct_labelings, pose_task, score_task
+from .tasks import Question, Score, distinct_labelings, pose_task, score_task
 from .verdict import judge, permutations_for
 
 
@@ -38,18 +39,7 @@ def score(
         n_groups = len(np.unique(question.groups))
         count = permutations_for(question) if permutations is None else permutations
         labelings = distinct_labelings(question)
-        by_name = {
-            name: [
-                score_task(
-                    question,
-                    e.matrix[question.items],
-                    permutations=count if name == subject else 0,
-                    seed=seed,
-                )
-                for e in contender.embeddings
-            ]
-            for name, contender in contenders.items()
-        }
+        by_name = _answers(question, contenders, count, seed)
         for k, first in enumerate(by_name[subject][0]):
             estimates = {
                 name: estimate([scores[k] for scores in members], question.groups, draws)
@@ -78,6 +68,24 @@ def score(
                 )
             )
     return rows
+
+
+def _answers(
+    question: Question, contenders: Mapping[str, Contender], permutations: int, seed: int
+) -> dict[str, list[list[Score]]]:
+    """Scores of every contender, for each of its seeds; permuted labels for the first."""
+    subject = next(iter(contenders))
+    found: dict[str, list[list[Score]]] = {name: [] for name in contenders}
+
+    def answer(name: str) -> None:
+        count = permutations if name == subject else 0
+        for e in contenders[name].embeddings:
+            matrix = e.matrix[question.items]
+            found[name].append(score_task(question, matrix, permutations=count, seed=seed))
+
+    # The matrices are small: contenders side by side take less than threads of linear algebra.
+    run_in_threads(answer, contenders, None)
+    return found
 
 
 def without_copies(

@@ -20,10 +20,15 @@ def standardise(seen: Array, unseen: Array) -> tuple[Array, Array]:
     A feature that varies less than float32 resolves at its magnitude is dead and becomes 0, so that
     rounding errors are not amplified into a signal.
     """
-    centre, spread = seen.mean(0, dtype=np.float64), seen.std(0, dtype=np.float64)
-    alive = spread > RESOLUTION * np.abs(seen).max(0, initial=0)
+    centre = seen.mean(0, dtype=np.float64)
+    inner, outer = seen - centre, unseen - centre
+    spread = np.sqrt((inner**2).mean(0))
+    largest = np.maximum(seen.max(0, initial=0), -seen.min(0, initial=0))
+    alive = spread > RESOLUTION * largest
     gain = np.where(alive, 1 / np.where(alive, spread, 1.0), 0.0)
-    return (seen - centre) * gain, (unseen - centre) * gain
+    inner *= gain
+    outer *= gain
+    return inner, outer
 
 
 def centred(embedding: Array) -> Array:

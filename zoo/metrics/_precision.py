@@ -12,13 +12,13 @@ Array = NDArray[Any]
 
 
 def rank_other_groups(
-    embedding: Array, groups: Array, queries: Array | None = None
+    embedding: Array, groups: Array, queries: Array | None = None, block: Array | None = None
 ) -> Iterator[tuple[int, Array]]:
     """Yield each item with the items of all other groups, nearest first by cosine.
 
     Items of the query's own group are excluded, so that a shortcut shared within a group cannot
-    help. Features are standardised on the candidates, never on the query's group. Ties are ordered
-    by a fixed shuffle.
+    help. Features are standardised on the items of all other blocks, so never on the query's group.
+    Ties are ordered by a fixed shuffle.
 
     Parameters
     ----------
@@ -28,16 +28,26 @@ def rank_other_groups(
         `(n,)`.
     queries
         `(n,)` booleans, which items to yield; by default all.
+    block
+        `(n,)` sets of groups, by default each group alone. Many groups in few blocks take less
+        time.
     """
+    block = groups if block is None else block
+    queries = np.ones(len(groups), dtype=bool) if queries is None else queries
     shuffle = np.random.default_rng(0).permutation(len(groups))
-    for group in np.unique(groups):
-        own = groups == group
-        inside = np.flatnonzero(own if queries is None else own & queries)
-        others = shuffle[~own[shuffle]]
-        candidates, asking = standardise(embedding[others], embedding[inside])
-        similarity = _unit(asking) @ _unit(candidates).T
-        for i, row in zip(inside, similarity, strict=True):
-            yield int(i), others[np.argsort(-row, kind="stable")]
+    for one in np.unique(block):
+        own = block[shuffle] == one
+        others, inside = shuffle[~own], shuffle[own]
+        seen, unseen = map(_unit, standardise(embedding[others], embedding[inside]))
+        candidates = others
+        if len(np.unique(groups[inside])) > 1:
+            candidates, seen = np.concatenate([others, inside]), np.concatenate([seen, unseen])
+        asked = queries[inside]
+        similarity = unseen[asked] @ seen.T
+        for i, row in zip(inside[asked], similarity, strict=True):
+            foreign = groups[candidates] != groups[i]
+            ranked = np.argsort(-row[foreign], kind="stable")
+            yield int(i), candidates[foreign][ranked]
 
 
 def average_precision(relevant: Array) -> Array:

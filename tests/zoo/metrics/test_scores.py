@@ -119,6 +119,22 @@ def test_normalised_precision_is_0_at_chance_and_1_if_perfect():
     np.testing.assert_allclose(normalised_average_precision(0.4, 0.2), 0.25)
 
 
+def test_rankings_of_groups_in_a_block_are_standardised_outside_it():
+    """By loops; groups of the same block stay candidates."""
+    rng = np.random.default_rng(3)
+    groups = np.repeat(np.arange(6), 3)
+    block = groups // 2
+    embedding = rng.normal(size=(18, 4)) * [1, 5, 1, 1] + 3 * (block == 1)[:, None]
+    found = dict(rank_other_groups(embedding, groups, block=block))
+    assert sorted(found) == list(range(18))
+    for i, ranked in found.items():
+        outside = embedding[block != block[i]]
+        z = (embedding - outside.mean(0)) / outside.std(0)
+        z /= np.linalg.norm(z, axis=1, keepdims=True)
+        others = [j for j in range(18) if groups[j] != groups[i]]
+        assert ranked.tolist() == sorted(others, key=lambda j: -z[i] @ z[j])
+
+
 def retrieval_precision(embedding, labels, groups):
     precision = np.full(len(labels), np.nan)
     for i, ranked in rank_other_groups(embedding, groups):
