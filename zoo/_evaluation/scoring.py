@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from math import nan
 
 import numpy as np
 from numpy.typing import NDArray
@@ -121,9 +122,12 @@ def without_copies(
         if row.verdict.outcome == "beats all controls" and (
             other is None or other.verdict.outcome != "beats all controls"
         ):
-            so = f" ({other.verdict.summary})" if other else ""
-            words = f"no verdict: without copies in several {design.group}s it is another{so}"
-            verdict = replace(row.verdict, outcome="no verdict", summary=words, detail=words)
+            left_over = other.verdict.summary if other else "too few items are left"
+            left_over = left_over.removeprefix("no verdict: ")
+            words = f"no verdict: without copies in several {design.group}s, {left_over}"
+            verdict = replace(
+                row.verdict, outcome="no verdict", p_value=nan, summary=words, detail=words
+            )
             row = replace(row, verdict=verdict)
         judged.append(row)
     return judged

@@ -50,7 +50,10 @@ def test_near_copies_in_other_groups_are_no_signal():
     matrix[32:] = matrix[:32] + 1e-3 * noise(table)[32:]
     result = judged(table, matrix)
     assert "beats all controls" not in outcomes(result)
-    assert any("without copies in several plates" in r.verdict.summary for r in result.rows)
+    withheld = [r.verdict for r in result.rows if "without copies in several" in r.verdict.summary]
+    assert withheld
+    assert all(np.isnan(v.p_value) and v.outcome == "no verdict" for v in withheld)
+    assert withheld[0].summary.endswith("in several plates, 4 groups are too few")
     (warning,) = result.warnings
     assert warning.startswith("64 items are copies or near copies of items in other plates")
     assert "rows 0 and 32; 1 and 33" in warning
