@@ -5,7 +5,7 @@ ends with what the next projection reads: rows with the heads side by side. What
 network share (plan, mask, padding) is made beforehand.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from attention_cases import Case
 from attention_padding import Padding
-from device_clock import host_seconds
+from device_clock import Call, host_seconds
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from workloads import tokens
@@ -57,6 +57,27 @@ class Attention:
     def leave(self, result: Tensor) -> Tensor:
         """Bring a result back to packed rows."""
         return result if self.padding is None else self.padding.leave(result)
+
+
+def entered(attention: Attention, inputs: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    """Bring qkv and the gradient of the output into the layout of a provider."""
+    # A padded row gives no output that anybody reads, so that its gradient is zero.
+    return attention.enter(inputs[0], noise=True), attention.enter(inputs[1], noise=False)
+
+
+def calls_of(
+    attention: Attention, case: Case, inputs: Sequence[tuple[Tensor, Tensor]]
+) -> list[Call]:
+    """Return one call for each of several inputs in the layout of the provider."""
+    calls: list[Call] = []
+    for qkv, grad in inputs:
+        if not case.backward:
+            calls.append(partial(attention.forward, qkv))
+            continue
+        needs_grad = qkv.detach().requires_grad_()
+        out = attention.forward(needs_grad)
+        calls.append(partial(torch.autograd.grad, out, needs_grad, grad, retain_graph=True))
+    return calls
 
 
 def _triton(case: Case) -> Attention:

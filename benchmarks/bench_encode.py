@@ -15,9 +15,10 @@ import pytest
 import torch
 from device_clock import Clock, calls_at_once, seconds_per_call, warm_up
 from encode_cases import DIM, HIDDEN, Case, cases
+from encode_gate import LIMITS, exact
 from encode_providers import ENCODER, OURS, PADDED, PROVIDERS, UnavailableError
 from machine import machine
-from padded_original import PaddedChAdaViT, fast_path
+from padded_original import PaddedChAdaViT
 from peak_memory import peak_mib
 from torch import Tensor
 
@@ -27,7 +28,6 @@ DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 CLOCK = Clock()
 # Seconds to warm up and to measure for, and the fewest and the most rounds.
 EFFORT = {"cuda": (0.2, 1.0, 7, 30), "cpu": (0.1, 12.0, 2, 9)}
-LIMITS = {"float32": 1e-4, "bfloat16": 3e-2}
 _here = cache(machine)
 
 
@@ -54,17 +54,6 @@ class Product:
     def rate(self) -> float:
         """Operations a second, by the median."""
         return self._operations / median(self._seconds)
-
-
-@cache
-def exact(case: Case) -> Tensor:
-    """Return what a case's first batch is to give, from the original in float32."""
-    model = PaddedChAdaViT().eval().to(DEVICE)
-    model.load_state_dict(zoo.load(ENCODER, device="cpu").model.state_dict())
-    batch = case.batch(0)
-    with torch.inference_mode(), fast_path(False):
-        parts = [model(image.float(), [len(image)])[0] for image in batch.images()]
-    return torch.cat(parts).double()
 
 
 @dataclass

@@ -7,17 +7,17 @@ picks cases and providers by their names.
 
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 from statistics import median
 
 import pytest
 import torch
 from attention_cases import Case, cases
 from attention_gate import Gate, poison, relative_error
-from attention_providers import PROVIDERS, Attention, refusal
-from device_clock import Call, Clock, calls_at_once, graph_of, seconds_per_call, warm_up
+from attention_providers import PROVIDERS, Attention, calls_of, entered, refusal
+from device_clock import Clock, calls_at_once, graph_of, seconds_per_call, warm_up
 from machine import machine
 from torch import Tensor
 
@@ -25,7 +25,6 @@ DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 CLOCK = Clock()
 # Seconds to warm up and to measure for, and the fewest and the most rounds.
 EFFORT = {"cuda": (0.05, 0.25, 10, 50), "cpu": (0.1, 1.5, 5, 20)}
-Inputs = tuple[Tensor, Tensor]
 _here = cache(machine)
 
 
@@ -39,7 +38,7 @@ class Batch:
     """A case with its first inputs and the right answer."""
 
     case: Case
-    inputs: Inputs
+    inputs: tuple[Tensor, Tensor]
     gate: Gate
 
 
@@ -88,28 +87,10 @@ def test_ragged_attention(benchmark, batch: Batch, provider: str) -> None:
     )
 
 
-def _calls(attention: Attention, case: Case, inputs: Sequence[Inputs]) -> list[Call]:
-    """Return one call for each of several inputs in the layout of the provider."""
-    calls: list[Call] = []
-    for qkv, grad in inputs:
-        if not case.backward:
-            calls.append(partial(attention.forward, qkv))
-            continue
-        needs_grad = qkv.detach().requires_grad_()
-        out = attention.forward(needs_grad)
-        calls.append(partial(torch.autograd.grad, out, needs_grad, grad, retain_graph=True))
-    return calls
-
-
-def _entered(attention: Attention, inputs: Inputs) -> Inputs:
-    # A padded row gives no output that anybody reads, so that its gradient is zero.
-    return attention.enter(inputs[0], noise=True), attention.enter(inputs[1], noise=False)
-
-
 def _error(attention: Attention, batch: Batch) -> float:
     """Return the relative error of the answer; what is wrong fails the test."""
     poison(*batch.inputs)
-    (call,) = _calls(attention, batch.case, [_entered(attention, batch.inputs)])
+    (call,) = calls_of(attention, batch.case, [entered(attention, batch.inputs)])
     answer = call()
     found = attention.leave(answer[0] if batch.case.backward else answer)
     wrong = batch.gate.refuse(found)
@@ -121,18 +102,18 @@ def _error(attention: Attention, batch: Batch) -> float:
 def _measure(benchmark, attention: Attention, batch: Batch) -> None:
     case = batch.case
     warm, budget, fewest, most = EFFORT[case.device]
-    first = _entered(attention, batch.inputs)
-    seconds = warm_up(_calls(attention, case, [first])[0], case.device, warm)
-    more = [_entered(attention, case.inputs(seed)) for seed in range(1, calls_at_once(seconds))]
+    first = entered(attention, batch.inputs)
+    seconds = warm_up(calls_of(attention, case, [first])[0], case.device, warm)
+    more = [entered(attention, case.inputs(seed)) for seed in range(1, calls_at_once(seconds))]
     inputs = [first, *more]
-    calls = _calls(attention, case, inputs)
+    calls = calls_of(attention, case, inputs)
     seconds_per_call(calls, case.device)
     rounds = max(fewest, min(most, int(budget / (seconds * len(calls)))))
     benchmark.pedantic(CLOCK.run, args=(calls, case.device), rounds=rounds, iterations=1)
     benchmark.extra_info["graph_s"] = None
     if case.device == "cuda" and attention.graph and len(calls) > 1:
         try:
-            replay = graph_of(lambda: _calls(attention, case, inputs))
+            replay = graph_of(lambda: calls_of(attention, case, inputs))
             replay()
             times = [seconds_per_call([replay], case.device) for _ in range(rounds)]
             benchmark.extra_info["graph_s"] = median(times) / len(calls)
