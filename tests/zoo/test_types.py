@@ -124,7 +124,7 @@ def test_progress_is_told_in_one_way(images, encoder):
     assert told == [("encoding", k, 6) for k in (2, 4, 6)]
     told.clear()
     zoo.embed(images, encoder, progress=lambda *said: told.append(said))
-    assert told == [("embedding images", 6, 6)]
+    assert told == [("embedding images", 4, 6), ("embedding images", 6, 6)]
 
 
 def test_names_are_listed_by_pattern_role_and_weights():

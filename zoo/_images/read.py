@@ -103,6 +103,11 @@ def _read_tiff(path: Path) -> Image:
                 )
             array, axes = np.stack(pages), "QYX"
         names = _ome_channels(file.ome_metadata) if file.is_ome else None
+        # Decoders turn other colours to these; samples of stains are neither.
+        colour = series[0].keyframe.photometric in (
+            tifffile.PHOTOMETRIC.RGB,
+            tifffile.PHOTOMETRIC.YCBCR,
+        )
     keep = [
         i
         for i, (axis, n) in enumerate(zip(axes, array.shape, strict=True))
@@ -121,7 +126,7 @@ def _read_tiff(path: Path) -> Image:
     pixels = array.transpose(order).reshape(-1, height, width)
     if names is not None and len(names) != len(pixels):
         names = None
-    if names is None and len(pixels) == 3 and "S" in axes:  # samples of a pixel
+    if names is None and len(pixels) == 3 and colour:
         names = COLOURS
     return Image(np.ascontiguousarray(pixels), names)
 

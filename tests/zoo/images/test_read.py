@@ -28,6 +28,9 @@ def write(path, pixels, **arguments):
     return path
 
 
+COLOURS = ("red", "green", "blue")
+
+
 def check(path, wanted, stains=None):
     found = read_image(path)
     assert found.pixels.shape == wanted.shape
@@ -112,6 +115,11 @@ class TestTiff:
         stack = noise(3, "u1", 256)
         stored = np.moveaxis(stack, 0, -1) if planar == "contig" else stack
         path = write(tmp_path / "a.tif", stored, photometric="rgb", planarconfig=planar)
+        check(path, stack, COLOURS)
+
+    def test_samples_that_are_not_said_to_be_colours_have_no_names(self, tmp_path):
+        stack = noise(3, "u2", 65536)
+        path = write(tmp_path / "a.tif", np.moveaxis(stack, 0, -1), planarconfig="contig")
         check(path, stack)
 
     def test_all_samples_are_kept_for_a_fourth_stain_looks_like_transparency(self, tmp_path):
@@ -197,7 +205,7 @@ class TestStains:
             photometric="rgb",
             metadata={"axes": "YXS", "Channel": {"Name": ["H&E"]}},
         )
-        check(path, stack)
+        check(path, stack, COLOURS)
 
 
 WRITERS = {
@@ -313,7 +321,7 @@ class TestPictures:
     def test_colour_is_three_channels(self, tmp_path, suffix):
         stack = noise(3, "u1", 256)
         Picture.fromarray(np.moveaxis(stack, 0, -1).copy()).save(tmp_path / f"a{suffix}")
-        check(tmp_path / f"a{suffix}", stack)
+        check(tmp_path / f"a{suffix}", stack, COLOURS)
 
     def test_16_bit_png_keeps_its_16_bits(self, tmp_path):
         plane = noise(0, "u2", 65536)
@@ -354,13 +362,13 @@ class TestPictures:
         picture.putpalette(colours.tobytes())
         extra = {} if transparency is None else {"transparency": transparency}
         picture.save(tmp_path / "a.png", **extra)
-        check(tmp_path / "a.png", np.moveaxis(colours[indices], -1, 0))
+        check(tmp_path / "a.png", np.moveaxis(colours[indices], -1, 0), COLOURS)
 
     @pytest.mark.parametrize(("mode", "count"), [("RGBA", 3), ("LA", 1)])
     def test_transparency_is_dropped(self, tmp_path, mode, count):
         stack = noise(len(mode), "u1", 256)
         Picture.fromarray(np.moveaxis(stack, 0, -1).copy()).save(tmp_path / "a.png")
-        check(tmp_path / "a.png", stack[:count])
+        check(tmp_path / "a.png", stack[:count], COLOURS if count == 3 else None)
 
     @pytest.mark.parametrize("suffix", [".png", ".bmp"])
     def test_one_bit_is_black_and_white(self, tmp_path, suffix):
