@@ -22,7 +22,7 @@ ERROR = 0.025  # of each one-sided claim that an encoder is better, or worse
 POWER = 0.8
 RESOLUTION = 1e-12
 # Factors of the standard error, from benchmarks/verdicts_of_equal_encoders.py.
-INFLATION = {"dose": 1.35, "separation": 1.35, "probe": 1.35, "knn": 1.25}
+INFLATION = {"dose": 1.25, "separation": 1.3, "probe": 1.25, "knn": 1.25}
 
 
 @dataclass(frozen=True)
