@@ -9,8 +9,12 @@ import torch
 from torch import Tensor
 from zoo.kernels import TokenLayout
 
-CAPACITIES = (1, 2, 4, 8, 16, 32, 64)
-"""Numbers of planes that graphs are recorded for; in larger batches launches cost nothing."""
+CAPACITIES = (1, 2, 4, 8, 16, 32, 64, 96, 128, 192, 256)
+"""Numbers of planes that graphs are recorded for; with more the GPU is slower than the host."""
+MOST_ROWS = 256 * 197
+"""Tokens that a graph is recorded for: planes of 1024 pixels fill a GPU sixteen times as fast."""
+SIZES = 2
+"""Sizes of planes whose graphs are kept, for each graph holds its memory."""
 Record = Callable[[Callable[[], Tensor]], tuple[Callable[[], object], Tensor]]
 
 
@@ -36,6 +40,8 @@ def record_cuda_graph(run: Callable[[], Tensor]) -> tuple[Callable[[], object], 
 class Network(Protocol):
     """What is recorded: a network that lays out a batch, and encodes a layout."""
 
+    patch_size: int
+
     def layout(
         self, planes: Tensor, counts: Tensor, places: Tensor, *, room: int | None = None
     ) -> TokenLayout:
@@ -58,10 +64,11 @@ class _Recording:
 
 
 class Replay:
-    """CLS embeddings of batches of up to 64 planes, from one graph for each capacity and size.
+    """CLS embeddings of small batches, from one graph for each capacity, size and layer.
 
-    Unused planes hold data of an earlier batch; they form sequences of their own, to which no image
-    attends.
+    When planes of a third size come, the graphs of the size that was asked for longest ago are
+    dropped. Unused planes hold data of an earlier batch; they form sequences of their own, to which
+    no image attends.
 
     Parameters
     ----------
@@ -74,16 +81,17 @@ class Replay:
     def __init__(self, model: Network, record: Record = record_cuda_graph) -> None:
         self._model = model
         self._record = record
-        self._recordings: dict[tuple[int, ...], _Recording] = {}
+        # By the size of planes, that of the last batch last; then by capacity and layer.
+        self._recordings: dict[tuple[int, ...], dict[tuple[int, int | None], _Recording]] = {}
         self._refused = False
 
     def __call__(
         self, planes: Tensor, counts: Tensor, places: Tensor, layer: int | None
     ) -> Tensor | None:
         """Return `(B, D)`, or None for a batch that has to run without a graph."""
-        if self._refused or len(planes) > CAPACITIES[-1]:
+        capacity = self._capacity(planes)
+        if self._refused or capacity is None:
             return None
-        capacity = next(c for c in CAPACITIES if c >= len(planes))
         layout = self._model.layout(planes, counts, places, room=capacity)
         with torch.cuda.device_of(planes):
             recording = self._recording(capacity, planes, layout, layer)
@@ -94,11 +102,20 @@ class Replay:
             recording.replay()
             return recording.result[: len(counts)].clone()
 
+    def _capacity(self, planes: Tensor) -> int | None:
+        """Return how many planes to record for; None for a batch that keeps a GPU busy."""
+        rows = 1 + planes[0].numel() // self._model.patch_size**2
+        fitting = (c for c in CAPACITIES if len(planes) <= c <= MOST_ROWS // rows)
+        return next(fitting, None)
+
     def _recording(
         self, capacity: int, planes: Tensor, layout: TokenLayout, layer: int | None
     ) -> _Recording | None:
-        key = (capacity, *planes.shape[1:], -1 if layer is None else layer)
-        if key not in self._recordings:
+        size, key = tuple(planes.shape[1:]), (capacity, layer)
+        of_size = self._recordings[size] = self._recordings.pop(size, {})
+        while len(self._recordings) > SIZES:
+            del self._recordings[next(iter(self._recordings))]
+        if key not in of_size:
             # Zeros: memory may hold numbers that are not finite, or subnormal and slow on a CPU.
             still = planes.new_zeros((capacity, *planes.shape[1:]))
 
@@ -117,5 +134,5 @@ class Replay:
                     stacklevel=2,
                 )
                 return None
-            self._recordings[key] = _Recording(still, layout, replay, result)
-        return self._recordings[key]
+            of_size[key] = _Recording(still, layout, replay, result)
+        return of_size[key]

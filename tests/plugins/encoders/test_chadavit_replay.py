@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.fx.experimental.proxy_tensor import make_fx
 from zoo.plugins.encoders import chadavit_model
-from zoo.plugins.encoders.chadavit_replay import CAPACITIES, Replay, record_cuda_graph
+from zoo.plugins.encoders.chadavit_replay import Replay, record_cuda_graph
 
 import zoo
 
@@ -145,8 +145,40 @@ def test_results_stay_when_the_next_batch_comes(model):
     assert torch.equal(first, kept)
 
 
-def test_large_batches_are_not_recorded(model):
-    assert Replay(model, run_again)(*batch([1] * (CAPACITIES[-1] + 1)), None) is None
+def counting(recorded):
+    def record(run):
+        recorded.append(1)
+        return run_again(run)
+
+    return record
+
+
+@pytest.mark.parametrize(("side", "most"), [(32, 256), (512, 32), (1024, 8)])
+def test_batches_that_fill_a_gpu_are_not_recorded(model, side, most):
+    """256 planes of 224 pixels, or as many tokens."""
+    recorded = []
+
+    def refuse(run):
+        recorded.append(1)
+        raise torch.OutOfMemoryError  # in place of computing
+
+    replay = Replay(model, refuse)
+    assert replay(*batch([1] * (most + 1), side=side), None) is None
+    assert not recorded
+    with pytest.raises(torch.OutOfMemoryError):
+        replay(*batch([1] * most, side=side), None)
+    assert recorded
+
+
+def test_graphs_of_the_size_that_was_asked_for_longest_ago_are_dropped(model):
+    recorded = []
+    replay = Replay(model, counting(recorded))
+    for side in (32, 48, 32, 64, 32):  # 48 goes when 64 comes
+        given = batch([2], side=side)
+        torch.testing.assert_close(replay(*given, None), direct(model, given), rtol=1e-4, atol=1e-5)
+    assert len(recorded) == 3
+    replay(*batch([2], side=48), None)
+    assert len(recorded) == 4
 
 
 def test_a_recording_that_fails_is_said_once_and_everything_goes_on(model):
