@@ -53,6 +53,9 @@ class Preprocessing:
         Side in pixels of the square cut from the centre after resizing, or None.
     min_side
         Images with a shorter side, in pixels, are refused, not upsampled.
+    standardise
+        What is added to the variance of each channel when, at the end, its mean is subtracted and
+        it is divided by its standard deviation; None leaves channels as they are.
 
     Examples
     --------
@@ -65,6 +68,7 @@ class Preprocessing:
     resize: int | None = 256
     crop: int | None = 224
     min_side: int = 16
+    standardise: float | None = None
 
     def __post_init__(self) -> None:
         _check_choice("scaling", self.scaling, ("auto", "range", "percentile", "instance", "none"))
@@ -76,6 +80,8 @@ class Preprocessing:
                 raise ValueError(f"{what} is {value}, but must be a positive number of pixels")
         if self.crop and self.resize and self.crop > self.resize:
             raise ValueError(f"crop ({self.crop}) is larger than resize ({self.resize})")
+        if self.standardise is not None and not self.standardise > 0:
+            raise ValueError(f"standardise is {self.standardise}, but must be a positive number")
 
     def __str__(self) -> str:
         """One line for tables and reports."""
@@ -86,6 +92,8 @@ class Preprocessing:
             parts.append(f"shorter side {self.resize}")
         if self.crop:
             parts.append(f"centre crop {self.crop}")
+        if self.standardise:
+            parts.append(f"channels standardised (ε {self.standardise:g})")
         return ", ".join(parts)
 
 

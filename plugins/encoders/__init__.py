@@ -1,10 +1,10 @@
-"""Encoders: ChAda-ViT, and networks of timm. An architecture is one line in each tuple."""
+"""Encoders: ChAda-ViT, encoders of others, and networks of timm."""
 
 from collections.abc import Iterable
 
 from zoo import plugin
 
-from . import chadavit, timm_specs
+from . import chadavit, channelvit, openphenom, timm_specs
 
 
 @plugin.hookimpl
@@ -17,4 +17,6 @@ def zoo_encoders() -> Iterable[plugin.EncoderSpec]:
 def zoo_encoder_families() -> Iterable[plugin.EncoderFamily]:
     """Yield the families behind a scheme, without importing their libraries."""
     yield from chadavit.FAMILIES
+    yield from openphenom.FAMILIES
+    yield from channelvit.FAMILIES
     yield from timm_specs.FAMILIES

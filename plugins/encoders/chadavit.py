@@ -1,10 +1,10 @@
 """Records of ChAda-ViT: the published weights, their untrained twin, and other checkpoints."""
 
-import json
 from pathlib import Path
-from typing import Any
 
 from zoo import plugin
+
+from .checkpoint_folder import check_positive, check_shape, open_checkpoint, read_config
 
 CITATION = (
     "Bourriez et al., ChAda-ViT: Channel Adaptive Attention for Joint Representation Learning of "
@@ -111,35 +111,12 @@ def resolve_untrained(place: str) -> plugin.EncoderSpec:
 
 
 def _open(place: str) -> tuple[dict[str, int | float], plugin.Weights]:
-    repo, at, revision = place.rpartition("@")
-    if at and not Path(place).exists():
-        try:
-            weights = plugin.Weights(repo=repo, revision=revision)
-            config = plugin.Weights(repo=repo, revision=revision, filename="config.json")
-        except ValueError as error:
-            raise plugin.WeightsError(f"chadavit:{place}: {error}") from error
-        return _read_config(plugin.fetch(config).path), weights
-    folder = Path(place).expanduser()
-    if not folder.is_dir():
-        hint = ""
-        if place.count("/") == 1:
-            hint = f"; for a hub repository pin a commit, chadavit:{place}@<40-hex commit>"
-        raise plugin.WeightsNotFoundError(f"chadavit:{place}: there is no such folder{hint}")
-    for needed in ("config.json", "model.safetensors"):
-        if not (folder / needed).is_file():
-            raise plugin.WeightsNotFoundError(f"chadavit:{place}: the folder has no {needed}")
-    return _read_config(folder / "config.json"), plugin.Weights(path=folder / "model.safetensors")
+    path, weights = open_checkpoint("chadavit", place)
+    return _read_config(path), weights
 
 
 def _read_config(path: Path) -> dict[str, int | float]:
-    """Read the fields that decide the numbers; a missing one is an error, never a guess."""
-    try:
-        raw: dict[str, Any] = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise plugin.WeightsError(f"{path} is not a readable config.json: {error}") from error
-    missing = [name for name in _REQUIRED if name not in raw]
-    if missing:
-        raise plugin.WeightsError(f"{path} lacks {', '.join(missing)}, which cannot be guessed")
+    raw = read_config(path, _REQUIRED)
     if raw.get("in_chans", 1) != 1:
         raise plugin.WeightsError(f"{path} has in_chans {raw['in_chans']}, but ChAda-ViT takes 1")
     size = raw["img_size"]
@@ -147,14 +124,6 @@ def _read_config(path: Path) -> dict[str, int | float]:
     config["img_size"] = size[0] if isinstance(size, list) and size else size
     config["hidden_dim"] = raw.get("hidden_dim", PUBLISHED["hidden_dim"])
     config["layer_norm_eps"] = raw.get("layer_norm_eps", PUBLISHED["layer_norm_eps"])
-    for name, value in config.items():
-        kinds = (int, float) if name == "layer_norm_eps" else int
-        if isinstance(value, bool) or not isinstance(value, kinds) or value <= 0:
-            raise plugin.WeightsError(
-                f"{path} has {name} {value!r}, which is not a positive number"
-            )
-    if config["embed_dim"] % config["num_heads"] or config["img_size"] % config["patch_size"]:
-        raise plugin.WeightsError(
-            f"{path}: embed_dim must be a multiple of num_heads, img_size one of patch_size"
-        )
+    check_positive(path, config, real=("layer_norm_eps",))
+    check_shape(path, *(config[k] for k in ("embed_dim", "num_heads", "img_size", "patch_size")))
     return config

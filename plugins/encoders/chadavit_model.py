@@ -7,7 +7,6 @@ D features, H heads.
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from zoo.kernels import (
     LayerWeights,
@@ -18,6 +17,8 @@ from zoo.kernels import (
     ragged_attention,
     residual_mlp,
 )
+
+from .packed_vit import resampled
 
 
 class Attention(nn.Module):
@@ -224,15 +225,9 @@ class ChAdaViT(nn.Module):
 
     def position(self, size: torch.Size) -> Tensor:
         """Patch positions for images of this size, `(P, D)`."""
-        rows, columns = (side // self.patch_size for side in size)
+        grid = tuple(side // self.patch_size for side in size)
         stored = self.pos_embed[0, 0, 1:]  # (grid · grid, D)
-        if (rows, columns) == (self.grid, self.grid):
-            return stored
-        square = stored.view(1, self.grid, self.grid, -1).permute(0, 3, 1, 2)
-        # The 0.1 of the original enters the coordinates and changes values, so no `size=` here.
-        factors = [(rows + 0.1) / self.grid, (columns + 0.1) / self.grid]
-        resampled = F.interpolate(square.float(), scale_factor=factors, mode="bicubic")
-        return resampled.flatten(2)[0].T.to(stored.dtype)
+        return stored if grid == (self.grid, self.grid) else resampled(stored, *grid)
 
     @torch.no_grad()
     def initialise(self, seed: int) -> None:

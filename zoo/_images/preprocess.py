@@ -46,7 +46,12 @@ def prepare(image: NDArray[Any] | Tensor, preprocessing: Preprocessing, item: st
     if size != (height, width):
         planes = F.interpolate(planes[None], size=size, mode="bilinear", antialias=True)[0]
     rows, columns = _kept(size, preprocessing, item)
-    return planes[:, rows, columns].contiguous()
+    planes = planes[:, rows, columns].contiguous()
+    if preprocessing.standardise is None:
+        return planes
+    wide = planes.double()
+    spread = wide.var((1, 2), correction=0, keepdim=True).add(preprocessing.standardise).sqrt()
+    return ((wide - wide.mean((1, 2), keepdim=True)) / spread).float()
 
 
 def prepare_mask(mask: NDArray[Any] | Tensor, preprocessing: Preprocessing, item: str) -> Tensor:

@@ -1,0 +1,45 @@
+"""Records of ChannelViT checkpoints: vision transformers with an embedding for each channel."""
+
+from typing import Any
+
+from zoo import plugin
+
+from .checkpoint_folder import check_positive, check_shape, open_checkpoint, read_config
+
+CITATION = (
+    "Bao, Sivanandan and Karaletsos, Channel Vision Transformers: An Image Is Worth 1 x 16 x 16 "
+    "Words, ICLR 2024, arXiv:2309.16108"
+)
+_WHOLE = ("img_size", "patch_size", "in_chans", "embed_dim", "depth", "num_heads")
+
+FAMILIES = (
+    plugin.EncoderFamily(
+        scheme="channelvit",
+        resolver="zoo.plugins.encoders.channelvit:resolve",
+        summary="ChannelViT from a folder or hub repository; channels by number (channel_index=)",
+        examples=("channelvit:./my-checkpoint", "channelvit:org/repo@<40-hex commit>"),
+    ),
+)
+
+
+def resolve(place: str) -> plugin.EncoderSpec:
+    """Describe the checkpoint at a folder or at ``org/repo@commit``."""
+    path, weights = open_checkpoint("channelvit", place)
+    raw = read_config(path, _WHOLE)
+    config: dict[str, Any] = {name: raw[name] for name in _WHOLE}
+    config["mlp_ratio"] = raw.get("mlp_ratio", 4.0)
+    config["layer_norm_eps"] = raw.get("layer_norm_eps", 1e-6)
+    check_positive(path, config, real=("mlp_ratio", "layer_norm_eps"))
+    check_shape(path, *(config[k] for k in ("embed_dim", "num_heads", "img_size", "patch_size")))
+    side = config["img_size"]
+    return plugin.EncoderSpec(
+        name=f"channelvit:{place}",
+        builder="zoo.plugins.encoders.channelvit_encoder:build",
+        summary=f"ChannelViT from {place}",
+        embedding_size=config["embed_dim"],
+        channels=(1, config["in_chans"]),
+        weights=weights,
+        options=config,
+        preprocessing=plugin.Preprocessing(resize=side, crop=side, min_side=min(16, side)),
+        citation=CITATION,
+    )

@@ -1,0 +1,156 @@
+"""ChannelViT as an encoder: patches of each channel are tokens, and channels have embeddings.
+
+Bao, Sivanandan and Karaletsos (ICLR 2024).
+"""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from zoo.kernels import TokenLayout, pack_tokens
+
+from zoo import plugin
+
+from .packed_vit import Block, default_places, resampled
+
+
+class PatchEmbedding(nn.Module):
+    """Parameters of one projection of patches, and an embedding of each channel."""
+
+    def __init__(self, dim: int, patch: int, channels: int) -> None:
+        super().__init__()
+        self.proj = nn.Conv3d(1, dim, kernel_size=(1, patch, patch))
+        self.channel_embed = nn.Parameter(torch.zeros(1, dim, channels, 1, 1))
+
+
+class ChannelViT(nn.Module):
+    """The network; tensor names are those of the published checkpoints."""
+
+    def __init__(
+        self,
+        *,
+        img_size: int,
+        patch_size: int,
+        in_chans: int,
+        embed_dim: int,
+        depth: int,
+        num_heads: int,
+        mlp_ratio: float,
+        layer_norm_eps: float,
+    ) -> None:
+        super().__init__()
+        self.patch_size, self.grid = patch_size, img_size // patch_size
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, embed_dim))
+        self.pos_embed = nn.Parameter(torch.zeros(1, 1 + self.grid**2, embed_dim))
+        self.patch_embed = PatchEmbedding(embed_dim, patch_size, in_chans)
+        hidden = int(embed_dim * mlp_ratio)
+        self.blocks = nn.ModuleList(
+            Block(embed_dim, num_heads, hidden, layer_norm_eps) for _ in range(depth)
+        )
+        self.norm = nn.LayerNorm(embed_dim, eps=layer_norm_eps)
+
+    def forward(self, planes: Tensor, counts: Tensor, places: Tensor) -> tuple[Tensor, TokenLayout]:
+        """Return all tokens `(T, D)` of planes `(sum of C_i, H, W)`, and where each is."""
+        rows, columns = (side // self.patch_size for side in planes.shape[1:])
+        layout = TokenLayout.from_counts(
+            counts.tolist(), places.tolist(), rows * columns, planes.device
+        )
+        projection = self.patch_embed.proj
+        assert projection.bias is not None
+        stored = self.pos_embed[0, 1:]
+        position = resampled(stored, rows, columns)
+        x = pack_tokens(
+            planes,
+            layout,
+            projection.weight.flatten(1),
+            projection.bias,
+            position=position,
+            channel=self.patch_embed.channel_embed[0, :, :, 0, 0].T.contiguous(),
+            first=(self.cls_token[0] + self.pos_embed[0, :1])[0],
+            patch=self.patch_size,
+        )
+        if rows == columns:
+            x = self._unresampled(x, layout, counts.tolist(), stored, position)
+        for block in self.blocks:
+            x = block(x, layout.plan)
+        return self.norm(x), layout
+
+    def _unresampled(
+        self, x: Tensor, layout: TokenLayout, counts: list[int], stored: Tensor, position: Tensor
+    ) -> Tensor:
+        """Give images with as many patches as the table has rows that table itself.
+
+        So does the authors' code, which counts the patches of all channels: one channel at the size
+        of the training, but also four channels at half of it.
+        """
+        at = layout.patch_rows().split(counts)
+        same = [rows.flatten() for rows in at if rows.numel() == len(stored)]
+        if not same:
+            return x
+        moved = stored - position.repeat(len(stored) // len(position), 1)
+        return x.index_add(0, torch.cat(same), moved.repeat(len(same), 1).to(x.dtype))
+
+
+class ChannelViTEncoder(plugin.Encoder):
+    """The embedding is the CLS token, a channel's the mean of its patches."""
+
+    outputs = frozenset({"channels", "tokens"})
+    uses_channel_index = True
+    model: ChannelViT
+
+    def forward(
+        self,
+        batch: plugin.ImageBatch,
+        *,
+        channels: bool = False,
+        tokens: bool = False,
+        layer: int | None = None,
+    ) -> plugin.Features:
+        """Embed a batch; channels without a number are counted from 0."""
+        patch = self.model.patch_size
+        if any(side % patch for side in batch.size):
+            raise plugin.ImageError(
+                f"images are {batch.size[0]} × {batch.size[1]} pixels, but {self.name} cuts "
+                f"patches of {patch} × {patch}: crop or pad to multiples of {patch}"
+            )
+        rows, layout = self.model(batch.planes, batch.counts, self._places(batch))
+        embedding = rows[layout.first_rows].float()
+        if not (channels or tokens):
+            return plugin.Features(embedding, batch.counts)
+        patches = rows[layout.patch_rows()].float()  # (sum of C_i, P, D)
+        offsets = torch.cat([batch.counts.new_zeros(1), batch.counts.cumsum(0)])
+        return plugin.Features(
+            embedding,
+            batch.counts,
+            patches.mean(1) if channels else None,
+            patches.flatten(0, 1) if tokens else None,
+            offsets * patches.shape[1] if tokens else None,
+        )
+
+    def _places(self, batch: plugin.ImageBatch) -> Tensor:
+        if batch.channel_index is None:
+            return default_places(batch.counts)
+        places, known = batch.channel_index, int(self.spec.options["in_chans"])
+        if int(places.min()) < 0 or int(places.max()) >= known:
+            raise plugin.ImageError(
+                f"channel_index must lie in 0 to {known - 1} for {self.name}, but goes from "
+                f"{int(places.min())} to {int(places.max())}"
+            )
+        return places
+
+    def count_tokens(self, channels: int, size: tuple[int, int]) -> int:
+        """Return the tokens of an image: a CLS token, and those of the patches."""
+        patch = self.model.patch_size
+        return 1 + channels * (size[0] // patch) * (size[1] // patch)
+
+
+def build(spec: plugin.EncoderSpec, *, weights: Path | None, seed: int) -> ChannelViTEncoder:
+    """Build from the record's options, filled from `weights`."""
+    if weights is None:
+        raise plugin.WeightsNotFoundError(f"{spec.name} was to be built without its weights")
+    options: dict[str, Any] = dict(spec.options)
+    with torch.device("meta"):
+        model = ChannelViT(**options)
+    plugin.load_state(model, weights)
+    return ChannelViTEncoder(spec, model=model)

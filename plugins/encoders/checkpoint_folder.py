@@ -1,0 +1,74 @@
+"""Checkpoints as a folder or a hub repository with config.json and model.safetensors."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from zoo import plugin
+
+
+def open_checkpoint(scheme: str, place: str) -> tuple[Path, plugin.Weights]:
+    """Find config.json and weights at a folder or at ``org/repo@commit``.
+
+    Raises
+    ------
+    WeightsError
+        For a place that is neither, or a folder that lacks one of the two.
+    """
+    repo, at, revision = place.rpartition("@")
+    if at and not Path(place).exists():
+        try:
+            weights = plugin.Weights(repo=repo, revision=revision)
+            config = plugin.Weights(repo=repo, revision=revision, filename="config.json")
+        except ValueError as error:
+            raise plugin.WeightsError(f"{scheme}:{place}: {error}") from error
+        return plugin.fetch(config).path, weights
+    folder = Path(place).expanduser()
+    if not folder.is_dir():
+        hint = ""
+        if place.count("/") == 1:
+            hint = f"; for a hub repository pin a commit, {scheme}:{place}@<40-hex commit>"
+        raise plugin.WeightsNotFoundError(f"{scheme}:{place}: there is no such folder{hint}")
+    for needed in ("config.json", "model.safetensors"):
+        if not (folder / needed).is_file():
+            raise plugin.WeightsNotFoundError(f"{scheme}:{place}: the folder has no {needed}")
+    return folder / "config.json", plugin.Weights(path=folder / "model.safetensors")
+
+
+def read_config(path: Path, required: Sequence[str] = ()) -> dict[str, Any]:
+    """Read a config.json; a field that decides the numbers is never guessed.
+
+    Raises
+    ------
+    WeightsError
+        If it is not readable, or lacks one of `required`.
+    """
+    try:
+        raw = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise plugin.WeightsError(f"{path} is not a readable config.json: {error}") from error
+    if not isinstance(raw, dict):
+        raise plugin.WeightsError(f"{path} is not a readable config.json: it is no object")
+    missing = [name for name in required if name not in raw]
+    if missing:
+        raise plugin.WeightsError(f"{path} lacks {', '.join(missing)}, which cannot be guessed")
+    return raw
+
+
+def check_positive(path: Path, config: Mapping[str, Any], real: Sequence[str] = ()) -> None:
+    """Raise `WeightsError` unless all values are positive: whole numbers, or `real` ones."""
+    for name, value in config.items():
+        kinds = (int, float) if name in real else int
+        if isinstance(value, bool) or not isinstance(value, kinds) or value <= 0:
+            raise plugin.WeightsError(
+                f"{path} has {name} {value!r}, which is not a positive number"
+            )
+
+
+def check_shape(path: Path, dim: int, heads: int, side: int, patch: int) -> None:
+    """Raise `WeightsError` unless heads divide the features, and patches the image."""
+    if dim % heads or side % patch:
+        raise plugin.WeightsError(
+            f"{path}: embed_dim must be a multiple of num_heads, img_size one of patch_size"
+        )

@@ -1,0 +1,166 @@
+"""OpenPhenom as an encoder: a channel-agnostic masked autoencoder without its decoder.
+
+Kraus et al. (CVPR 2024). Tokens have positions and no channel embedding, so that the order of
+channels does not matter. Attention and MLP of a layer run side by side.
+"""
+
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from zoo.kernels import RaggedPlan, TokenLayout, pack_tokens, ragged_attention
+
+from zoo import plugin
+
+EPS = 1e-6
+
+
+class Scale(nn.Module):
+    """A learned factor of each feature."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.gamma = nn.Parameter(torch.ones(dim))
+
+
+class ParallelBlock(nn.Module):
+    """Attention and MLP of the same normalised rows, added together, under timm's names.
+
+    One matrix gives the hidden units of the MLP and queries, keys and values, of which only the
+    former have a bias; queries and keys are normalised in each head (Dehghani et al., 2023).
+    """
+
+    def __init__(self, dim: int, heads: int, hidden: int) -> None:
+        super().__init__()
+        self.heads, self.hidden = heads, hidden
+        self.in_norm = nn.LayerNorm(dim, eps=EPS)
+        self.in_proj = nn.Linear(dim, hidden + 3 * dim, bias=False)
+        self.mlp_bias = nn.Parameter(torch.zeros(hidden))
+        self.q_norm = nn.LayerNorm(dim // heads, eps=EPS)
+        self.k_norm = nn.LayerNorm(dim // heads, eps=EPS)
+        self.attn_out_proj = nn.Linear(dim, dim)
+        self.mlp_out_proj = nn.Linear(hidden, dim)
+        self.ls = Scale(dim)
+
+    def forward(self, x: Tensor, plan: RaggedPlan) -> Tensor:
+        """Map tokens `(T, D)` to tokens."""
+        inner, qkv = self.in_proj(self.in_norm(x)).split([self.hidden, 3 * x.shape[1]], dim=1)
+        q, k, v = qkv.view(len(x), 3, self.heads, -1).unbind(1)
+        qkv = torch.stack([self.q_norm(q), self.k_norm(k), v], dim=1)
+        mixed = ragged_attention(qkv, plan.cu_seqlens, plan=plan).flatten(1)
+        both = self.attn_out_proj(mixed) + self.mlp_out_proj(F.gelu(inner + self.mlp_bias))
+        y: Tensor = x + self.ls.gamma * both
+        return y
+
+
+class PatchEmbedding(nn.Module):
+    """Parameters of one projection of patches, shared by all channels."""
+
+    def __init__(self, dim: int, patch: int) -> None:
+        super().__init__()
+        self.proj = nn.Conv2d(1, dim, kernel_size=patch, stride=patch)
+
+
+class Backbone(nn.Module):
+    """The encoder of the autoencoder."""
+
+    def __init__(
+        self,
+        *,
+        img_size: int,
+        patch_size: int,
+        embed_dim: int,
+        depth: int,
+        num_heads: int,
+        max_in_chans: int,
+        mlp_ratio: float,
+    ) -> None:
+        super().__init__()
+        self.patch_size, self.patches = patch_size, (img_size // patch_size) ** 2
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, embed_dim))
+        self.pos_embed = nn.Parameter(torch.zeros(1, 1 + max_in_chans * self.patches, embed_dim))
+        self.patch_embed = PatchEmbedding(embed_dim, patch_size)
+        hidden = int(embed_dim * mlp_ratio)
+        self.blocks = nn.ModuleList(
+            ParallelBlock(embed_dim, num_heads, hidden) for _ in range(depth)
+        )
+        self.norm = nn.LayerNorm(embed_dim, eps=EPS)
+
+    def forward(self, planes: Tensor, counts: Tensor) -> tuple[Tensor, TokenLayout]:
+        """Return all tokens `(T, D)` of planes `(sum of C_i, H, W)`, and where each is."""
+        layout = TokenLayout.from_counts(
+            counts.tolist(), [0] * len(planes), self.patches, planes.device
+        )
+        projection, position = self.patch_embed.proj, self.pos_embed[0]
+        assert projection.bias is not None
+        x = pack_tokens(
+            planes,
+            layout,
+            projection.weight.flatten(1),
+            projection.bias,
+            position=position[1 : 1 + self.patches],  # the same for each channel
+            channel=torch.zeros_like(position[:1]),
+            first=self.cls_token[0, 0] + position[0],
+            patch=self.patch_size,
+        )
+        for block in self.blocks:
+            x = block(x, layout.plan)
+        return self.norm(x), layout
+
+
+class OpenPhenom(nn.Module):
+    """The network; tensor names are those of the published checkpoint."""
+
+    def __init__(self, **options: float) -> None:
+        super().__init__()
+        self.vit_backbone = Backbone(**options)  # type: ignore[arg-type]
+
+
+class OpenPhenomEncoder(plugin.Encoder):
+    """The embedding is the mean of all patch tokens, a channel's that of its own."""
+
+    outputs = frozenset({"channels", "tokens"})
+    model: OpenPhenom
+
+    def forward(
+        self,
+        batch: plugin.ImageBatch,
+        *,
+        channels: bool = False,
+        tokens: bool = False,
+        layer: int | None = None,
+    ) -> plugin.Features:
+        """Embed a batch of images of the size of the training."""
+        side = int(self.spec.options["img_size"])
+        if tuple(batch.size) != (side, side):
+            raise plugin.ImageError(
+                f"images are {batch.size[0]} × {batch.size[1]} pixels, but {self.name} takes "
+                f"{side} × {side}: let encode prepare them with preprocess=True"
+            )
+        rows, layout = self.model.vit_backbone(batch.planes, batch.counts)
+        patches = rows[layout.patch_rows()].float()  # (sum of C_i, P, D)
+        means = patches.mean(1)
+        embedding = torch.stack([one.mean(0) for one in means.split(batch.counts.tolist())])
+        offsets = torch.cat([batch.counts.new_zeros(1), batch.counts.cumsum(0)])
+        return plugin.Features(
+            embedding,
+            batch.counts,
+            means if channels else None,
+            patches.flatten(0, 1) if tokens else None,
+            offsets * patches.shape[1] if tokens else None,
+        )
+
+    def count_tokens(self, channels: int, size: tuple[int, int]) -> int:
+        """Return the tokens of an image: a CLS token, and those of the patches."""
+        return 1 + channels * self.model.vit_backbone.patches
+
+
+def build(spec: plugin.EncoderSpec, *, weights: Path | None, seed: int) -> OpenPhenomEncoder:
+    """Build from the record's options, filled from `weights`."""
+    if weights is None:
+        raise plugin.WeightsNotFoundError(f"{spec.name} was to be built without its weights")
+    with torch.device("meta"):
+        model = OpenPhenom(**spec.options)  # type: ignore[arg-type]
+    plugin.load_state(model, weights)
+    return OpenPhenomEncoder(spec, model=model)
