@@ -7,11 +7,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 Role = Literal["encoder", "control"]
 ControlKind = Literal["untrained", "ablation", "structural", "statistics", "degenerate"]
-Scaling = Literal["auto", "range", "percentile", "instance", "none"]
+Scaling = Literal["auto", "range", "percentile", "instance", "image", "none"]
 TaskKind = Literal["dose", "separation", "retrieval", "knn", "probe"]
 
 _SHA1 = re.compile(r"[0-9a-f]{40}")
@@ -41,7 +41,8 @@ class Preprocessing:
         ``"range"`` divides integers by the maximum of their type (255, 65535) and takes floats
         in [0, 1] as they are; ``"percentile"`` maps the percentiles of `percentiles` to 0 and 1
         (the extremes, where the two coincide) and clips; ``"instance"`` subtracts the mean and
-        divides by the standard deviation; ``"none"`` only converts to float. ``"auto"`` is
+        divides by the standard deviation; ``"image"`` maps the extremes of all channels of an
+        image together to 0 and 1; ``"none"`` only converts to float. ``"auto"`` is
         ``"range"`` for uint8 and ``"percentile"`` for all others, because a 12-bit camera uses a
         sixteenth of uint16. A constant channel becomes zeros if it would be divided by its
         contrast.
@@ -71,7 +72,7 @@ class Preprocessing:
     standardise: float | None = None
 
     def __post_init__(self) -> None:
-        _check_choice("scaling", self.scaling, ("auto", "range", "percentile", "instance", "none"))
+        _check_choice("scaling", self.scaling, get_args(Scaling))
         low, high = self.percentiles
         if not 0 <= low < high <= 100:
             raise ValueError(f"percentiles are {self.percentiles}, but must rise within 0 to 100")

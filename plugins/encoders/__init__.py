@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from zoo import plugin
 
-from . import chadavit, channelvit, openphenom, timm_specs
+from . import chadavit, channelvit, morphem, openphenom, subcell, timm_specs
 
 
 @plugin.hookimpl
@@ -19,4 +19,6 @@ def zoo_encoder_families() -> Iterable[plugin.EncoderFamily]:
     yield from chadavit.FAMILIES
     yield from openphenom.FAMILIES
     yield from channelvit.FAMILIES
+    yield from morphem.FAMILIES
+    yield from subcell.FAMILIES
     yield from timm_specs.FAMILIES

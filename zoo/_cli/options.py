@@ -27,7 +27,7 @@ _LOADING = (
     ),
     click.option(
         "--scaling",
-        type=click.Choice(["auto", "range", "percentile", "instance", "none"]),
+        type=click.Choice(["auto", "range", "percentile", "instance", "image", "none"]),
         help="Scaling of pixel values, instead of the encoder's record.",
     ),
 )

@@ -12,6 +12,9 @@ from zoo.registry import ImageError, Preprocessing
 
 from .checks import as_array
 
+DARK = 1e-6
+"""Added to the contrast of an image that is scaled as a whole, as in the code of SubCell."""
+
 
 def prepare(image: NDArray[Any] | Tensor, preprocessing: Preprocessing, item: str) -> Tensor:
     """Scale, resize and crop one checked image.
@@ -114,6 +117,10 @@ def scale(array: NDArray[Any], preprocessing: Preprocessing, item: str) -> NDArr
         return array.astype(np.float32)
     if scaling == "range":
         return _by_range(array, item)
+    if scaling == "image":
+        wide = array.astype(np.float64)
+        low, high = wide.min(), wide.max()
+        return ((wide - low) / (high - low + DARK)).astype(np.float32)
     if scaling == "percentile" and array.dtype in (np.uint8, np.uint16):
         scaled = np.empty(array.shape, np.float32)
         for plane, out in zip(array, scaled, strict=True):

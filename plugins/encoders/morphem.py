@@ -1,0 +1,50 @@
+"""Records of MorphEm checkpoints: the encoder of CHAMMI-75, which sees one channel at a time."""
+
+from typing import Any
+
+from zoo import plugin
+
+from .checkpoint_folder import check_positive, check_shape, open_checkpoint, read_config
+
+CITATION = (
+    "Agrawal et al., CHAMMI-75: Pre-training multi-channel models with heterogeneous microscopy "
+    "images, ICLR 2026, arXiv:2512.20833"
+)
+_WHOLE = ("img_size", "patch_size", "embed_dim", "depth", "num_heads")
+
+FAMILIES = (
+    plugin.EncoderFamily(
+        scheme="morphem",
+        resolver="zoo.plugins.encoders.morphem:resolve",
+        summary="MorphEm of CHAMMI-75 from a folder or hub repository; channels concatenated",
+        examples=("morphem:./my-checkpoint", "morphem:org/repo@<40-hex commit>"),
+    ),
+)
+
+
+def resolve(place: str) -> plugin.EncoderSpec:
+    """Describe the checkpoint at a folder or at ``org/repo@commit``.
+
+    Each channel is standardised and then resized. The authors also replace saturated pixels by
+    random numbers, which is left out: the same image would get another embedding each time.
+    """
+    path, weights = open_checkpoint("morphem", place)
+    raw = read_config(path, _WHOLE)
+    config: dict[str, Any] = {name: raw[name] for name in _WHOLE}
+    config["mlp_ratio"] = raw.get("mlp_ratio", 4.0)
+    config["layer_norm_eps"] = raw.get("layer_norm_eps", 1e-6)
+    check_positive(path, config, real=("mlp_ratio", "layer_norm_eps"))
+    check_shape(path, *(config[k] for k in ("embed_dim", "num_heads", "img_size", "patch_size")))
+    side = config["img_size"]
+    return plugin.EncoderSpec(
+        name=f"morphem:{place}",
+        builder="zoo.plugins.encoders.morphem_encoder:build",
+        summary=f"MorphEm from {place}; saturated pixels stay as they are",
+        channels=(1, None),
+        weights=weights,
+        options=config,
+        preprocessing=plugin.Preprocessing(
+            scaling="instance", resize=side, crop=side, min_side=min(16, side)
+        ),
+        citation=CITATION,
+    )
