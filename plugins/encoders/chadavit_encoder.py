@@ -11,6 +11,7 @@ from zoo import plugin
 
 from .chadavit_model import ChAdaViT
 from .chadavit_replay import Replay
+from .packed_vit import check_patches, features, filled, places_of
 
 
 class ChAdaViTEncoder(plugin.Encoder):
@@ -62,7 +63,7 @@ class ChAdaViTEncoder(plugin.Encoder):
         layer: int | None = None,
     ) -> plugin.Features:
         """Embed a batch; the embedding is the CLS row, a channel's is the mean of its patches."""
-        self._check_size(batch.size)
+        check_patches(batch.size, self.model.patch_size, self.name)
         depth, places = len(self.model.blocks), self._places(batch)
         if layer is not None:
             if not (1 <= layer <= depth or -depth <= layer <= -1):
@@ -78,14 +79,11 @@ class ChAdaViTEncoder(plugin.Encoder):
         )
         if patches is None:
             return plugin.Features(cls, batch.counts)
-        offsets = torch.cat([batch.counts.new_zeros(1), batch.counts.cumsum(0)]) * patches.shape[1]
-        return plugin.Features(
-            cls,
-            batch.counts,
-            patches.mean(1) if channels else None,
-            patches.flatten(0, 1) if tokens else None,
-            offsets if tokens else None,
-        )
+        means = patches.mean(1) if channels else None
+        return features(cls, batch.counts, patches, channels=means, tokens=tokens)
+
+    def _places(self, batch: plugin.ImageBatch) -> torch.Tensor:
+        return places_of(batch, self.model.channel_token.shape[1], self.name)
 
     def _replay(self) -> Replay:
         if self._recorded is None:
@@ -94,7 +92,7 @@ class ChAdaViTEncoder(plugin.Encoder):
 
     def forward_attention(self, batch: plugin.ImageBatch) -> list[plugin.Attention]:
         """Return the attention between channels, for each image of a batch."""
-        self._check_size(batch.size)
+        check_patches(batch.size, self.model.patch_size, self.name)
         rows, columns = (side // self.model.patch_size for side in batch.size)
         found = self.model.attention(batch.planes, batch.counts, self._places(batch))
         return [plugin.Attention(mass, maps.unflatten(-1, (rows, columns))) for mass, maps in found]
@@ -103,28 +101,6 @@ class ChAdaViTEncoder(plugin.Encoder):
         """Return the tokens of an image: a CLS token, and those of the patches."""
         patch = self.model.patch_size
         return 1 + channels * (size[0] // patch) * (size[1] // patch)
-
-    def _check_size(self, size: tuple[int, int]) -> None:
-        patch = self.model.patch_size
-        if size[0] % patch or size[1] % patch:
-            raise plugin.ImageError(
-                f"images are {size[0]} × {size[1]} pixels, but {self.name} cuts patches of "
-                f"{patch} × {patch}: crop or pad to multiples of {patch}, or let encode prepare "
-                "them with preprocess=True"
-            )
-
-    def _places(self, batch: plugin.ImageBatch) -> torch.Tensor:
-        known = self.model.channel_token.shape[1]
-        if batch.channel_index is None:
-            places = torch.cat([torch.arange(c) for c in batch.counts.tolist()])
-        else:
-            places = batch.channel_index
-        if int(places.min()) < 0 or int(places.max()) >= known:
-            raise plugin.ImageError(
-                f"channel_index must lie in 0 to {known - 1} for {self.name}, but goes from "
-                f"{int(places.min())} to {int(places.max())}"
-            )
-        return places
 
 
 def lower(model: ChAdaViT, dtype: torch.dtype) -> None:
@@ -147,13 +123,10 @@ def lower(model: ChAdaViT, dtype: torch.dtype) -> None:
 
 def build(spec: plugin.EncoderSpec, *, weights: Path | None, seed: int) -> ChAdaViTEncoder:
     """Build from the record's options; filled from `weights`, or drawn by `seed` without."""
-    if weights is None and not spec.seeded:  # never an untrained network under a trained name
-        raise plugin.WeightsNotFoundError(f"{spec.name} was to be built without its weights")
+    if weights is not None or not spec.seeded:  # never an untrained network under a trained name
+        return ChAdaViTEncoder(spec, model=filled(ChAdaViT, spec, weights))
     with torch.device("meta"):
         model = ChAdaViT(**spec.options)  # type: ignore[arg-type]
-    if weights is None:
-        model.to_empty(device="cpu")
-        model.initialise(seed)
-    else:
-        plugin.load_state(model, weights)
+    model.to_empty(device="cpu")
+    model.initialise(seed)
     return ChAdaViTEncoder(spec, model=model)

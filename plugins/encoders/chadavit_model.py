@@ -18,7 +18,7 @@ from zoo.kernels import (
     residual_mlp,
 )
 
-from .packed_vit import resampled
+from .packed_vit import PatchEmbedding, resampled
 
 
 class Attention(nn.Module):
@@ -88,19 +88,6 @@ class Block(nn.Module):
         return residual_mlp(x, mixed.flatten(1), self.weights())
 
 
-class TokenLearner(nn.Module):
-    """Parameters of one projection of patches, shared by all channels."""
-
-    def __init__(self, dim: int, patch: int) -> None:
-        super().__init__()
-        self.proj = nn.Conv2d(1, dim, kernel_size=patch, stride=patch)
-
-    def bias(self) -> Tensor:
-        """Return what is added to each projected patch."""
-        assert self.proj.bias is not None
-        return self.proj.bias
-
-
 class ChAdaViT(nn.Module):
     """The network; tensor names are those of the published checkpoint."""
 
@@ -119,7 +106,7 @@ class ChAdaViT(nn.Module):
         super().__init__()
         self.patch_size = patch_size
         self.grid = img_size // patch_size
-        self.token_learner = TokenLearner(embed_dim, patch_size)
+        self.token_learner = PatchEmbedding(embed_dim, patch_size)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, embed_dim))
         self.channel_token = nn.Parameter(torch.zeros(1, max_number_channels, 1, embed_dim))
         self.pos_embed = nn.Parameter(torch.zeros(1, 1, 1 + self.grid**2, embed_dim))

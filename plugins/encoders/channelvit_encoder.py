@@ -4,7 +4,6 @@ Bao, Sivanandan and Karaletsos (ICLR 2024).
 """
 
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,10 +11,10 @@ from zoo.kernels import TokenLayout, pack_tokens
 
 from zoo import plugin
 
-from .packed_vit import Block, default_places, resampled
+from .packed_vit import Block, check_patches, features, filled, places_of, resampled
 
 
-class PatchEmbedding(nn.Module):
+class ChannelPatchEmbedding(nn.Module):
     """Parameters of one projection of patches, and an embedding of each channel."""
 
     def __init__(self, dim: int, patch: int, channels: int) -> None:
@@ -43,7 +42,7 @@ class ChannelViT(nn.Module):
         self.patch_size, self.grid = patch_size, img_size // patch_size
         self.cls_token = nn.Parameter(torch.zeros(1, 1, embed_dim))
         self.pos_embed = nn.Parameter(torch.zeros(1, 1 + self.grid**2, embed_dim))
-        self.patch_embed = PatchEmbedding(embed_dim, patch_size, in_chans)
+        self.patch_embed = ChannelPatchEmbedding(embed_dim, patch_size, in_chans)
         hidden = int(embed_dim * mlp_ratio)
         self.blocks = nn.ModuleList(
             Block(embed_dim, num_heads, hidden, layer_norm_eps) for _ in range(depth)
@@ -108,36 +107,15 @@ class ChannelViTEncoder(plugin.Encoder):
         layer: int | None = None,
     ) -> plugin.Features:
         """Embed a batch; channels without a number are counted from 0."""
-        patch = self.model.patch_size
-        if any(side % patch for side in batch.size):
-            raise plugin.ImageError(
-                f"images are {batch.size[0]} × {batch.size[1]} pixels, but {self.name} cuts "
-                f"patches of {patch} × {patch}: crop or pad to multiples of {patch}"
-            )
-        rows, layout = self.model(batch.planes, batch.counts, self._places(batch))
+        check_patches(batch.size, self.model.patch_size, self.name)
+        places = places_of(batch, int(self.spec.options["in_chans"]), self.name)
+        rows, layout = self.model(batch.planes, batch.counts, places)
         embedding = rows[layout.first_rows].float()
         if not (channels or tokens):
             return plugin.Features(embedding, batch.counts)
         patches = rows[layout.patch_rows()].float()  # (sum of C_i, P, D)
-        offsets = torch.cat([batch.counts.new_zeros(1), batch.counts.cumsum(0)])
-        return plugin.Features(
-            embedding,
-            batch.counts,
-            patches.mean(1) if channels else None,
-            patches.flatten(0, 1) if tokens else None,
-            offsets * patches.shape[1] if tokens else None,
-        )
-
-    def _places(self, batch: plugin.ImageBatch) -> Tensor:
-        if batch.channel_index is None:
-            return default_places(batch.counts)
-        places, known = batch.channel_index, int(self.spec.options["in_chans"])
-        if int(places.min()) < 0 or int(places.max()) >= known:
-            raise plugin.ImageError(
-                f"channel_index must lie in 0 to {known - 1} for {self.name}, but goes from "
-                f"{int(places.min())} to {int(places.max())}"
-            )
-        return places
+        means = patches.mean(1) if channels else None
+        return features(embedding, batch.counts, patches, channels=means, tokens=tokens)
 
     def count_tokens(self, channels: int, size: tuple[int, int]) -> int:
         """Return the tokens of an image: a CLS token, and those of the patches."""
@@ -147,10 +125,4 @@ class ChannelViTEncoder(plugin.Encoder):
 
 def build(spec: plugin.EncoderSpec, *, weights: Path | None, seed: int) -> ChannelViTEncoder:
     """Build from the record's options, filled from `weights`."""
-    if weights is None:
-        raise plugin.WeightsNotFoundError(f"{spec.name} was to be built without its weights")
-    options: dict[str, Any] = dict(spec.options)
-    with torch.device("meta"):
-        model = ChannelViT(**options)
-    plugin.load_state(model, weights)
-    return ChannelViTEncoder(spec, model=model)
+    return ChannelViTEncoder(spec, model=filled(ChannelViT, spec, weights))

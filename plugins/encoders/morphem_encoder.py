@@ -4,7 +4,6 @@ Agrawal et al. (ICLR 2026); the network is that of DINO (Caron et al., 2021).
 """
 
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,15 +11,7 @@ from zoo.kernels import TokenLayout, pack_tokens
 
 from zoo import plugin
 
-from .packed_vit import Block, resampled
-
-
-class PatchEmbedding(nn.Module):
-    """Parameters of the projection of patches."""
-
-    def __init__(self, dim: int, patch: int) -> None:
-        super().__init__()
-        self.proj = nn.Conv2d(1, dim, kernel_size=patch, stride=patch)
+from .packed_vit import Block, PatchEmbedding, check_patches, features, filled, resampled
 
 
 class PlaneViT(nn.Module):
@@ -53,14 +44,13 @@ class PlaneViT(nn.Module):
         grid = tuple(side // self.patch_size for side in planes.shape[1:])
         alone = [1] * len(planes)
         layout = TokenLayout.from_counts(alone, [0] * len(planes), grid[0] * grid[1], planes.device)
-        projection, stored = self.patch_embed.proj, self.pos_embed[0]
-        assert projection.bias is not None
+        stored = self.pos_embed[0]
         own = grid == (self.grid, self.grid)
         x = pack_tokens(
             planes,
             layout,
-            projection.weight.flatten(1),
-            projection.bias,
+            self.patch_embed.proj.weight.flatten(1),
+            self.patch_embed.bias(),
             position=stored[1:] if own else resampled(stored[1:], *grid),
             channel=torch.zeros_like(stored[:1]),
             first=self.cls_token[0, 0] + stored[0],
@@ -87,22 +77,13 @@ class MorphEmEncoder(plugin.Encoder):
         layer: int | None = None,
     ) -> plugin.Features:
         """Embed a batch of images with equally many channels."""
-        patch = self.model.patch_size
-        if any(side % patch for side in batch.size):
-            raise plugin.ImageError(
-                f"images are {batch.size[0]} × {batch.size[1]} pixels, but {self.name} cuts "
-                f"patches of {patch} × {patch}: crop or pad to multiples of {patch}"
-            )
+        check_patches(batch.size, self.model.patch_size, self.name)
         rows, layout = self.model(batch.planes)
         cls = rows[layout.first_rows].float()  # (sum of C_i, D)
         patches = rows[layout.patch_rows()].float() if tokens else None
-        offsets = torch.cat([batch.counts.new_zeros(1), batch.counts.cumsum(0)])
-        return plugin.Features(
-            cls.reshape(len(batch), -1),
-            batch.counts,
-            cls if channels else None,
-            None if patches is None else patches.flatten(0, 1),
-            None if patches is None else offsets * patches.shape[1],
+        joined = cls.reshape(len(batch), -1)
+        return features(
+            joined, batch.counts, patches, channels=cls if channels else None, tokens=tokens
         )
 
     def count_tokens(self, channels: int, size: tuple[int, int]) -> int:
@@ -113,10 +94,4 @@ class MorphEmEncoder(plugin.Encoder):
 
 def build(spec: plugin.EncoderSpec, *, weights: Path | None, seed: int) -> MorphEmEncoder:
     """Build from the record's options, filled from `weights`."""
-    if weights is None:
-        raise plugin.WeightsNotFoundError(f"{spec.name} was to be built without its weights")
-    options: dict[str, Any] = dict(spec.options)
-    with torch.device("meta"):
-        model = PlaneViT(**options)
-    plugin.load_state(model, weights)
-    return MorphEmEncoder(spec, model=model)
+    return MorphEmEncoder(spec, model=filled(PlaneViT, spec, weights))

@@ -13,6 +13,8 @@ from zoo.kernels import RaggedPlan, TokenLayout, pack_tokens, ragged_attention
 
 from zoo import plugin
 
+from .packed_vit import PatchEmbedding, features, filled
+
 EPS = 1e-6
 
 
@@ -54,14 +56,6 @@ class ParallelBlock(nn.Module):
         return y
 
 
-class PatchEmbedding(nn.Module):
-    """Parameters of one projection of patches, shared by all channels."""
-
-    def __init__(self, dim: int, patch: int) -> None:
-        super().__init__()
-        self.proj = nn.Conv2d(1, dim, kernel_size=patch, stride=patch)
-
-
 class Backbone(nn.Module):
     """The encoder of the autoencoder."""
 
@@ -92,13 +86,12 @@ class Backbone(nn.Module):
         layout = TokenLayout.from_counts(
             counts.tolist(), [0] * len(planes), self.patches, planes.device
         )
-        projection, position = self.patch_embed.proj, self.pos_embed[0]
-        assert projection.bias is not None
+        position = self.pos_embed[0]
         x = pack_tokens(
             planes,
             layout,
-            projection.weight.flatten(1),
-            projection.bias,
+            self.patch_embed.proj.weight.flatten(1),
+            self.patch_embed.bias(),
             position=position[1 : 1 + self.patches],  # the same for each channel
             channel=torch.zeros_like(position[:1]),
             first=self.cls_token[0, 0] + position[0],
@@ -142,13 +135,8 @@ class OpenPhenomEncoder(plugin.Encoder):
         patches = rows[layout.patch_rows()].float()  # (sum of C_i, P, D)
         means = patches.mean(1)
         embedding = torch.stack([one.mean(0) for one in means.split(batch.counts.tolist())])
-        offsets = torch.cat([batch.counts.new_zeros(1), batch.counts.cumsum(0)])
-        return plugin.Features(
-            embedding,
-            batch.counts,
-            means if channels else None,
-            patches.flatten(0, 1) if tokens else None,
-            offsets * patches.shape[1] if tokens else None,
+        return features(
+            embedding, batch.counts, patches, channels=means if channels else None, tokens=tokens
         )
 
     def count_tokens(self, channels: int, size: tuple[int, int]) -> int:
@@ -158,9 +146,4 @@ class OpenPhenomEncoder(plugin.Encoder):
 
 def build(spec: plugin.EncoderSpec, *, weights: Path | None, seed: int) -> OpenPhenomEncoder:
     """Build from the record's options, filled from `weights`."""
-    if weights is None:
-        raise plugin.WeightsNotFoundError(f"{spec.name} was to be built without its weights")
-    with torch.device("meta"):
-        model = OpenPhenom(**spec.options)  # type: ignore[arg-type]
-    plugin.load_state(model, weights)
-    return OpenPhenomEncoder(spec, model=model)
+    return OpenPhenomEncoder(spec, model=filled(OpenPhenom, spec, weights))

@@ -1,12 +1,19 @@
-"""Vision transformers on packed tokens: layers with norms first, and resampled positions.
+"""What vision transformers on packed tokens share: layers, positions, checks, and outputs.
 
 Shapes: T tokens of all images of a batch, D features, H heads.
 """
+
+from pathlib import Path
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from zoo.kernels import RaggedPlan, ragged_attention
+
+from zoo import plugin
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 class SelfAttention(nn.Module):
@@ -79,6 +86,71 @@ def resampled(stored: Tensor, rows: int, columns: int) -> Tensor:
     return found.flatten(2)[0].T.to(stored.dtype)
 
 
-def default_places(counts: Tensor) -> Tensor:
-    """Number the channels of each image from 0, `(sum of C_i,)`."""
-    return torch.cat([torch.arange(count) for count in counts.tolist()])
+class PatchEmbedding(nn.Module):
+    """Parameters of one projection of patches of single planes, under timm's names."""
+
+    def __init__(self, dim: int, patch: int) -> None:
+        super().__init__()
+        self.proj = nn.Conv2d(1, dim, kernel_size=patch, stride=patch)
+
+    def bias(self) -> Tensor:
+        """Return what is added to each projected patch."""
+        assert self.proj.bias is not None
+        return self.proj.bias
+
+
+def places_of(batch: plugin.ImageBatch, known: int, name: str) -> Tensor:
+    """Return the number of each channel, `(sum of C_i,)`; by default counted from 0.
+
+    Raises `ImageError` for a number that is not among the `known` of the encoder called `name`.
+    """
+    if batch.channel_index is None:
+        return torch.cat([torch.arange(count) for count in batch.counts.tolist()])
+    places = batch.channel_index
+    if int(places.min()) < 0 or int(places.max()) >= known:
+        raise plugin.ImageError(
+            f"channel_index must lie in 0 to {known - 1} for {name}, but goes from "
+            f"{int(places.min())} to {int(places.max())}"
+        )
+    return places
+
+
+def check_patches(size: tuple[int, int], patch: int, name: str) -> None:
+    """Raise `ImageError` unless sides are multiples of the patch of the encoder called `name`."""
+    if size[0] % patch or size[1] % patch:
+        raise plugin.ImageError(
+            f"images are {size[0]} × {size[1]} pixels, but {name} cuts patches of "
+            f"{patch} × {patch}: crop or pad to multiples of {patch}, or let encode prepare "
+            "them with preprocess=True"
+        )
+
+
+def features(
+    embedding: Tensor,
+    counts: Tensor,
+    patches: Tensor | None,
+    *,
+    channels: Tensor | None = None,
+    tokens: bool = False,
+) -> plugin.Features:
+    """Put together what an encoder returns; `patches` are `(sum of C_i, P, D)`."""
+    if patches is None or not tokens:
+        return plugin.Features(embedding, counts, channels)
+    offsets = torch.cat([counts.new_zeros(1), counts.cumsum(0)]) * patches.shape[1]
+    return plugin.Features(embedding, counts, channels, patches.flatten(0, 1), offsets)
+
+
+def filled(network: type[Network], spec: plugin.EncoderSpec, weights: Path | None) -> Network:
+    """Build a network from the options of a record, and fill it from `weights`.
+
+    Raises
+    ------
+    WeightsNotFoundError
+        Without weights: never an untrained network under a trained name.
+    """
+    if weights is None:
+        raise plugin.WeightsNotFoundError(f"{spec.name} was to be built without its weights")
+    with torch.device("meta"):
+        model = network(**spec.options)
+    plugin.load_state(model, weights)
+    return model

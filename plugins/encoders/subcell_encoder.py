@@ -4,7 +4,6 @@ Gupta et al. (2024); the pooling is that of Ilse, Tomczak and Welling (2018).
 """
 
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +11,8 @@ from torch import Tensor, nn
 from zoo.kernels import RaggedPlan, ragged_attention
 
 from zoo import plugin
+
+from .packed_vit import check_patches, filled
 
 
 class Dense(nn.Module):
@@ -187,12 +188,7 @@ class SubCellEncoder(plugin.Encoder):
         layer: int | None = None,
     ) -> plugin.Features:
         """Embed a batch."""
-        patch = self.model.patch_size
-        if any(side % patch for side in batch.size):
-            raise plugin.ImageError(
-                f"images are {batch.size[0]} × {batch.size[1]} pixels, but {self.name} cuts "
-                f"patches of {patch} × {patch}: crop or pad to multiples of {patch}"
-            )
+        check_patches(batch.size, self.model.patch_size, self.name)
         images = batch.planes.reshape(len(batch), -1, *batch.size)
         embedding, _ = self.model.pool_model(self.model.encoder(images))
         return plugin.Features(embedding.float(), batch.counts)
@@ -205,10 +201,4 @@ class SubCellEncoder(plugin.Encoder):
 
 def build(spec: plugin.EncoderSpec, *, weights: Path | None, seed: int) -> SubCellEncoder:
     """Build from the record's options, filled from `weights`."""
-    if weights is None:
-        raise plugin.WeightsNotFoundError(f"{spec.name} was to be built without its weights")
-    options: dict[str, Any] = dict(spec.options)
-    with torch.device("meta"):
-        model = SubCell(**options)
-    plugin.load_state(model, weights)
-    return SubCellEncoder(spec, model=model)
+    return SubCellEncoder(spec, model=filled(SubCell, spec, weights))
