@@ -17,6 +17,13 @@ for _name in ("HF_ENDPOINT", "HF_HUB_OFFLINE", "HF_TOKEN", "ZOO_DEBUG", "ZOO_PLU
     os.environ.pop(_name, None)
 
 ROOT = Path(__file__).resolve().parent.parent
+# Files that take longest come first: the last of them would keep one worker waiting for minutes.
+LONGEST = ("test_golden_table.py", "test_report.py", "test_verdict.py", "test_trained_network.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Bring the files that take longest to the front."""
+    items.sort(key=lambda item: item.path.name not in LONGEST)
 
 
 @pytest.fixture(scope="session")

@@ -12,9 +12,11 @@ from attention_providers import (
     TRITON,
     Attention,
     UnavailableError,
+    calls_of,
+    entered,
     refusal,
 )
-from bench_ragged_attention import Batch, _calls, _entered, _error, _measure
+from bench_ragged_attention import Batch, _error, _measure
 
 ON_CPU = (BUCKETED, PADDED, "padded to longest")
 MIXED = Case("long-tailed", 2, 96, torch.float32, "cpu")
@@ -39,7 +41,7 @@ def test_providers_pass_the_gate(provider, backward, workload):
 def test_a_backward_pass_can_be_repeated(provider):
     batch = batch_of(Case("long-tailed", 2, 96, torch.float32, "cpu", backward=True))
     attention = PROVIDERS[provider](batch.case)
-    (call,) = _calls(attention, batch.case, [_entered(attention, batch.inputs)])
+    (call,) = calls_of(attention, batch.case, [entered(attention, batch.inputs)])
     first, second = call()[0], call()[0]
     torch.testing.assert_close(first, second)
 

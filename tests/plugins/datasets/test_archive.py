@@ -32,11 +32,12 @@ def server(body=b"", *, status=200, length=None, raw=None, pause=0.0):
             if raw is not None:
                 self.wfile.write(raw)
                 return
+            answer = bytes(body)  # a test may change the body while this is sent
             self.send_response(status)
             if length != "unannounced":
-                self.send_header("Content-Length", str(len(body) if length is None else length))
+                self.send_header("Content-Length", str(len(answer) if length is None else length))
             self.end_headers()
-            self.wfile.write(body)
+            self.wfile.write(answer)
             time.sleep(pause)
 
         def log_message(self, *_):
