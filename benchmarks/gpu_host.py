@@ -12,7 +12,7 @@ from gpu_stage import DEVICE, DRY, Rows, here
 
 import zoo
 
-# Just above what graphs are recorded for, and far above it.
+# Launched kernel by kernel here, also where encoders replay a graph in place of it.
 BATCHES = (("1 channel", 65), ("3 channels", 22), ("1 channel", 512), ("3 channels", 170))
 FIELDS = ("workload", "images", "host_s", "all_s", "kernels", "busy_s", "device", "torch", "commit")
 

@@ -1,10 +1,8 @@
 """Records of ChannelViT checkpoints: vision transformers with an embedding for each channel."""
 
-from typing import Any
-
 from zoo import plugin
 
-from .checkpoint_folder import check_positive, check_shape, open_checkpoint, read_config
+from .checkpoint_folder import open_checkpoint, read_architecture
 
 CITATION = (
     "Bao, Sivanandan and Karaletsos, Channel Vision Transformers: An Image Is Worth 1 x 16 x 16 "
@@ -25,12 +23,7 @@ FAMILIES = (
 def resolve(place: str) -> plugin.EncoderSpec:
     """Describe the checkpoint at a folder or at ``org/repo@commit``."""
     path, weights = open_checkpoint("channelvit", place)
-    raw = read_config(path, _WHOLE)
-    config: dict[str, Any] = {name: raw[name] for name in _WHOLE}
-    config["mlp_ratio"] = raw.get("mlp_ratio", 4.0)
-    config["layer_norm_eps"] = raw.get("layer_norm_eps", 1e-6)
-    check_positive(path, config, real=("mlp_ratio", "layer_norm_eps"))
-    check_shape(path, *(config[k] for k in ("embed_dim", "num_heads", "img_size", "patch_size")))
+    config = read_architecture(path, _WHOLE, {"mlp_ratio": 4.0, "layer_norm_eps": 1e-6})
     side = config["img_size"]
     return plugin.EncoderSpec(
         name=f"channelvit:{place}",

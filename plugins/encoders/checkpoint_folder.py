@@ -72,3 +72,25 @@ def check_shape(path: Path, dim: int, heads: int, side: int, patch: int) -> None
         raise plugin.WeightsError(
             f"{path}: embed_dim must be a multiple of num_heads, img_size one of patch_size"
         )
+
+
+def read_architecture(
+    path: Path, whole: Sequence[str], defaults: Mapping[str, float]
+) -> dict[str, Any]:
+    """Read and check the sizes of a vision transformer.
+
+    Parameters
+    ----------
+    path
+        config.json.
+    whole
+        Fields that must be there, whole numbers.
+    defaults
+        Real numbers, and what they are where the file does not say.
+    """
+    raw = read_config(path, whole)
+    config: dict[str, Any] = {name: raw[name] for name in whole}
+    config |= {name: raw.get(name, default) for name, default in defaults.items()}
+    check_positive(path, config, real=tuple(defaults))
+    check_shape(path, *(config[k] for k in ("embed_dim", "num_heads", "img_size", "patch_size")))
+    return config

@@ -1,10 +1,8 @@
 """Records of OpenPhenom checkpoints: channel-agnostic masked autoencoders."""
 
-from typing import Any
-
 from zoo import plugin
 
-from .checkpoint_folder import check_positive, check_shape, open_checkpoint, read_config
+from .checkpoint_folder import open_checkpoint, read_architecture
 
 CITATION = (
     "Kraus et al., Masked Autoencoders for Microscopy are Scalable Learners of Cellular Biology, "
@@ -29,11 +27,7 @@ def resolve(place: str) -> plugin.EncoderSpec:
     is standardised.
     """
     path, weights = open_checkpoint("openphenom", place)
-    raw = read_config(path, _WHOLE)
-    config: dict[str, Any] = {name: raw[name] for name in _WHOLE}
-    config["mlp_ratio"] = raw.get("mlp_ratio", 4.0)
-    check_positive(path, config, real=("mlp_ratio",))
-    check_shape(path, *(config[k] for k in ("embed_dim", "num_heads", "img_size", "patch_size")))
+    config = read_architecture(path, _WHOLE, {"mlp_ratio": 4.0})
     side = config["img_size"]
     return plugin.EncoderSpec(
         name=f"openphenom:{place}",
