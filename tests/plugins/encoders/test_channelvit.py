@@ -1,12 +1,11 @@
 """ChannelViT: the recorded outputs of the authors' code, mixed batches, and refusals."""
 
 import json
-import shutil
 
+import checkpoints
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
 from zoo.plugins.encoders.packed_vit import resampled
 
 import zoo
@@ -29,13 +28,12 @@ def encoder(folder):
 def cases(folder):
     """Images, numbers of their channels, and expected outputs of each case."""
     record = json.loads((folder / "cases.json").read_text())
-    expected = load_file(folder / "expected.safetensors")
+    expected = checkpoints.outputs(folder)
     found = []
     for i, case in enumerate(record["cases"]):
         shape = (case["batch"], len(case["channels"]), case["height"], case["width"])
         images = np.random.RandomState(record["seed"] + i).rand(*shape).astype(np.float32)
-        outputs = {k: expected[f"case{i}.{k}"] for k in ("cls", "tokens")}
-        found.append((images, case["channels"], outputs))
+        found.append((images, case["channels"], expected[i]))
     return found
 
 
@@ -100,11 +98,7 @@ CHANGES = {
 @pytest.mark.parametrize("change", CHANGES)
 def test_each_part_decides_the_numbers(folder, tmp_path, cases, change):
     """Else the recorded outputs would not show that it is right."""
-    name, changed = CHANGES[change]
-    shutil.copy(folder / "config.json", tmp_path)
-    state = load_file(folder / "model.safetensors")
-    state[name] = changed(state[name]).contiguous()
-    save_file(state, tmp_path / "model.safetensors")
+    checkpoints.changed(folder, tmp_path, *CHANGES[change])
     images, numbers, expected = cases[1]
     found = encode(zoo.load(f"channelvit:{tmp_path}", device="cpu"), images, numbers).embedding
     assert not torch.allclose(found, expected["cls"], **CLOSE)
