@@ -6,7 +6,7 @@ WHEEL := $(VENV)/wheel
 SITE := 'import sysconfig; print(sysconfig.get_path("purelib"))'
 SOURCES := $(shell find zoo kernels plugins registry -name '*.py' -o -name '*.pyi' -o -name '*.j2' -o -name '*.js' -o -name '*.css')
 JOBS ?= 2
-PARALLEL := --numprocesses $(JOBS) --dist loadfile
+PARALLEL := --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder
 # PyTorch takes gigabytes, so its release is chosen here; all else is the newest that goes with it.
 TORCH := torch==2.14.1 torchvision==0.29.1
 

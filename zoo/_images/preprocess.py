@@ -118,9 +118,7 @@ def scale(array: NDArray[Any], preprocessing: Preprocessing, item: str) -> NDArr
     if scaling == "range":
         return _by_range(array, item)
     if scaling == "image":
-        wide = array.astype(np.float64)
-        low, high = wide.min(), wide.max()
-        return ((wide - low) / (high - low + DARK)).astype(np.float32)
+        return _by_extremes(array)
     if scaling == "percentile" and array.dtype in (np.uint8, np.uint16):
         scaled = np.empty(array.shape, np.float32)
         for plane, out in zip(array, scaled, strict=True):
@@ -177,6 +175,12 @@ def _by_counting(
     scaled = (values - offset) / (span if span > 0 else np.inf)
     table = torch.from_numpy(np.clip(scaled.astype(np.float32), 0.0, 1.0))
     torch.index_select(table, 0, pixels, out=torch.from_numpy(out).flatten())
+
+
+def _by_extremes(array: NDArray[Any]) -> NDArray[np.float32]:
+    wide = array.astype(np.float64)
+    low, high = wide.min(), wide.max()
+    return ((wide - low) / (high - low + DARK)).astype(np.float32)
 
 
 def _by_range(array: NDArray[Any], item: str) -> NDArray[np.float32]:
