@@ -51,6 +51,14 @@ class EvaluationError(ZooError):
     """A score cannot be computed from these data and this design."""
 
 
+class CollapseError(ZooError):
+    """A training run has collapsed: its loss can no longer fall."""
+
+
+class StoppedError(ZooError):
+    """A run was asked to stop; what it had done is saved."""
+
+
 class MissingExtraError(ZooError):
     """An optional dependency is not installed."""
 

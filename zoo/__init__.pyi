@@ -17,7 +17,9 @@ from ._images.batch import ImageBatch
 from ._images.image import Image
 from ._images.read import read_image
 from ._listing import encoder_info, list_datasets, list_encoders
+from ._predict import predict
 from ._result import Result
+from ._train import Training, train
 from .registry import Design, Preprocessing, Task, ZooError
 
 __version__: str
@@ -39,6 +41,7 @@ __all__ = [
     "Result",
     "Row",
     "Task",
+    "Training",
     "Verdict",
     "ZooError",
     "__version__",
@@ -55,8 +58,10 @@ __all__ = [
     "metrics",
     "open_images",
     "plugin",
+    "predict",
     "read_image",
     "read_profiles",
     "registry",
     "testing",
+    "train",
 ]

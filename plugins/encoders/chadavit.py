@@ -4,7 +4,7 @@ from pathlib import Path
 
 from zoo import plugin
 
-from .checkpoint_folder import check_positive, check_shape, open_checkpoint, read_config
+from .checkpoint_folder import check_positive, check_shape, open_checkpoint, read_card, read_config
 
 CITATION = (
     "Bourriez et al., ChAda-ViT: Channel Adaptive Attention for Joint Representation Learning of "
@@ -78,7 +78,8 @@ FAMILIES = (
 
 def resolve(place: str) -> plugin.EncoderSpec:
     """Describe the checkpoint at a folder or at ``org/repo@commit``."""
-    config, weights = _open(place)
+    path, weights = open_checkpoint("chadavit", place)
+    config = _read_config(path)
     return plugin.EncoderSpec(
         name=f"chadavit:{place}",
         builder=_BUILDER,
@@ -89,18 +90,21 @@ def resolve(place: str) -> plugin.EncoderSpec:
         twin=f"chadavit-untrained:{place}",
         options=config,
         citation=CITATION,
+        **read_card(path),
     )
 
 
 def resolve_untrained(place: str) -> plugin.EncoderSpec:
     """Describe the untrained twin of the checkpoint at a folder or at ``org/repo@commit``."""
-    config, _ = _open(place)
+    path, _ = open_checkpoint("chadavit", place)
+    config, card = _read_config(path), read_card(path)
     return plugin.EncoderSpec(
         name=f"chadavit-untrained:{place}",
         builder=_BUILDER,
         summary=f"The architecture of {place} with random parameters, by seed",
         embedding_size=int(config["embed_dim"]),
         channels=(1, int(config["max_number_channels"])),
+        preprocessing=card.get("preprocessing", plugin.Preprocessing()),
         seeded=True,
         role="control",
         control="untrained",
@@ -108,11 +112,6 @@ def resolve_untrained(place: str) -> plugin.EncoderSpec:
         licence="none needed",
         citation=CITATION,
     )
-
-
-def _open(place: str) -> tuple[dict[str, int | float], plugin.Weights]:
-    path, weights = open_checkpoint("chadavit", place)
-    return _read_config(path), weights
 
 
 def _read_config(path: Path) -> dict[str, int | float]:

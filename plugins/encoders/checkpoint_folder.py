@@ -56,6 +56,28 @@ def read_config(path: Path, required: Sequence[str] = ()) -> dict[str, Any]:
     return raw
 
 
+def read_card(path: Path) -> dict[str, Any]:
+    """Read what a config.json says beside the architecture, as fields of an `EncoderSpec`.
+
+    These are ``preprocessing`` (fields of `zoo.Preprocessing`; what is left out has its default),
+    ``trained_on`` (names of datasets) and ``licence``. Raises `WeightsError` for anything else
+    under these names.
+    """
+    raw, found = read_config(path), {}
+    try:
+        if "preprocessing" in raw:
+            given = {
+                k: tuple(v) if isinstance(v, list) else v for k, v in raw["preprocessing"].items()
+            }
+            found["preprocessing"] = plugin.Preprocessing(**given)
+    except (AttributeError, TypeError, ValueError) as error:
+        raise plugin.WeightsError(f"{path}: preprocessing is not usable: {error}") from error
+    named, licence = raw.get("trained_on", []), raw.get("licence", "not stated")
+    if not isinstance(named, list) or not all(isinstance(n, str) for n in [*named, licence]):
+        raise plugin.WeightsError(f"{path}: trained_on must be a list of names, licence a text")
+    return {**found, "trained_on": tuple(named), "licence": licence}
+
+
 def check_positive(path: Path, config: Mapping[str, Any], real: Sequence[str] = ()) -> None:
     """Raise `WeightsError` unless all values are positive: whole numbers, or `real` ones."""
     for name, value in config.items():

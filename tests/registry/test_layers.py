@@ -27,6 +27,7 @@ LAYERS = (
     "_encoders",
     "_data",
     "_embedding",
+    "_training",
     "_evaluation",
     "_diagnostics",
     "_report",

@@ -1,6 +1,6 @@
 """The command line. Commands import inside functions, so that help and listings are fast."""
 
-from . import diagnosis, embedding, evaluation, listing, weights
+from . import diagnosis, embedding, evaluation, listing, training, weights
 from .group import main
 
-__all__ = ["diagnosis", "embedding", "evaluation", "listing", "main", "weights"]
+__all__ = ["diagnosis", "embedding", "evaluation", "listing", "main", "training", "weights"]

@@ -71,7 +71,7 @@ def load(
         dtype = getattr(torch, dtype, None)  # type: ignore[assignment]
     if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
         raise ValueError(f"dtype must be a floating torch dtype such as 'float32', not {dtype!r}")
-    device = _device(device)
+    device = pick_device(device)
     if seed is not None and not spec.seeded:
         raise ValueError(f"{name} is not seeded: seed= is for untrained networks and noise")
     if weights is not None and spec.weights is None:
@@ -88,7 +88,7 @@ def load(
     return encoder.to(device, dtype)
 
 
-def _device(name: torch.device | str | None) -> torch.device:
+def pick_device(name: torch.device | str | None) -> torch.device:
     if name is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

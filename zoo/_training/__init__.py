@@ -1,0 +1,1 @@
+"""Training encoders by self-distillation and on labels, on images of any channel counts."""
