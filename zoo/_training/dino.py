@@ -62,9 +62,9 @@ class Head(nn.Module):
         self.prototypes = Prototypes(bottleneck, prototypes, fixed_length=fixed_length)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map embeddings `(n, D)` to logits `(n, K)`, in float32."""
+        """Map embeddings `(n, D)` to logits `(n, K)`, never in half precision."""
         with torch.autocast(x.device.type, enabled=False):
-            logits: Tensor = self.prototypes(F.normalize(self.mlp(x.float()), dim=-1))
+            logits: Tensor = self.prototypes(F.normalize(self.mlp(x), dim=-1))
         return logits
 
     @torch.no_grad()

@@ -28,7 +28,8 @@ class Branch(nn.Module):
 
     def forward(self, views: list[ImageBatch]) -> tuple[Tensor, Tensor]:
         """Embeddings `(n, D)` and logits `(n, K)` of all views, size by size."""
-        found = [self.encoder.forward(batch).embedding.float() for batch in views]
+        found = [self.encoder.forward(batch).embedding for batch in views]
+        found = [rows.to(torch.promote_types(rows.dtype, torch.float32)) for rows in found]
         # Sizes go through the head one by one: batch normalisation sees views of one kind.
         return torch.cat(found), torch.cat([self.head(rows) for rows in found])
 
@@ -56,9 +57,11 @@ class Distillation:
             fixed_length=settings.fixed_length,
         )
         head.initialise(torch.Generator().manual_seed(settings.seed))
-        self.student = Branch(encoder, head).to(self.device).train()
+        assert encoder.model is not None
+        dtype = next(encoder.model.parameters()).dtype
+        self.student = Branch(encoder, head.to(dtype)).to(self.device).train()
         self.teacher = copy.deepcopy(self.student).requires_grad_(False)
-        self.centre = torch.zeros(1, settings.prototypes, device=self.device)
+        self.centre = torch.zeros(1, settings.prototypes, dtype=dtype, device=self.device)
         self.optimiser = make_optimiser(self.student, settings)
         self.kept = settings.momentum
         if self.kept is None:
@@ -151,15 +154,17 @@ class Distillation:
     ) -> dict[str, float]:
         share = len(batch.images) / len(batch.planned.images)
         whole = summed(torch.stack([loss.detach() * share, entropy(targets).mean() * share]))
-        mean = summed(targets.sum(0)) / (2 * len(batch.planned.images))
+        rows = 2 * len(batch.planned.images)
+        mean, middle = summed(targets.sum(0)) / rows, summed(embeddings.sum(0)) / rows
+        squares = [(embeddings - middle).square().sum(), embeddings.square().sum()]
+        around, whole_square = summed(torch.stack(squares))
         most = math.log(targets.shape[1])
-        centred = embeddings - embeddings.mean(0)
         return {
             "loss": float(whole[0]),
             "loss_of_uniform": float(whole[0]) / most,
             "teacher_entropy": float(whole[1]) / most,
             "entropy_of_mean": float(entropy(mean)) / most,
-            "spread": float(centred.norm() / embeddings.norm()),
+            "spread": float((around / whole_square).sqrt()),
         }
 
     def state(self) -> dict[str, Any]:
