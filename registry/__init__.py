@@ -19,7 +19,9 @@ from .errors import (
     suggest,
 )
 from .hookspecs import hookimpl
-from .hub import Fetched, check_header, fetch, is_cached, is_reachable, resolve_revision
+from .hub import Fetched, check_header, fetch, is_cached, resolve_revision
+from .hub_client import is_reachable
+from .hub_upload import upload
 from .specs import (
     ControlKind,
     DatasetSpec,
@@ -71,4 +73,5 @@ __all__ = [
     "resolve_revision",
     "resolve_target",
     "suggest",
+    "upload",
 ]

@@ -5,37 +5,30 @@ known of: the hash in its record, the name of its blob in the cache (the hub's o
 saved at its first download.
 """
 
-import errno
 import hashlib
 import os
 import re
-import threading
-import time
 import uuid
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal
 
+from . import hub_client
 from .errors import (
-    AccessDeniedError,
     ArchitectureMismatchError,
     IntegrityError,
     WeightsError,
     WeightsNotFoundError,
 )
+from .hub_client import WAY_OUT, ask, hub_endpoint
 from .specs import Weights
 
-T = TypeVar("T")
 Verified = Literal["record", "hub", "first-use", "local"]
 
 MAIN = "main"
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-_PATIENCE = 5.0  # seconds, for a response and for retries after server errors
-_WAY_OUT = (
-    "fetch it with 'zoo pull' on a machine with a network, or give a local file with weights=PATH"
-)
 
 
 @dataclass(frozen=True)
@@ -98,8 +91,8 @@ def fetch(
     path = None if force else _find(weights, cache)
     if path is None:
         if not download:
-            raise WeightsNotFoundError(f"{weights} is not in the cache {cache}; {_WAY_OUT}")
-        path, etag = _download(weights, _endpoint(endpoint), cache, force)
+            raise WeightsNotFoundError(f"{weights} is not in the cache {cache}; {WAY_OUT}")
+        path, etag = _download(weights, hub_endpoint(endpoint), cache, force)
     return _verify(weights, path, cache, etag, force)
 
 
@@ -127,28 +120,6 @@ def is_cached(weights: Weights, *, cache_dir: Path | None = None) -> bool:
     return _find(weights, cache) is not None
 
 
-def is_reachable(*, endpoint: str | None = None, timeout: float = _PATIENCE) -> bool:
-    """Whether the hub's address answers HTTP within `timeout` seconds; never raises.
-
-    Uses proxies and certificates of the hub's client. Always False under HF_HUB_OFFLINE.
-    """
-    url, answers, done = _endpoint(endpoint), [], threading.Event()
-
-    def knock() -> None:
-        from huggingface_hub import get_session
-
-        with suppress(Exception):
-            answers.append(get_session().head(url, timeout=timeout))
-        done.set()
-
-    if not _is_offline():
-        # In a thread: the client's timeout covers neither the name look-up nor the sum over all
-        # addresses of a host, which takes minutes behind a firewall that drops packets.
-        threading.Thread(target=knock, daemon=True).start()
-        done.wait(timeout)
-    return bool(answers)
-
-
 def resolve_revision(
     repo: str,
     revision: str = MAIN,
@@ -171,19 +142,19 @@ def resolve_revision(
     if not revision or revision.startswith("/") or ".." in revision or "\\" in revision:
         raise ValueError(f"{revision!r} is not a git revision: give a branch, a tag or a commit")
     ref = _ref(repo, revision, _cache(cache_dir))
-    url = _endpoint(endpoint)
+    url = hub_endpoint(endpoint)
 
     def look_up() -> str:
         from huggingface_hub import HfApi
 
-        info = HfApi(endpoint=url).model_info(repo, revision=revision, timeout=_PATIENCE)
+        info = HfApi(endpoint=url).model_info(repo, revision=revision, timeout=hub_client.PATIENCE)
         if not _COMMIT.fullmatch(info.sha or ""):
             raise LookupError(f"{info.sha!r} is not a commit")
         return str(info.sha)
 
     commit = None if refresh else _known_commit(ref)
     if commit is None:
-        commit = _ask(url, f"{repo}@{revision}", look_up)
+        commit = ask(url, f"{repo}@{revision}", look_up)
         _note(ref, commit)
     return commit
 
@@ -263,24 +234,10 @@ def check_header(
         )
 
 
-def _endpoint(endpoint: str | None) -> str:
-    from huggingface_hub import constants
-
-    # The client reads these variables once, at import; here they are read at each call.
-    return (endpoint or os.environ.get("HF_ENDPOINT") or constants.ENDPOINT).rstrip("/")
-
-
 def _cache(cache_dir: Path | None) -> Path:
     from huggingface_hub import constants
 
     return Path(cache_dir or os.environ.get("HF_HUB_CACHE") or constants.HF_HUB_CACHE).expanduser()
-
-
-def _is_offline() -> bool:
-    from huggingface_hub import constants
-
-    said = os.environ.get("HF_HUB_OFFLINE", "").upper()
-    return constants.HF_HUB_OFFLINE or said in ("1", "ON", "YES", "TRUE")
 
 
 def _folder(repo: str, cache: Path) -> Path:
@@ -305,7 +262,7 @@ def _download(weights: Weights, endpoint: str, cache: Path, force: bool) -> tupl
     def transfer() -> tuple[Path, str]:
         # Requested first, because the download reports every error as "not in the cache" and
         # retries for 23 s after server errors.
-        offer = get_hf_file_metadata(url, timeout=_PATIENCE, endpoint=endpoint)
+        offer = get_hf_file_metadata(url, timeout=hub_client.PATIENCE, endpoint=endpoint)
         if offer.commit_hash != revision:
             raise IntegrityError(
                 f"asked for {weights}, {endpoint} offers commit {offer.commit_hash}; it is not a "
@@ -316,59 +273,7 @@ def _download(weights: Weights, endpoint: str, cache: Path, force: bool) -> tupl
         )
         return Path(path), offer.etag or ""
 
-    return _ask(endpoint, str(weights), transfer)
-
-
-def _ask(endpoint: str, what: str, call: Callable[[], T]) -> T:
-    """Call the hub, retry after server errors, and translate failures into our errors."""
-    from huggingface_hub.errors import HFValidationError
-
-    if not is_reachable(endpoint=endpoint):
-        why = "HF_HUB_OFFLINE is set" if _is_offline() else f"{endpoint} cannot be reached"
-        raise WeightsNotFoundError(f"{what} is not in the cache, and {why}; {_WAY_OUT}")
-    deadline = time.monotonic() + _PATIENCE
-    while True:
-        try:
-            return call()
-        except (WeightsError, HFValidationError):
-            raise
-        except Exception as error:
-            # The client wraps the cause in "not in the cache" or "force download failed".
-            wrapped = isinstance(error, FileNotFoundError | ValueError) and error.__cause__
-            status = getattr(getattr(wrapped or error, "response", None), "status_code", 0)
-            if status < 500 or time.monotonic() > deadline:
-                raise _explain(endpoint, what, wrapped or error, status) from error
-        time.sleep(1)
-
-
-def _explain(endpoint: str, what: str, error: BaseException, status: int) -> WeightsError:
-    from huggingface_hub import errors
-
-    kind: type[WeightsError] = WeightsNotFoundError
-    log_in = "log in with 'hf auth login' or set HF_TOKEN"
-    number = error.errno if isinstance(error, OSError) else None
-    if isinstance(
-        error, errors.GatedRepoError
-    ):  # a subclass of RepositoryNotFoundError, so it comes first
-        kind, fault = AccessDeniedError, "it is gated"
-        fix = f"accept the terms at {endpoint}/{what.partition('@')[0]} and {log_in}"
-    elif status in (401, 403):
-        kind, fault = AccessDeniedError, f"{endpoint} refuses it (HTTP {status})"
-        fix = f"it is private or missing: check the name and {log_in}"
-    elif isinstance(error, errors.RepositoryNotFoundError):
-        fault, fix = f"{endpoint} has no such repository", f"check the name, {log_in}"
-    elif isinstance(error, errors.RevisionNotFoundError):
-        fault, fix = f"{endpoint} has no such revision of it", "check the revision"
-    elif isinstance(error, errors.EntryNotFoundError):
-        fault, fix = f"{endpoint} has no such file in it", "check the file name"
-    elif number in (errno.ENOSPC, errno.EDQUOT):
-        fault, fix = f"the disk is full ({error})", "make room, set HF_HUB_CACHE to another disk"
-    elif number in (errno.EACCES, errno.EPERM, errno.EROFS):
-        fault, fix = f"the cache cannot be written to ({error})", "set HF_HUB_CACHE elsewhere"
-    else:
-        reason = f"HTTP {status}" if status else f"{type(error).__name__}: {error}".splitlines()[0]
-        fault, fix = f"the transfer from {endpoint} failed ({reason})", "try again later"
-    return kind(f"{what} is not available: {fault}; {fix}, or give a local file with weights=PATH")
+    return ask(endpoint, str(weights), transfer)
 
 
 def _local(weights: Weights) -> Path | None:

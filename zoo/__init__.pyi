@@ -18,6 +18,7 @@ from ._images.image import Image
 from ._images.read import read_image
 from ._listing import encoder_info, list_datasets, list_encoders
 from ._predict import predict
+from ._push import push
 from ._result import Result
 from ._train import Training, train
 from .registry import Design, Preprocessing, Task, ZooError
@@ -59,6 +60,7 @@ __all__ = [
     "open_images",
     "plugin",
     "predict",
+    "push",
     "read_image",
     "read_profiles",
     "registry",

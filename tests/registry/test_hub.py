@@ -38,7 +38,7 @@ from zoo.registry import (
     WeightsNotFoundError,
     check_header,
     fetch,
-    hub,
+    hub_client,
     is_cached,
     is_reachable,
     resolve_revision,
@@ -228,14 +228,14 @@ def test_no_download_means_no_request(server, cache):
 
 def test_closed_port_fails_fast(server, cache, closed_port, monkeypatch):
     clock = Clock()
-    monkeypatch.setattr(hub, "time", clock)
+    monkeypatch.setattr(hub_client, "time", clock)
     with pytest.raises(WeightsNotFoundError, match=r"cannot be reached.*zoo pull.*weights=PATH"):
         fetch(weights(server), endpoint=closed_port, cache_dir=cache)
     assert clock.now == 0  # tried once
 
 
 def test_silent_hub_fails_fast(server, cache, monkeypatch):
-    monkeypatch.setattr(hub, "is_reachable", partial(is_reachable, timeout=0.5))
+    monkeypatch.setattr(hub_client, "is_reachable", partial(is_reachable, timeout=0.5))
     server.fault = "silent"
     with pytest.raises(WeightsNotFoundError, match="cannot be reached"):
         get(server, cache)
@@ -328,7 +328,7 @@ def test_server_error_passes(server, cache):
 
 def test_server_error_stays(server, cache, monkeypatch):
     clock = Clock()
-    monkeypatch.setattr(hub, "time", clock)
+    monkeypatch.setattr(hub_client, "time", clock)
     monkeypatch.setattr("time.sleep", clock.sleep)  # of older clients, which ask again themselves
     server.fault = "500"
     with pytest.raises(WeightsNotFoundError, match=r"HTTP 500.*try again"):
@@ -338,7 +338,7 @@ def test_server_error_stays(server, cache, monkeypatch):
 
 
 def test_server_error_in_the_body(server, cache, monkeypatch):
-    monkeypatch.setattr(hub, "_PATIENCE", 0.5)
+    monkeypatch.setattr(hub_client, "PATIENCE", 0.5)
     server.fault = "500-body"
     with pytest.raises(WeightsNotFoundError, match="HTTP 500"):
         get(server, cache)

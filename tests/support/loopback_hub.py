@@ -10,6 +10,7 @@ Every repository has the branch ``main`` and the one commit `hub.commit`. Set `h
 set ``HF_ENDPOINT`` to `hub.endpoint` and ``HF_HUB_CACHE`` to an empty folder.
 """
 
+import base64
 import hashlib
 import json
 import threading
@@ -130,6 +131,38 @@ class _Handler(BaseHTTPRequestHandler):  # HTTP/1.0: one connection for each req
     def do_GET(self):
         self.answer()
 
+    def do_POST(self):
+        """Make a repository, say how files are to be sent, take a commit."""
+        hub = self.server.hub
+        self.path = unquote(self.path)
+        hub.requests.append(f"{self.command} {self.path}")
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        if hub.fault in _ERRORS:
+            self.refuse(*_ERRORS[hub.fault])
+        elif self.path == "/api/repos/create":
+            asked = json.loads(body)
+            repo = f"{asked['organization']}/{asked['name']}"
+            hub.repos.setdefault(repo, {})
+            self.send(200, json.dumps({"url": f"{hub.endpoint}/{repo}"}).encode())
+        elif self.path == "/api/validate-yaml":  # the metadata of a model card
+            self.send(200, b'{"errors": [], "warnings": []}')
+        elif self.path.endswith("/preupload/main"):
+            files = [
+                {"path": f["path"], "uploadMode": "regular", "shouldIgnore": False, "oid": None}
+                for f in json.loads(body)["files"]
+            ]
+            self.send(200, json.dumps({"files": files}).encode())
+        elif self.path.endswith("/commit/main"):
+            repo = self.path.removeprefix("/api/models/").removesuffix("/commit/main")
+            for line in map(json.loads, body.splitlines()):
+                if line["key"] == "file":
+                    content = base64.b64decode(line["value"]["content"])
+                    hub.repos[repo][line["value"]["path"]] = content
+            url = f"{hub.endpoint}/{repo}/commit/{hub.commit}"
+            self.send(200, json.dumps({"commitUrl": url, "commitOid": hub.commit}).encode())
+        else:
+            self.refuse(404, "EntryNotFound")
+
     def answer(self):
         hub = self.server.hub
         self.path = unquote(self.path)
@@ -156,7 +189,7 @@ class _Handler(BaseHTTPRequestHandler):  # HTTP/1.0: one connection for each req
         if "Content_Length" not in headers:
             self.send_header("Content-Length", str(len(content)))
         self.end_headers()
-        if self.command == "GET":
+        if self.command != "HEAD":
             self.wfile.write(content)
 
     def refuse(self, status, code):

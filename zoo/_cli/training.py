@@ -1,4 +1,4 @@
-"""The command that trains encoders."""
+"""Commands that train encoders and predict with them: train and predict."""
 
 import time
 from pathlib import Path
@@ -45,6 +45,7 @@ def _setting(text: str) -> tuple[str, Any]:
 )
 @click.option("--show-settings", is_flag=True, help="Print all settings as TOML, and do no more.")
 @click.option("--from", "start", help="Encoder to go on from, such as chadavit:FOLDER.")
+@click.option("--label", help="Column to be learnt; without it the network learns by itself.")
 @click.option("--probe", help="Column of a label: scores on held-out groups are logged.")
 @click.option("--group", help="Column of the independent unit: plate, well, patient.")
 @click.option("--licence", default="not stated", help="Licence of the trained network.")
@@ -55,8 +56,9 @@ def train(
 ) -> None:
     """Train an encoder on SOURCE: a dataset, a table of files, or a folder of images.
 
-    The network learns without labels (DINO), from images of any numbers of channels. Started again,
-    the same command goes on where the run was left. The folder is an encoder:
+    Without --label the network learns by self-distillation (DINO), with it to predict a column.
+    Images may have any numbers of channels. Started again, the same command goes on where the run
+    was left. The folder is an encoder:
 
     zoo evaluate chadavit:FOLDER -d TABLE --label LABEL --group GROUP
     """
@@ -104,3 +106,20 @@ def _as_toml(preset: str, file: Path | None, changes: dict[str, Any]) -> str:
         else:
             lines.append(f"{name} = {list(value) if isinstance(value, tuple) else value}")
     return "\n".join(lines)
+
+
+@main.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("source", type=click.Path(path_type=Path))
+@click.option("--out", "-o", required=True, type=click.Path(path_type=Path), help="A CSV file.")
+@click.option("--device", help="cpu, cuda; by default a GPU where there is one.")
+def predict(folder: Path, source: Path, out: Path, device: str | None) -> None:
+    """Predict for SOURCE the column that FOLDER was trained on with --label."""
+    from .._predict import predict as run
+
+    with progress("predicting") as tell:
+        table = run(folder, source, device=device, progress=tell)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    table.to_csv(out, index=False)
+    column = next(c for c in table.columns if c.startswith("predicted_"))
+    click.echo(f"{out}: {len(table)} images, {column}")

@@ -1,4 +1,4 @@
-"""Commands that fetch and convert weights: pull and convert."""
+"""Commands that fetch, convert and publish weights: pull, convert and push."""
 
 from pathlib import Path
 
@@ -40,3 +40,14 @@ def convert(checkpoint: Path, out: Path) -> None:
 
     names = run(checkpoint, out)
     click.echo(f"{out}: {len(names)} tensors")
+
+
+@main.command()
+@click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.argument("repo", metavar="ORG/NAME")
+@click.option("--private", is_flag=True, help="Make a new repository private.")
+def push(folder: Path, repo: str, private: bool) -> None:
+    """Publish the encoder in FOLDER, made by 'zoo train', as ORG/NAME on the hub."""
+    from .._push import push as run
+
+    click.echo(f"{run(folder, repo, private=private)} loads it, on any machine.")

@@ -1,0 +1,44 @@
+"""Publish a trained encoder on the Hugging Face Hub."""
+
+from pathlib import Path
+
+from zoo.registry import upload
+
+from ._encoders.loading import load
+from ._training.run_folder import STATE
+
+LEFT_OUT = (STATE, "*.partial")
+"""What only this machine needs: the state to go on from."""
+
+
+def push(
+    folder: str | Path, repo: str, *, private: bool = False, endpoint: str | None = None
+) -> str:
+    """Upload the folder of a run of `train` to a repository of the hub.
+
+    The network is loaded first, so that nothing is published that cannot be loaded.
+
+    Parameters
+    ----------
+    folder
+        Of the run: config.json, model.safetensors, model card.
+    repo
+        ``org/name``; made if it is not there.
+    private
+        Whether a new repository is private.
+    endpoint
+        Address of the hub, if it is not the usual one.
+
+    Returns
+    -------
+    str
+        The name that loads it anywhere, ``chadavit:org/name@commit``.
+
+    Raises
+    ------
+    WeightsError
+        If the folder holds no encoder, or the hub cannot be reached or refuses.
+    """
+    load(f"chadavit:{folder}", device="cpu")
+    commit = upload(Path(folder), repo, leave_out=LEFT_OUT, private=private, endpoint=endpoint)
+    return f"chadavit:{repo}@{commit}"
