@@ -64,6 +64,11 @@ class Training:
     waited: float
 
     @property
+    def parameters(self) -> int:
+        """Number of the network's parameters."""
+        return sum(p.numel() for p in _network(self.settings, None).model.parameters())
+
+    @property
     def encoder(self) -> str:
         """Name of the trained encoder."""
         return f"{FAMILY}:{self.folder}"

@@ -97,12 +97,24 @@ def compare(
 
 @main.command()
 @out_option
-def demo(out: Path) -> None:
-    """Evaluate ChAda-ViT on synthetic plates.
+@click.option("--no-train", is_flag=True, help="Evaluate an untrained network instead.")
+def demo(out: Path, no_train: bool) -> None:
+    """Train a small ChAda-ViT on synthetic plates, and evaluate it beside its untrained twin.
 
-    The untrained network first, then the trained one where its weights are available.
+    It learns without labels, in about two minutes. The published network is evaluated too, where
+    its weights are available.
     """
-    _evaluate(load_encoder(UNTRAINED), "phantom", out)
+    if no_train:
+        _evaluate(load_encoder(UNTRAINED), "phantom", out)
+    else:
+        from .._train import train
+
+        with progress("reading images") as tell:
+            run = train("phantom", out / "trained", progress=tell)
+        click.echo(
+            f"{run.folder}: a network of {run.parameters:,} parameters, trained without labels."
+        )
+        _evaluate(load_encoder(run.encoder), "phantom", out)
     weights = registry().encoder(TRAINED).weights
     if weights is not None and not is_cached(weights) and not is_reachable():
         click.echo(

@@ -370,7 +370,7 @@ def test_the_demo_says_in_one_line_what_it_leaves_out(tmp_path, monkeypatch):
         "zoo._cli.evaluation._evaluate", lambda e, *a, **k: evaluated.append((e.name, *a))
     )
     monkeypatch.setattr("zoo._cli.evaluation.is_reachable", lambda: False)
-    text = run("demo", "--out", tmp_path).output
+    text = run("demo", "--no-train", "--out", tmp_path).output
     assert evaluated == [("chadavit-untrained", "phantom", tmp_path)]
     assert text.count("\n") == 1
     assert text.startswith("chadavit-idrcell100k is left out")
@@ -412,6 +412,7 @@ def test_version_and_help():
     assert zoo.__version__ in run("--version").output
     text = run("--help").output
     commands = ["list", "info", "plugins", "pull", "embed", "evaluate", "demo", "doctor", "convert"]
+    commands += ["train", "predict", "push", "compare"]
     assert all(command in text for command in commands)
 
 

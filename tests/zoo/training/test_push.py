@@ -2,8 +2,9 @@
 
 import pytest
 import torch
-import zoo
 from loopback_hub import LoopbackHub
+
+import zoo
 
 from .conftest import SMALL
 

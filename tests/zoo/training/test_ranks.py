@@ -27,7 +27,8 @@ sys.path.insert(0, sys.argv[1])
 from tests.zoo.training.conftest import SMALL, striped
 
 torch.set_num_threads(1)
-settings = read_settings("tiny", None, {**SMALL, "images": 7, "frozen_epochs": 0, "optimiser": "sgd"})
+few = {"images": 7, "frozen_epochs": 0, "optimiser": "sgd"}
+settings = read_settings("tiny", None, {**SMALL, **few})
 spec = replace(zoo.plugin.get_spec("chadavit-untrained"), options=settings.architecture,
                embedding_size=32)
 with joined(torch.device("cpu")):
