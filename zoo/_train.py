@@ -1,5 +1,6 @@
 """Train an encoder on images of any channel counts."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -155,7 +156,8 @@ def train(
     ...     zoo.load(run.encoder, device="cpu").embedding_size
     64
     """
-    tell = progress or silent
+    # Of several processes one tells.
+    tell = progress if progress and os.environ.get("RANK", "0") == "0" else silent
     chosen = read_settings(preset, None if settings is None else Path(settings), changes)
     if (label is not None or probe is not None) and group is None:
         raise DataError("name the column of the independent unit with group, such as the plate")

@@ -1,5 +1,6 @@
 """Commands that train encoders and predict with them: train and predict."""
 
+import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -72,6 +73,8 @@ def train(
     began = time.monotonic()
     with progress("reading images") as tell:
         found = run(source, out, progress=tell, **asked, **changes)
+    if os.environ.get("RANK", "0") != "0":  # one of several processes speaks for all
+        return
     for item, reason in found.failures:
         click.secho(f"left out {item}: {reason}", fg="red", err=True)
     click.echo(_summary(found, time.monotonic() - began))

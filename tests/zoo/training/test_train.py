@@ -363,3 +363,26 @@ def test_a_folder_that_cannot_be_made(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(zoo.errors.DataError, match="cannot be made"):
         RunFolder(tmp_path / "file" / "run", {})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("centring", ["mean", "sinkhorn"])
+def test_the_usual_settings_of_the_method_collapse_on_synthetic_plates(tmp_path, centring):
+    """Strong jitter, no batch normalisation, a slow teacher: the uniform solution, said by name."""
+    with pytest.raises(zoo.errors.CollapseError, match="uniform"):
+        zoo.train(
+            "phantom",
+            tmp_path / "run",
+            device="cpu",
+            steps=130,
+            images=24,
+            small_crops=0,
+            batch_norm=False,
+            gain=0.5,
+            shift=0.2,
+            large_area=(0.4, 1.0),
+            momentum=0.99,
+            learning_rate=0.01,
+            centring=centring,
+            spread=0.1 if centring == "sinkhorn" else 0.0,
+        )
