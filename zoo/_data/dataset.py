@@ -11,6 +11,8 @@ from zoo.registry import ControlKind, DataError, DatasetSpec, Design, Role, sugg
 
 from .._images.image import Image
 
+Reader = Callable[[int], Image]
+
 
 @dataclass(frozen=True)
 class Precomputed:
@@ -66,7 +68,7 @@ class Dataset:
 
     name: str
     metadata: pd.DataFrame
-    read: Callable[[int], Image] | None
+    read: Reader | None
     spec: DatasetSpec | None = None
     profiles: Mapping[str, Precomputed] = field(default_factory=dict)
     design: Design | None = None

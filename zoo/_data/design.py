@@ -7,6 +7,7 @@ import pandas as pd
 from zoo.registry import Design, EvaluationError, Task
 
 from .dataset import Dataset, check_columns
+from .tables import METADATA, has_only_numbers
 
 # More distinct numbers than this are not classes: only the dose task is run on them.
 MAX_CLASSES = 24
@@ -58,6 +59,7 @@ def with_design(
             design = Design(label=label, group=group, batch=batch)
     check_columns(design.columns, dataset.metadata, dataset.name)
     if not design.tasks:
+        dataset = _with_numbers(dataset, design.label)
         values = dataset.metadata[design.label]
         design = replace(design, tasks=default_tasks(values, design.label))
     return replace(dataset, design=design)
@@ -93,6 +95,18 @@ def default_tasks(values: pd.Series, label: str) -> tuple[Task, ...]:
         for kind in ("retrieval", "knn", "probe"):
             kinds.append(Task(kind=kind, target=label, title=label))
     return tuple(kinds)
+
+
+def _with_numbers(dataset: Dataset, label: str) -> Dataset:
+    """Return the dataset with a label of ``Metadata_*`` that spells numbers as numbers."""
+    values = dataset.metadata[label]
+    if not label.startswith(METADATA) or pd.api.types.is_numeric_dtype(values):
+        return dataset
+    if values.isna().all() or not has_only_numbers(values):
+        return dataset
+    if values.dropna().astype(str).str.match(r"0\d").any():
+        return dataset
+    return replace(dataset, metadata=dataset.metadata.assign(**{label: pd.to_numeric(values)}))
 
 
 def _no_design(dataset: Dataset) -> str:

@@ -1,5 +1,6 @@
 """Open datasets by name, and your own tables, folders and files."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,12 +9,13 @@ import pandas as pd
 from zoo.registry import DataError, registry, resolve_target
 
 from .._images.image import Image
-from .._images.read import SUFFIXES, read_image
+from .choices import Choices
 from .dataset import Dataset
-
-TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
-_IMAGE_COLUMNS = ("image", "image_path")
-_STAIN_COLUMNS = ("stains", "channels")
+from .files import open_files
+from .folders import open_folder
+from .image_table import open_table
+from .source import Source, with_choices
+from .tables import TABLE_SUFFIXES
 
 
 def load_dataset(name: str, path: str | Path | None = None) -> Dataset:
@@ -46,20 +48,42 @@ def load_dataset(name: str, path: str | Path | None = None) -> Dataset:
     return dataset
 
 
-def open_images(source: Any) -> Dataset:
+def open_images(
+    source: Any,
+    *,
+    pattern: str | None = None,
+    z: str | int | None = None,
+    axes: str | None = None,
+    paths: Mapping[str, str] | None = None,
+    stains: Mapping[str, str] | None = None,
+    channels: Sequence[str] = (),
+    pixel_size: float | None = None,
+) -> Dataset:
     """Open a table of files, a folder of images, image files, or images in memory.
 
     A table (CSV, TSV, Parquet) has a column ``image`` (or ``image_path``) of paths relative to the
     table, one per image or one per channel separated by ``|``; or columns ``image_STAIN``, one for
     each channel, empty if an image lacks it. A column ``stains`` or ``channels`` names channels,
-    separated by ``|``. All other columns are metadata. A folder with a ``labels.csv`` is read as
-    that table.
+    separated by ``|``. All other columns are metadata; those called ``Metadata_*`` are text. A
+    folder with a ``labels.csv`` is read as that table.
 
     Parameters
     ----------
     source
         A path; a sequence of paths of image files; an array `(C, H, W)` or `(B, C, H, W)`, an
         `Image`, or a sequence of these.
+    z
+        How depth becomes one plane: ``"max"``, ``"mean"``, ``"middle"``, or its number from 1.
+    axes
+        The stored axes of stacks that do not name theirs, as for `read_image`.
+    paths
+        New beginnings of the paths in a table, by old ones: ``{"/lab/plates": "/data"}``.
+    stains
+        Names of stains by the names that the source gives: ``{"HOECHST 33342": "DNA"}``.
+    channels
+        The stains to keep, in this order; all by default.
+    pixel_size
+        Micrometres per pixel, instead of what the files say.
 
     Raises
     ------
@@ -67,6 +91,8 @@ def open_images(source: Any) -> Dataset:
         When nothing is found, or the table has no image column.
     TypeError
         For anything else.
+    ValueError
+        For an option that has none of the accepted values.
 
     Examples
     --------
@@ -75,36 +101,44 @@ def open_images(source: Any) -> Dataset:
     >>> len(data), data[0].stains
     (1, ('DNA', 'ER'))
     """
-    if not isinstance(source, str | Path):
-        return _open_several(source)
-    source = Path(source).expanduser()
-    if source.is_dir():
-        if (source / "labels.csv").is_file():
-            return _open_table(source / "labels.csv")
-        paths = sorted(
-            p
-            for p in source.rglob("*")
-            if p.suffix.lower() in SUFFIXES and not p.name.startswith(".") and p.is_file()
-        )
-        if not paths:
-            raise DataError(f"{source} has no images: no labels.csv and no {', '.join(SUFFIXES)}")
-        names = [str(p.relative_to(source)) for p in paths]
-        return _of_files(source.resolve().name, names, paths)
-    if not source.exists():
-        raise DataError(f"{source} does not exist")
-    if source.suffix.lower() in TABLE_SUFFIXES:
-        return _open_table(source)
-    return _of_files(source.stem, [source.name], [source])
+    choices = Choices(
+        pattern=pattern,
+        z=z,
+        axes=axes,
+        moved=dict(paths or {}),
+        stains=dict(stains or {}),
+        channels=channels if isinstance(channels, str) else tuple(channels),  # type: ignore[arg-type]
+        pixel_size=pixel_size,
+    )
+    return open_source(source, choices).dataset
 
 
-def _open_several(source: Any) -> Dataset:
-    """Make a dataset of images in memory, or of several files."""
+def open_source(source: Any, choices: Choices | None = None) -> Source:
+    """Open what `open_images` takes, and say what it was taken for."""
+    choices = choices or Choices()
+    if isinstance(source, str | Path):
+        return with_choices(_open_path(Path(source).expanduser(), choices), choices)
+    return with_choices(_open_several(source, choices), choices)
+
+
+def _open_path(path: Path, choices: Choices) -> Source:
+    if path.is_dir():
+        return open_folder(path, choices)
+    if not path.exists():
+        raise DataError(f"{path} does not exist")
+    if path.suffix.lower() in TABLE_SUFFIXES:
+        return open_table(path, choices)
+    return open_files(path.stem, [path.name], [path], choices)
+
+
+def _open_several(source: Any, choices: Choices) -> Source:
+    """Make a source of images in memory, or of several files."""
     whole = isinstance(source, Image) or getattr(source, "ndim", None) in (2, 3)
     members = [source] if whole else list(source) if hasattr(source, "__iter__") else [source]
     if not members:
         raise DataError("there are no images")
     if all(isinstance(m, str | Path) for m in members):
-        return _of_files("images", [str(m) for m in members], [Path(m) for m in members])
+        return open_files("images", [str(m) for m in members], [Path(m) for m in members], choices)
     for i, member in enumerate(members):
         if not isinstance(member, Image) and not hasattr(member, "ndim"):
             raise TypeError(
@@ -113,63 +147,7 @@ def _open_several(source: Any) -> Dataset:
             )
     images = [m if isinstance(m, Image) else Image(m) for m in members]
     names = [f"image {i}" for i in range(len(images))]
-    return Dataset("images", pd.DataFrame({"image": names}), images.__getitem__)
-
-
-def _of_files(name: str, names: list[str], paths: list[Path]) -> Dataset:
-    return Dataset(name, pd.DataFrame({"image": names}), lambda i: read_image(paths[i]))
-
-
-def _open_table(path: Path) -> Dataset:
-    try:
-        if path.suffix.lower() == ".parquet":
-            table = pd.read_parquet(path)
-        else:
-            separator = "\t" if path.suffix.lower() == ".tsv" else ","
-            table = pd.read_csv(path, sep=separator)
-    except Exception as error:
-        reason = str(error).strip().splitlines()
-        raise DataError(
-            f"{path} is not a readable table: {reason[0] if reason else error}"
-        ) from error
-    table.columns = table.columns.map(str)
-    whole = next((c for c in _IMAGE_COLUMNS if c in table.columns), None)
-    numbers = set(table.select_dtypes("number").columns)
-    per_stain = [c for c in table.columns if c.startswith("image_") and c not in numbers]
-    if whole is None and not per_stain:
-        raise DataError(
-            f"{path} has neither a column 'image' nor columns such as 'image_DNA'; "
-            f"its columns are {', '.join(map(str, table.columns))}"
-        )
-    named = next((c for c in _STAIN_COLUMNS if c in table.columns), None)
-    files: list[list[Path]] = []
-    stains: list[tuple[str, ...] | None] = []
-    for _, row in table.iterrows():
-        if whole is not None:
-            given = [] if pd.isna(row[whole]) else str(row[whole]).split("|")
-            names = None
-            if named is not None and isinstance(row[named], str):
-                names = tuple(part.strip() for part in row[named].split("|"))
-        else:
-            present = [c for c in per_stain if not pd.isna(row[c]) and str(row[c]).strip()]
-            given = [str(row[c]) for c in present]
-            names = tuple(c.removeprefix("image_") for c in present)
-        files.append([path.parent / part.strip() for part in given])
-        stains.append(names)
-
-    def read(i: int) -> Image:
-        if not files[i]:
-            raise DataError(f"row {i + 1} of {path.name} names no file")
-        image = read_image(files[i][0] if len(files[i]) == 1 else files[i])
-        names = stains[i]
-        if names is None:
-            return image
-        if len(names) != len(image.pixels):
-            raise DataError(
-                f"{' | '.join(p.name for p in files[i])} has {len(image.pixels)} channel(s), "
-                f"but row {i + 1} of {path.name} names {len(names)}: {', '.join(names)}"
-            )
-        return Image(image.pixels, names, image.pixel_size)
-
-    name = path.stem if path.stem != "labels" else path.parent.resolve().name
-    return Dataset(name, table, read)
+    return Source(
+        "images in memory",
+        Dataset("images", pd.DataFrame({"image": names}), images.__getitem__),
+    )

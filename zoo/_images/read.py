@@ -1,6 +1,5 @@
 """Read image files as `(C, H, W)` images."""
 
-import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,25 +11,47 @@ from numpy.typing import NDArray
 from zoo.registry import ImageError
 
 from .image import COLOURS, Image
+from .projection import Z, check_z
+from .stack_axes import split_axes, to_image
+from .tiff import SUFFIXES as TIFF_SUFFIXES
+from .tiff import read_tiff
 
-TIFF_SUFFIXES = (".tif", ".tiff")
-SUFFIXES = (*TIFF_SUFFIXES, ".png", ".jpg", ".jpeg", ".bmp")
+ARRAY_SUFFIXES = (".npy", ".npz")
+SUFFIXES = (*TIFF_SUFFIXES, ".png", ".jpg", ".jpeg", ".bmp", *ARRAY_SUFFIXES)
+# Formats that need a library of their own; CZI has readers under the GPL only, so none is advised.
+BIOIO = {".nd2": "bioio bioio-nd2", ".lif": "bioio bioio-lif", ".czi": "bioio bioio-czi"}
 
 
-def read_image(path: str | Path | Sequence[str | Path]) -> Image:
+def read_image(
+    path: str | Path | Sequence[str | Path], *, axes: str | None = None, z: Z = None
+) -> Image:
     """Read one file, or one file for each channel.
 
-    TIFF: 8- and 16-bit integers and floats, any order of channel, row and column axes. Stacks
-    without named axes, and pages of one size and dtype, are read as channels; pages of another
-    size than the first, such as thumbnails, are skipped. OME channel names become stains. PNG,
-    JPEG and BMP give one channel if grey and three if in colour, without transparency. The stains
-    of a colour image are red, green and blue.
+    TIFF: 8- and 16-bit integers and floats, any order of channel, row and column axes. Up to ten
+    pages or planes without named axes are channels; pages of another size than the first, such as
+    thumbnails, are skipped. Names of channels in OME, ImageJ (``Labels``) and MetaXpress become
+    stains, and their pixel size is kept. Where 0 is white, pixels are inverted. PNG, JPEG and BMP
+    give one channel if grey and three if in colour, without transparency. The stains of a colour
+    image are red, green and blue. NPY and NPZ hold one array `(C, H, W)` or `(H, W)`.
+
+    Parameters
+    ----------
+    path
+        A file, or one file for each channel.
+    axes
+        The stored axes of stacks, instead of what the file says: C (channels), Z (depth), T (time),
+        Y (rows) and X (columns), such as ``ZYX``, or with lengths ``C2Z3YX``.
+    z
+        How depth becomes one plane: ``"max"``, ``"mean"``, ``"middle"``, or its number from 1.
 
     Raises
     ------
     ImageError
-        Naming the file: missing, truncated, not an image, several images, or with a time or depth
-        axis; or if the files of one image differ in size or dtype.
+        Naming the file: missing, truncated, not an image, several images, a stack that can be read
+        in several ways, or with a time or depth axis; or if the files of one image differ in size
+        or dtype.
+    ValueError
+        If `axes` or `z` is none of these.
 
     Examples
     --------
@@ -41,31 +62,58 @@ def read_image(path: str | Path | Sequence[str | Path]) -> Image:
     >>> image.pixels.shape
     (2, 32, 32)
     """
+    z = check_z(z)
+    if axes is not None:
+        split_axes(axes)
     if not isinstance(path, str | Path):
-        parts = [read_image(p) for p in path]
-        if not parts:
-            raise ImageError("an image needs at least one file")
-        sizes = {p.pixels.shape[1:] for p in parts}
-        kinds = {p.pixels.dtype for p in parts}
-        if len(sizes) > 1 or len(kinds) > 1:
-            raise ImageError(
-                f"the files of one image differ: {', '.join(map(str, path))} have the sizes "
-                f"{sorted(sizes)} and the types {sorted(map(str, kinds))}"
-            )
-        names = [p.stains for p in parts]
-        stains = None if None in names else tuple(s for part in names if part for s in part)
-        return Image(np.concatenate([p.pixels for p in parts]), stains, parts[0].pixel_size)
-
+        return join_channels([read_image(p, axes=axes, z=z) for p in path], path)
     path = Path(path)
+    with named_errors(path):
+        if path.suffix.lower() in TIFF_SUFFIXES:
+            return read_tiff(path, axes=axes, z=z)
+        if path.suffix.lower() in ARRAY_SUFFIXES:
+            return _read_array(path, axes, z)
+        picture = _read_picture(path)
+        return Image(picture, COLOURS if len(picture) == 3 else None)
+
+
+def join_channels(parts: list[Image], paths: Sequence[str | Path]) -> Image:
+    """Join images of the same size and dtype to one with all their channels.
+
+    Raises
+    ------
+    ImageError
+        If there are none, or they differ.
+    """
+    if not parts:
+        raise ImageError("an image needs at least one file")
+    sizes = {p.pixels.shape[1:] for p in parts}
+    kinds = {p.pixels.dtype for p in parts}
+    if len(sizes) > 1 or len(kinds) > 1:
+        raise ImageError(
+            f"the files of one image differ: {', '.join(map(str, paths))} have the sizes "
+            f"{sorted(sizes)} and the types {sorted(map(str, kinds))}"
+        )
+    names = [p.stains for p in parts]
+    stains = None if None in names else tuple(s for part in names if part for s in part)
+    size = next((p.pixel_size for p in parts if p.pixel_size is not None), None)
+    return Image(np.concatenate([p.pixels for p in parts]), stains, size)
+
+
+@contextmanager
+def named_errors(path: Path) -> Iterator[None]:
+    """Check that a path is an image file, and name it where reading fails."""
     if not path.is_file():
         raise ImageError(f"{path} is missing" if not path.exists() else f"{path} is not a file")
+    if path.suffix.lower() in BIOIO:
+        raise ImageError(
+            f"{path} is read by bioio only: pip install {BIOIO[path.suffix.lower()]}, and save it "
+            "as OME-TIFF"
+        )
     if path.suffix.lower() not in SUFFIXES:
         raise ImageError(f"{path} is none of the formats {', '.join(SUFFIXES)}")
     try:
-        if path.suffix.lower() in TIFF_SUFFIXES:
-            return _read_tiff(path)
-        picture = _read_picture(path)
-        return Image(picture, COLOURS if len(picture) == 3 else None)
+        yield
     except ImageError:
         raise
     except Exception as error:  # decoders raise any exception on broken files
@@ -79,123 +127,26 @@ def read_image(path: str | Path | Sequence[str | Path]) -> Image:
         raise ImageError(f"{path} cannot be read ({why}); is it truncated?") from error
 
 
-def _read_tiff(path: Path) -> Image:
-    import tifffile
-
-    with _unlogged("tifffile"), tifffile.TiffFile(path) as file:
-        if not _is_whole(file):
-            raise ImageError(f"{path} ends before its last page; is it truncated?")
-        series = [s for s in file.series if _size(s) == _size(file.series[0])]
-        if any(page is None for s in series for page in s):
-            raise ImageError(
-                f"{path} lacks planes that its header lists: is it truncated, or one file of a "
-                "set of which others are missing?"
-            )
-        array, axes = series[0].asarray(), series[0].axes
-        if len(series) > 1:
-            pages = [s.asarray() for s in series]
-            named = any(s.kind == "ome" or s.axes != "YX" for s in series)
-            if named or len({page.dtype for page in pages}) > 1:
-                kinds = ", ".join(f"{s.axes} {s.shape} {s.dtype}" for s in series)
+def _read_array(path: Path, axes: str | None, z: Z) -> Image:
+    loaded = np.load(path, allow_pickle=False)
+    if isinstance(loaded, np.ndarray):
+        array = loaded
+    else:
+        with loaded:
+            if len(loaded.files) != 1:
                 raise ImageError(
-                    f"{path} holds {len(series)} images ({kinds}): write each to its own file, or "
-                    "their planes as one stack"
+                    f"{path} holds {len(loaded.files)} arrays: save one image, or open the file "
+                    "as a source, where each array is an image"
                 )
-            array, axes = np.stack(pages), "QYX"
-        names = _ome_channels(file.ome_metadata) if file.is_ome else None
-        # Decoders turn other colours to these; samples of stains are neither.
-        colour = series[0].keyframe.photometric in (
-            tifffile.PHOTOMETRIC.RGB,
-            tifffile.PHOTOMETRIC.YCBCR,
-        )
-    keep = [
-        i
-        for i, (axis, n) in enumerate(zip(axes, array.shape, strict=True))
-        if n > 1 or axis in "YX"
-    ]
-    axes = "".join(axes[i] for i in keep)
-    array = array.reshape([array.shape[i] for i in keep])
-    depth = [a for a in axes if a not in "CSIQYX"]
-    if depth or axes.count("Y") != 1 or axes.count("X") != 1:
-        raise ImageError(
-            f"{path} has the axes {axes} {array.shape}; an image has channels, rows and columns: "
-            "project or split the others first"
-        )
-    order = [i for i, a in enumerate(axes) if a not in "YX"] + [axes.index(a) for a in "YX"]
-    height, width = (array.shape[axes.index(a)] for a in "YX")
-    pixels = array.transpose(order).reshape(-1, height, width)
-    if names is not None and len(names) != len(pixels):
-        names = None
-    if names is None and len(pixels) == 3 and colour:
-        names = COLOURS
-    return Image(np.ascontiguousarray(pixels), names)
+            array = loaded[loaded.files[0]]
+    return Image(as_planes(array, str(path), axes, z))
 
 
-@contextmanager
-def _unlogged(name: str) -> Iterator[None]:
-    """Silence a library's log in this thread; we raise an error instead."""
-    import logging
-    import threading
-
-    thread = threading.get_ident()
-
-    def elsewhere(record: logging.LogRecord) -> bool:
-        return record.thread != thread
-
-    logger = logging.getLogger(name)
-    logger.addFilter(elsewhere)
-    try:
-        yield
-    finally:
-        logger.removeFilter(elsewhere)
-
-
-def _is_whole(file: Any) -> bool:
-    """Whether the list of pages and their descriptions end within the file.
-
-    For a truncated list tifffile returns the pages before, so channels would be missing; for a
-    truncated description, stain names and axes would be.
-    """
-    form, handle = file.tiff, file.filehandle
-    entry = f"{form.byteorder}HH{'QQ' if form.offsetsize == 8 else 'II'}"
-    place, seen = form.offsetsize, set()
-    while place + form.offsetsize <= handle.size:
-        handle.seek(place)
-        (start,) = struct.unpack(form.offsetformat, handle.read(form.offsetsize))
-        if start == 0:
-            return True
-        if start in seen or start + form.tagnosize > handle.size:
-            return False
-        seen.add(start)
-        handle.seek(start)
-        (tags,) = struct.unpack(form.tagnoformat, handle.read(form.tagnosize))
-        place = start + form.tagnosize + tags * form.tagsize
-        if place > handle.size:
-            return False
-        for code, _, length, offset in struct.iter_unpack(entry, handle.read(tags * form.tagsize)):
-            described = code == 270 and length > form.offsetsize
-            if described and offset + length > handle.size:
-                return False
-    return False
-
-
-def _size(series: Any) -> tuple[int | None, int | None]:
-    sizes = dict(zip(series.axes, series.shape, strict=True))
-    return sizes.get("Y"), sizes.get("X")
-
-
-def _ome_channels(text: str | None) -> tuple[str, ...] | None:
-    from xml.etree import ElementTree
-
-    if not text:
-        return None
-    try:
-        pixels = ElementTree.fromstring(text).find("{*}Image/{*}Pixels")
-    except ElementTree.ParseError:
-        return None
-    channels = [] if pixels is None else pixels.findall("{*}Channel")
-    names = [c.get("Name") for c in channels]
-    return tuple(n for n in names if n) if names and all(names) else None
+def as_planes(array: NDArray[Any], name: str, axes: str | None, z: Z) -> NDArray[Any]:
+    """Return an array `(C, H, W)` or `(H, W)`, or one with given axes, as `(C, H, W)`."""
+    if axes is None and array.ndim in (2, 3):
+        return array.reshape(-1, *array.shape[-2:])
+    return to_image(array, "Q" * (array.ndim - 2) + "YX", name, given=axes, z=z)
 
 
 def _read_picture(path: Path) -> NDArray[Any]:

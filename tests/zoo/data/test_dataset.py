@@ -227,7 +227,7 @@ class TestFolder:
         monkeypatch.chdir(tmp_path / "plate")
         assert open_images(".").name == "plate"
 
-    @pytest.mark.parametrize("name", [None, "notes.txt", "data.npy"])
+    @pytest.mark.parametrize("name", [None, "notes.txt", "data.dat"])
     def test_a_folder_without_images_is_an_error(self, tmp_path, name):
         if name:
             (tmp_path / name).write_bytes(b"x")

@@ -1,0 +1,54 @@
+"""What a user says about a source, where its files do not say it or say it otherwise."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from zoo.registry import DataError
+
+from .._images.projection import Z, check_z
+from .._images.stack_axes import split_axes
+
+
+@dataclass(frozen=True)
+class Choices:
+    """Options of `open_images`; checked when they are made.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If one is of the wrong form.
+    """
+
+    pattern: str | None = None
+    z: Z = None
+    axes: str | None = None
+    moved: Mapping[str, str] = field(default_factory=dict)
+    stains: Mapping[str, str] = field(default_factory=dict)
+    channels: tuple[str, ...] = ()
+    pixel_size: float | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "z", check_z(self.z))
+        if self.axes is not None:
+            split_axes(self.axes)
+        if self.pixel_size is not None and not 0 < self.pixel_size < float("inf"):
+            raise ValueError(f"pixel_size is {self.pixel_size!r}, but must be micrometres above 0")
+        if isinstance(self.channels, str):
+            raise TypeError(f"channels is {self.channels!r}, but must be a sequence of stains")
+
+
+def parse_pairs(pairs: tuple[str, ...], example: str) -> dict[str, str]:
+    """Return a dict of texts ``OLD=NEW``.
+
+    Raises
+    ------
+    DataError
+        For a text without ``=``, or with an empty side.
+    """
+    found = {}
+    for pair in pairs:
+        old, _, new = (part.strip() for part in pair.partition("="))
+        if not old or not new:
+            raise DataError(f"{pair!r} is not OLD=NEW, such as {example}")
+        found[old] = new
+    return found
