@@ -27,6 +27,8 @@ class Source:
         Names of the channels that all images have, where the source says so without reading one.
     pixel_size
         Micrometres per pixel, likewise.
+    aliases
+        What channels without a name are called by the source, and may be called by the user.
     """
 
     kind: str
@@ -35,6 +37,7 @@ class Source:
     notes: tuple[str, ...] = ()
     stains: tuple[str, ...] | None = None
     pixel_size: float | None = None
+    aliases: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,7 @@ def with_choices(source: Source, choices: Choices) -> Source:
         return source
     stains = source.stains
     if stains is not None:
-        strange = [name for name in choices.stains if name not in stains]
+        strange = [n for n in choices.stains if n not in {*stains, *source.aliases}]
         if strange:
             raise DataError(
                 f"{source.dataset.name} has no stain {strange[0]!r}, only {', '.join(stains)}"

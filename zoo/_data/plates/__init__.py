@@ -1,0 +1,1 @@
+"""Exports of plate microscopes: one file for each channel, grouped to images."""

@@ -1,0 +1,37 @@
+"""Exports whose file names say everything: what formats with such names share."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from ..tree import Tree
+from .left_out import reason_of, reason_of_folder
+from .plane import Export, Plane
+
+OTHER = "files whose names are not of this format"
+# Returns the plane of a file, the reason why it is none, or None if the name is not of the format.
+Parser = Callable[[Path], Plane | str | None]
+
+
+def planes_by_name(tree: Tree, kind: str, parse: Parser, *, sure: bool = False) -> Export | None:
+    """Return the planes of all files whose names a parser knows.
+
+    None if there are none, or, unless other files make the format `sure`, if most files that could
+    be images have other names.
+    """
+    export = Export(kind, [])
+    for path in tree.images:
+        relative = tree.relative(path)
+        found = reason_of_folder(relative) or parse(path)
+        if isinstance(found, Plane):
+            export.planes.append(found)
+        else:
+            export.leave_out(found or reason_of(relative) or OTHER, relative)
+    if not sure and len(export.planes) <= len(export.left_out.get(OTHER, ())):
+        return None
+    return export if export.planes else None
+
+
+def pattern(text: str) -> re.Pattern[str]:
+    """Compile a verbose pattern of whole file names in any case of letters."""
+    return re.compile(text, re.IGNORECASE | re.VERBOSE)

@@ -1,0 +1,61 @@
+"""All files of a folder, listed once."""
+
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from .._images.read import ARRAY_SUFFIXES, BIOIO, SUFFIXES
+
+_ZARR_FILES = {"zarr.json", ".zgroup", ".zarray", ".zattrs"}
+
+
+@dataclass(frozen=True)
+class Tree:
+    """Files below a folder in order, without hidden ones; Zarr folders are not entered.
+
+    Parameters
+    ----------
+    folder
+        The folder.
+    files
+        Paths of files.
+    zarrs
+        Paths of Zarr groups and arrays.
+    """
+
+    folder: Path
+    files: list[Path]
+    zarrs: list[Path]
+
+    @cached_property
+    def images(self) -> list[Path]:
+        """Files that may be images; arrays only where there are no pictures."""
+        kinds = (*SUFFIXES, *BIOIO)
+        found = [p for p in self.files if p.suffix.lower() in kinds]
+        pictures = [p for p in found if p.suffix.lower() not in ARRAY_SUFFIXES]
+        return pictures or found
+
+    def named(self, name: str) -> list[Path]:
+        """Return the files of a name, in any case of letters."""
+        return [p for p in self.files if p.name.casefold() == name.casefold()]
+
+    def relative(self, path: Path) -> str:
+        """Return a path as text from the folder on."""
+        return path.relative_to(self.folder).as_posix()
+
+
+def list_tree(folder: Path) -> Tree:
+    """List a folder."""
+    files: list[Path] = []
+    zarrs: list[Path] = []
+    for place, folders, names in os.walk(folder):
+        here = Path(place)
+        if _ZARR_FILES & set(names):
+            zarrs.append(here)
+            folders.clear()
+            continue
+        folders[:] = sorted(f for f in folders if not f.startswith("."))
+        # Links that lead nowhere and folders called like files are no files.
+        files += [here / n for n in names if not n.startswith(".") and (here / n).is_file()]
+    return Tree(folder, sorted(files), sorted(zarrs))
