@@ -12,6 +12,7 @@ from .._images.image import Image
 from .._images.read import read_image
 from .choices import Choices
 from .dataset import Dataset
+from .load_data import is_load_data, open_load_data
 from .paths import locate
 from .source import Source
 from .tables import has_only_numbers, read_table
@@ -76,6 +77,8 @@ def open_table(path: Path, choices: Choices) -> Source:
     """
     table = read_table(path)
     columns = image_columns(table)
+    if is_load_data(table) and columns[:1] not in (["image"], ["image_path"]):
+        return open_load_data(path, table, choices)
     if not columns:
         raise DataError(
             f"{path} has neither a column 'image' nor columns such as 'image_DNA'; "

@@ -11,6 +11,8 @@ from zoo.registry import DataError, MissingExtraError
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
 METADATA = "Metadata_"
+# Cells with which a column of numbers or truth values may begin: nothing, or what is missing.
+_WORDS = {"", "true", "false", "na", "n/a", "#n/a", "<na>", "nan", "null", "none"}
 
 
 def read_table(path: Path) -> pd.DataFrame:
@@ -86,16 +88,32 @@ def _read_text(path: Path, separator: str) -> pd.DataFrame:
         # By default a line with too many cells is cut, with a warning.
         warnings.simplefilter("error", pd.errors.ParserWarning)
         text = pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""], **options)
-        inferred = pd.read_csv(path, low_memory=False, **options)
+        places = [k for k, c in enumerate(text.columns) if _may_be_numbers(c, text[c])]
+        if not places:
+            return text
+        inferred = pd.read_csv(path, low_memory=False, usecols=places, **options)
     for column in inferred.columns:
-        if _holds_numbers(column, inferred[column], text[column]):
+        if _holds_numbers(inferred[column], text[column]):
             text[column] = inferred[column]
     return text
 
 
-def _holds_numbers(column: str, inferred: pd.Series, text: pd.Series) -> bool:
+def _may_be_numbers(column: str, text: pd.Series) -> bool:
+    """Whether a column has to be looked at: most hold text, as its first cell tells."""
+    if column.startswith(METADATA):
+        return False
+    first = text.first_valid_index()
+    value = "" if first is None else str(text.at[first])
+    try:
+        float(value)
+    except ValueError:
+        return value.casefold() in _WORDS
+    return True
+
+
+def _holds_numbers(inferred: pd.Series, text: pd.Series) -> bool:
     """Whether a column holds numbers, and no names made of digits or of words such as NA."""
-    if column.startswith(METADATA) or not pd.api.types.is_numeric_dtype(inferred):
+    if not pd.api.types.is_numeric_dtype(inferred):
         return False
     if not inferred.notna().any():
         return not text.notna().any()

@@ -42,11 +42,13 @@ class Tree:
 
     def relative(self, path: Path) -> str:
         """Return a path as text from the folder on."""
-        return path.relative_to(self.folder).as_posix()
+        start = len(str(self.folder)) + 1
+        return str(path)[start:].replace(os.sep, "/")
 
 
 def list_tree(folder: Path) -> Tree:
-    """List a folder."""
+    """List a folder, which is named in full so that paths have the same beginning."""
+    folder = folder.absolute()
     files: list[Path] = []
     zarrs: list[Path] = []
     for place, folders, names in os.walk(folder):
@@ -56,6 +58,5 @@ def list_tree(folder: Path) -> Tree:
             folders.clear()
             continue
         folders[:] = sorted(f for f in folders if not f.startswith("."))
-        # Links that lead nowhere and folders called like files are no files.
-        files += [here / n for n in names if not n.startswith(".") and (here / n).is_file()]
+        files += [here / n for n in names if not n.startswith(".")]
     return Tree(folder, sorted(files), sorted(zarrs))

@@ -19,14 +19,18 @@ def planes_by_name(tree: Tree, kind: str, parse: Parser, *, sure: bool = False) 
     None if there are none, or, unless other files make the format `sure`, if most files that could
     be images have other names.
     """
+    parsed = [parse(path) for path in tree.images]
+    if not any(isinstance(found, Plane) for found in parsed):
+        return None
     export = Export(kind, [])
-    for path in tree.images:
+    for path, found in zip(tree.images, parsed, strict=True):
         relative = tree.relative(path)
-        found = reason_of_folder(relative) or parse(path)
-        if isinstance(found, Plane):
+        reason = reason_of_folder(relative.rpartition("/")[0])
+        if isinstance(found, Plane) and reason is None:
             export.planes.append(found)
         else:
-            export.leave_out(found or reason_of(relative) or OTHER, relative)
+            said = found if isinstance(found, str) else None
+            export.leave_out(reason or said or reason_of(relative) or OTHER, relative)
     if not sure and len(export.planes) <= len(export.left_out.get(OTHER, ())):
         return None
     return export if export.planes else None

@@ -48,8 +48,8 @@ def find(tree: Tree) -> Export | None:
         if well is None or (found["wave"] is None and not said):
             return None
         wave = canonical_number(found["wave"] or "1")
-        depth = found["z"] or _numbered(path, "ZStep")
-        time = found["time"] or _numbered(path, "TimePoint")
+        depth = found["z"] or _numbered(path.parent, "ZStep")
+        time = found["time"] or _numbered(path.parent, "TimePoint")
         return Plane(
             path,
             channel=wave,
@@ -81,9 +81,10 @@ def _channel(plane: Plane) -> tuple[str | None, ...]:
     return plane.plate, plane.well, plane.site, plane.time, plane.channel
 
 
-def _numbered(path: Path, name: str) -> str | None:
+@cache
+def _numbered(folder: Path, name: str) -> str | None:
     """Return the number of the nearest folder of a name, such as 3 of ``ZStep_3``."""
-    for part in reversed(path.parts[:-1]):
+    for part in reversed(folder.parts):
         found = re.fullmatch(rf"{name}_?(\d+)", part, re.IGNORECASE)
         if found:
             return found[1]

@@ -1,7 +1,7 @@
 """Images that are no part of an export's images, by the words in their names."""
 
 import re
-from pathlib import PurePath
+from functools import cache
 
 _WORDS = {
     "thumbnails": r"thumb(nail)?s?",
@@ -21,11 +21,16 @@ def reason_of(path: str) -> str | None:
 
     Only the file's name and the folders between it and the source count.
     """
-    whole = PurePath(path)
-    words = " ".join((*whole.parts[:-1], whole.stem)).replace("_", " ")
+    folders, _, name = path.rpartition("/")
+    return _reason(f"{folders} {name.rpartition('.')[0]}")
+
+
+@cache
+def reason_of_folder(folders: str) -> str | None:
+    """Return why folders, with ``/``, hold no images of an export; else None."""
+    return _reason(folders)
+
+
+def _reason(words: str) -> str | None:
+    words = words.replace("_", " ")
     return next((reason for reason, p in _PATTERNS.items() if p.search(words)), None)
-
-
-def reason_of_folder(path: str) -> str | None:
-    """Return why the folders of a relative path hold no images of an export; else None."""
-    return reason_of(PurePath(path).parent.as_posix() + "/x")

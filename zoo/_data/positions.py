@@ -1,0 +1,33 @@
+"""Canonical columns of plate, well and site in tables of others."""
+
+import pandas as pd
+
+from .plates.names import canonical_number, canonical_well
+from .tables import as_text
+
+_CANONICAL = ("Metadata_Plate", "Metadata_Well", "Metadata_Site")
+
+
+def with_canonical_positions(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table whose columns of plate, well and site have their usual names and spelling.
+
+    Names in another case of letters are renamed, wells become ``A01``, sites lose leading zeros.
+    """
+    names = {str(c).casefold(): c for c in table.columns}
+    for canonical in _CANONICAL:
+        found = names.get(canonical.casefold())
+        if canonical not in table.columns and found is not None:
+            table = table.rename(columns={found: canonical})
+    changed = {}
+    for canonical in _CANONICAL:
+        if canonical in table.columns:
+            values = as_text(table[canonical])
+            spelt = {v: _spelt(canonical, v) for v in values.dropna().unique()}
+            changed[canonical] = values.map(spelt, na_action="ignore")
+    return table.assign(**changed)
+
+
+def _spelt(column: str, value: str) -> str:
+    if column == "Metadata_Well":
+        return canonical_well(value) or value
+    return canonical_number(value) if column == "Metadata_Site" else value
