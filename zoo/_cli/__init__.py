@@ -1,6 +1,15 @@
 """The command line. Commands import inside functions, so that help and listings are fast."""
 
-from . import diagnosis, embedding, evaluation, listing, training, weights
+from . import diagnosis, embedding, evaluation, listing, sources, training, weights
 from .group import main
 
-__all__ = ["diagnosis", "embedding", "evaluation", "listing", "main", "training", "weights"]
+__all__ = [
+    "diagnosis",
+    "embedding",
+    "evaluation",
+    "listing",
+    "main",
+    "sources",
+    "training",
+    "weights",
+]

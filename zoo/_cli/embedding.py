@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 import click
 
 from .group import main
-from .options import TRAINED, cache_option, loading_options
+from .options import TRAINED, cache_option, loading_options, source_options
 from .terminal import progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from .._data.choices import Choices
     from .._encoders.contract import Encoder
 
 
@@ -19,22 +20,29 @@ if TYPE_CHECKING:
 @click.argument("source", type=click.Path(path_type=Path))
 @click.option("--encoder", "-e", required=True, help="Name of the encoder.")
 @click.option("--out", "-o", required=True, type=click.Path(path_type=Path), help="Parquet or CSV.")
+@source_options
 @loading_options
 @cache_option
 def embed(
-    source: Path, encoder: str, out: Path, load: "Callable[[str], Encoder]", no_cache: bool
+    source: Path,
+    encoder: str,
+    out: Path,
+    choices: "Choices",
+    load: "Callable[[str], Encoder]",
+    no_cache: bool,
 ) -> None:
-    """Embed a table of files, a folder, or an image.
+    """Embed the images of SOURCE: a plate's export, a table of files, a folder, or an image.
 
-    A table has a column image (or image_STAIN for one file a channel); other columns are metadata.
+    A table has a column image (or image_STAIN for one file a channel), or is a LoadData table of
+    CellProfiler; other columns are metadata. 'zoo sources SOURCE' shows first what it is taken for.
     Images that cannot be used are reported and left out, and the exit status is 1.
     """
-    from .._data.sources import open_images
+    from .._data.sources import open_source
     from .._embedding.embed import embed as run
     from .._embedding.embeddings import check_output
 
     check_output(out)
-    dataset = open_images(source)
+    dataset = open_source(source, choices).dataset
     loaded = load(encoder)
     with progress(f"embedding {dataset.name}") as tell:
         embeddings = run(dataset, loaded, on_error="skip", cache=not no_cache, progress=tell)

@@ -78,9 +78,77 @@ _ASKING = (
         help="Difference that does not matter, such as 'mAP=0.03'; may be repeated.",
     ),
 )
+_SOURCE = (
+    click.option(
+        "--pattern",
+        metavar="NAMES",
+        help="How files are named that hold one channel each, such as "
+        "'{plate}_{well}_s{site}_w{channel}.tif'.",
+    ),
+    click.option(
+        "--z",
+        metavar="max|mean|middle|N",
+        help="How planes in depth become one; N counts from 1.",
+    ),
+    click.option(
+        "--axes", help="Axes of stacks that do not name theirs: CYX, ZCYX, or C2Z3YX with lengths."
+    ),
+    click.option(
+        "--path",
+        "paths",
+        multiple=True,
+        metavar="OLD=NEW",
+        help="Where the files of a table are now, such as 'D:\\plates=/data/plates'; repeatable.",
+    ),
+    click.option(
+        "--stain",
+        "stains",
+        multiple=True,
+        metavar="OLD=NEW",
+        help="Another name of a stain, such as 'HOECHST 33342=DNA'; repeatable.",
+    ),
+    click.option("--channels", metavar="A,B", help="The stains to keep, in this order."),
+    click.option(
+        "--pixel-size",
+        type=click.FloatRange(min=0, min_open=True),
+        metavar="MICROMETRES",
+        help="Side of a pixel, instead of what the files say.",
+    ),
+)
 cache_option = click.option(
     "--no-cache", is_flag=True, help="Neither read nor write cached embeddings."
 )
+
+
+def source_options(command: Command) -> Command:
+    """Add the options for opening a source; the command gets `choices`."""
+
+    @wraps(command)
+    def gathered(
+        *args: Any,
+        pattern: str | None,
+        z: str | None,
+        axes: str | None,
+        paths: tuple[str, ...],
+        stains: tuple[str, ...],
+        channels: str | None,
+        pixel_size: float | None,
+        **rest: Any,
+    ) -> Any:
+        from .._data.choices import Choices, parse_pairs
+
+        choices = Choices(
+            pattern,
+            z,
+            axes,
+            parse_pairs(paths, "'D:\\plates=/data/plates'"),
+            parse_pairs(stains, "'HOECHST 33342=DNA'"),
+            tuple(part.strip() for part in channels.split(",")) if channels else (),
+            pixel_size,
+        )
+        return command(*args, choices=choices, **rest)
+
+    return _with(_SOURCE, gathered)
 
 
 def loading_options(command: Command) -> Command:
