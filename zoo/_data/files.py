@@ -1,14 +1,18 @@
-"""Image files, one image in each."""
+"""Image files: one image in each, or several arrays in one."""
 
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
+
+from zoo.registry import DataError
 
 from .._images.image import Image
 from .._images.projection import Z
-from .._images.read import read_image
+from .._images.read import ARRAY_SUFFIXES, as_planes, read_image
 from .choices import Choices
 from .dataset import Dataset
 from .plates.names import canonical_number
@@ -31,11 +35,71 @@ class FileReader:
         return read_image(self.paths[i], axes=self.axes, z=self.z)
 
 
-def open_files(name: str, names: list[str], paths: list[Path], choices: Choices) -> Source:
-    """Make a source of image files; `names` go into the table."""
-    table = pd.DataFrame({"image": names, **_positions(names)})
+@dataclass(frozen=True)
+class ArrayReader:
+    """Reads images of one file: the first axis of an array, or the arrays of an archive."""
+
+    path: Path
+    names: list[str] | None
+    choices: Choices
+
+    def __call__(self, i: int) -> Image:
+        name = f"image {i + 1} of {self.path}"
+        if self.names is None:
+            array = np.load(self.path, mmap_mode="r", allow_pickle=False)[i]
+        else:
+            with np.load(self.path, allow_pickle=False) as archive:
+                array = archive[self.names[i]]
+        return Image(as_planes(np.array(array), name, self.choices.axes, self.choices.z))
+
+
+def open_files(
+    name: str,
+    names: list[str],
+    paths: list[Path],
+    choices: Choices,
+    columns: dict[str, list[str]] | None = None,
+) -> Source:
+    """Make a source of image files; `names` and `columns` go into the table."""
+    table = pd.DataFrame({"image": names, **(columns or {}), **_positions(names)})
     kind = "one image file" if len(paths) == 1 else "image files, one image in each"
     return Source(kind, Dataset(name, table, FileReader(paths, choices.axes, choices.z)))
+
+
+def open_file(path: Path, choices: Choices) -> Source:
+    """Open one file, which holds several images if it is an array `(B, C, H, W)` or an archive.
+
+    Raises
+    ------
+    DataError
+        If arrays cannot be read.
+    """
+    if path.suffix.lower() not in ARRAY_SUFFIXES or choices.axes is not None:
+        return open_files(path.stem, [path.name], [path], choices)
+    try:
+        found = np.load(path, mmap_mode="r", allow_pickle=False)
+        shape = found.shape if isinstance(found, np.ndarray) else None
+        members = None if isinstance(found, np.ndarray) else _members(found)
+    except Exception as error:  # broken files raise any exception
+        reason = str(error).strip().splitlines() or [repr(error)]
+        raise DataError(f"{path} cannot be read ({reason[0]}); is it truncated?") from error
+    if shape is not None and len(shape) == 4:
+        labels = [f"{path.name} {i + 1}" for i in range(shape[0])]
+        return _of_arrays(path, labels, None, choices)
+    if members is not None and len(members) > 1:
+        return _of_arrays(path, members, members, choices)
+    return open_files(path.stem, [path.name], [path], choices)
+
+
+def _members(archive: Any) -> list[str]:
+    with archive:
+        return list(archive.files)
+
+
+def _of_arrays(path: Path, labels: list[str], names: list[str] | None, choices: Choices) -> Source:
+    kind = "an archive of arrays, one image in each" if names else "an array of images"
+    table = pd.DataFrame({"image": labels})
+    return Source(kind, Dataset(path.stem, table, ArrayReader(path, names, choices)))
 
 
 def _positions(names: list[str]) -> dict[str, list[str]]:

@@ -1,5 +1,6 @@
 """Folders: what they are taken for."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from zoo.registry import DataError
@@ -7,14 +8,21 @@ from zoo.registry import DataError
 from .._images.read import SUFFIXES
 from .choices import Choices
 from .files import open_files
+from .image_folders import class_columns, open_image_folder
 from .image_table import open_table
+from .ome_sets import without_parts
 from .plates.detect import open_export
 from .source import Source
-from .tree import list_tree
+from .tree import Tree, list_tree
+
+_PARTS = "files of OME-TIFF images that are spread over several files, each counted once"
 
 
 def open_folder(folder: Path, choices: Choices) -> Source:
-    """Open a folder by its ``labels.csv``, as a plate microscope's export, or by its images.
+    """Open a folder.
+
+    It is taken for the first of these that it is: a table ``labels.csv``, a Hugging Face image
+    folder, a plate microscope's export, images.
 
     Raises
     ------
@@ -24,10 +32,19 @@ def open_folder(folder: Path, choices: Choices) -> Source:
     if (folder / "labels.csv").is_file() and choices.pattern is None:
         return open_table(folder / "labels.csv", choices)
     tree = list_tree(folder)
-    export = open_export(tree, choices)
-    if export is not None:
-        return export
+    found = open_image_folder(tree, choices) if choices.pattern is None else None
+    return found or open_export(tree, choices) or _open_files(tree, choices)
+
+
+def _open_files(tree: Tree, choices: Choices) -> Source:
     if not tree.images:
-        raise DataError(f"{folder} has no images: no labels.csv and no {', '.join(SUFFIXES)}")
-    names = [tree.relative(p) for p in tree.images]
-    return open_files(folder.resolve().name, names, tree.images, choices)
+        raise DataError(f"{tree.folder} has no images: no labels.csv and no {', '.join(SUFFIXES)}")
+    paths, parts = without_parts(tree.images)
+    names = [tree.relative(p) for p in paths]
+    classes = class_columns(names)
+    source = open_files(tree.folder.resolve().name, names, paths, choices, classes)
+    if classes:
+        source = replace(source, kind="image files in folders of classes")
+    if parts:
+        source = replace(source, left_out={_PARTS: [tree.relative(p) for p in parts]})
+    return source

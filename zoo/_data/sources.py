@@ -11,7 +11,7 @@ from zoo.registry import DataError, registry, resolve_target
 from .._images.image import Image
 from .choices import Choices
 from .dataset import Dataset
-from .files import open_files
+from .files import open_file, open_files
 from .folders import open_folder
 from .image_table import open_table
 from .source import Source, with_choices
@@ -128,7 +128,7 @@ def _open_path(path: Path, choices: Choices) -> Source:
         raise DataError(f"{path} does not exist")
     if path.suffix.lower() in TABLE_SUFFIXES:
         return open_table(path, choices)
-    return open_files(path.stem, [path.name], [path], choices)
+    return open_file(path, choices)
 
 
 def _open_several(source: Any, choices: Choices) -> Source:

@@ -86,6 +86,17 @@ def read_page(path: Path, page: int, series: int = 0) -> Image:
         return Image(_without_bits(array[None]), None, tiff_pixel_size(file))
 
 
+def first_description(path: Path) -> str:
+    """Return the description of the first page of a TIFF; empty if there is none."""
+    import tifffile
+
+    try:
+        with unlogged("tifffile"), tifffile.TiffFile(path) as file:
+            return str(file.pages.first.description)
+    except Exception:  # of a broken file, which is named when it is read
+        return ""
+
+
 @contextmanager
 def unlogged(name: str) -> Iterator[None]:
     """Silence a library's log in this thread; we raise an error instead."""
