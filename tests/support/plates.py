@@ -219,3 +219,71 @@ def folder_of(tmp_path: Path, name: str) -> Path:
     folder = tmp_path / name
     folder.mkdir()
     return folder
+
+
+def zarr_image(folder, pixels, *, version="0.5", unit="micrometer", names=STAINS, levels=("s0",)):
+    """One OME-Zarr image `(C, H, W)`; a chunk is half a plane."""
+    import zarr
+
+    scale = [1.0, MICROMETRES, MICROMETRES]
+    axes = [{"name": "c", "type": "channel"}, *({"name": a, "type": "space"} for a in "yx")]
+    if unit:
+        axes = [axes[0], *({**a, "unit": unit} for a in axes[1:])]
+    moved = {"type": "translation", "translation": [0.0, 5.0, 5.0]}
+    said = {
+        "multiscales": [
+            {
+                "axes": axes,
+                "datasets": [
+                    {
+                        "path": level,
+                        "coordinateTransformations": [{"type": "scale", "scale": scale}, moved],
+                    }
+                    for level in levels
+                ],
+            }
+        ]
+    }
+    if names:
+        said["omero"] = {"channels": [{"label": name} for name in names]}
+    zarr_group(folder, said, version)
+    height, width = pixels.shape[-2:]
+    array = zarr.create_array(
+        folder / levels[0],
+        shape=pixels.shape,
+        dtype=pixels.dtype,
+        chunks=(1, height // 2, width),
+        zarr_format=2 if version == "0.4" else 3,
+        fill_value=0,
+    )
+    array[...] = pixels
+    return folder
+
+
+def zarr_group(folder, said, version):
+    """Write the attributes of a group where a version of OME-Zarr keeps them."""
+    import json
+
+    folder.mkdir(parents=True, exist_ok=True)
+    if version == "0.4":
+        (folder / ".zgroup").write_text('{"zarr_format": 2}')
+        (folder / ".zattrs").write_text(json.dumps(said))
+    else:
+        attributes = {"ome": {"version": version, **said}}
+        text = {"zarr_format": 3, "node_type": "group", "attributes": attributes}
+        (folder / "zarr.json").write_text(json.dumps(text))
+
+
+def zarr_plate(folder, *, version="0.5"):
+    """An HCS plate whose wells are listed in another order than they are named."""
+    wells = [{"path": f"{well[0]}/{column}"} for well, _, column in WELLS]
+    zarr_group(folder, {"plate": {"name": PLATE, "wells": wells}}, version)
+    for well, _, column in WELLS:
+        place = folder / well[0] / str(column)
+        images = [{"path": str(site - 1)} for site in SITES]
+        zarr_group(place.parent, {}, version)
+        zarr_group(place, {"well": {"images": images}}, version)
+        for site in SITES:
+            pixels = truth()[well, str(site)]
+            zarr_image(place / str(site - 1), pixels, version=version)
+    return folder

@@ -1,6 +1,5 @@
 """Image files: one image in each, or several arrays in one."""
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,12 +14,8 @@ from .._images.projection import Z
 from .._images.read import ARRAY_SUFFIXES, as_planes, read_image
 from .choices import Choices
 from .dataset import Dataset
-from .plates.names import canonical_number
+from .positions import positions_of_names
 from .source import Source
-
-_POSITION = re.compile(
-    r"(?:.*[_/-])?(?P<well>[A-P]\d{2})(?:[_-](?:s|site|f|field)_?(?P<site>\d+))?(?:\.\w+){1,2}"
-)
 
 
 @dataclass(frozen=True)
@@ -61,7 +56,7 @@ def open_files(
     columns: dict[str, list[str]] | None = None,
 ) -> Source:
     """Make a source of image files; `names` and `columns` go into the table."""
-    table = pd.DataFrame({"image": names, **(columns or {}), **_positions(names)})
+    table = pd.DataFrame({"image": names, **(columns or {}), **positions_of_names(names)})
     kind = "one image file" if len(paths) == 1 else "image files, one image in each"
     return Source(kind, Dataset(name, table, FileReader(paths, choices.axes, choices.z)))
 
@@ -100,14 +95,3 @@ def _of_arrays(path: Path, labels: list[str], names: list[str] | None, choices: 
     kind = "an archive of arrays, one image in each" if names else "an array of images"
     table = pd.DataFrame({"image": labels})
     return Source(kind, Dataset(path.stem, table, ArrayReader(path, names, choices)))
-
-
-def _positions(names: list[str]) -> dict[str, list[str]]:
-    """Return columns of wells and sites, if every name ends with them, such as ``A01_s1.tif``."""
-    found = [_POSITION.fullmatch(name) for name in names]
-    columns: dict[str, list[str]] = {}
-    for column, part in (("Metadata_Well", "well"), ("Metadata_Site", "site")):
-        values = [match[part] for match in found if match and match[part]]
-        if len(values) == len(names):
-            columns[column] = [canonical_number(value) for value in values]
-    return columns

@@ -14,15 +14,17 @@ from .ome_sets import without_parts
 from .plates.detect import open_export
 from .source import Source
 from .tree import Tree, list_tree
+from .zarr_images import open_zarrs
 
+_ZARRS = "Zarr images beside other images; open them by their own paths"
 _PARTS = "files of OME-TIFF images that are spread over several files, each counted once"
 
 
 def open_folder(folder: Path, choices: Choices) -> Source:
     """Open a folder.
 
-    It is taken for the first of these that it is: a table ``labels.csv``, a Hugging Face image
-    folder, a plate microscope's export, images.
+    It is taken for the first of these that it is: a table ``labels.csv``, a Hugging Face
+    image folder, a plate microscope's export, images.
 
     Raises
     ------
@@ -32,8 +34,13 @@ def open_folder(folder: Path, choices: Choices) -> Source:
     if (folder / "labels.csv").is_file() and choices.pattern is None:
         return open_table(folder / "labels.csv", choices)
     tree = list_tree(folder)
+    if tree.zarrs and (not tree.images or tree.zarrs == [tree.folder]):
+        return open_zarrs(tree.zarrs, tree.folder, choices)
     found = open_image_folder(tree, choices) if choices.pattern is None else None
-    return found or open_export(tree, choices) or _open_files(tree, choices)
+    found = found or open_export(tree, choices) or _open_files(tree, choices)
+    if tree.zarrs:
+        found.left_out[_ZARRS] = [tree.relative(p) for p in tree.zarrs]
+    return found
 
 
 def _open_files(tree: Tree, choices: Choices) -> Source:
