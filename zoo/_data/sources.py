@@ -59,19 +59,28 @@ def open_images(
     channels: Sequence[str] = (),
     pixel_size: float | None = None,
 ) -> Dataset:
-    """Open a table of files, a folder of images, image files, or images in memory.
+    """Open a table of files, a folder, a plate's export, image files, or images in memory.
 
     A table (CSV, TSV, Parquet) has a column ``image`` (or ``image_path``) of paths relative to the
     table, one per image or one per channel separated by ``|``; or columns ``image_STAIN``, one for
     each channel, empty if an image lacks it. A column ``stains`` or ``channels`` names channels,
     separated by ``|``. All other columns are metadata; those called ``Metadata_*`` are text. A
-    folder with a ``labels.csv`` is read as that table.
+    table with columns such as ``FileName_DNA`` is a LoadData table of CellProfiler.
+
+    A folder with a ``labels.csv`` is read as that table. The export of a plate microscope is
+    grouped to images by plate, well, site and time, so that files of one channel are channels.
+    Other folders hold one image in each file; folders in it that name classes become the column
+    ``label``. `zoo sources PATH` on the command line says what a path is taken for.
 
     Parameters
     ----------
     source
         A path; a sequence of paths of image files; an array `(C, H, W)` or `(B, C, H, W)`, an
         `Image`, or a sequence of these.
+    pattern
+        How files are named that hold one channel each, such as
+        ``"{plate}_{well}_s{site}_w{channel}.tif"``. Fields are plate, well, row, column, site,
+        channel, z, time, name, and * for what does not matter; without channel a file is an image.
     z
         How depth becomes one plane: ``"max"``, ``"mean"``, ``"middle"``, or its number from 1.
     axes
@@ -88,7 +97,9 @@ def open_images(
     Raises
     ------
     DataError
-        When nothing is found, or the table has no image column.
+        When nothing is found, the table has no image column, or files cannot be grouped to images.
+    MissingExtraError
+        For Zarr images without zarr, or a Parquet table without pyarrow.
     TypeError
         For anything else.
     ValueError
@@ -100,6 +111,17 @@ def open_images(
     >>> data = zoo.open_images([zoo.Image(np.zeros((2, 8, 8)), stains=("DNA", "ER"))])
     >>> len(data), data[0].stains
     (1, ('DNA', 'ER'))
+
+    >>> import pathlib, tempfile, tifffile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     for stain in ("DNA", "ER"):
+    ...         path = pathlib.Path(folder, f"P1 B02 {stain}.tif")
+    ...         tifffile.imwrite(path, np.zeros((8, 8), np.uint8))
+    ...     plate = zoo.open_images(folder, pattern="{plate} {well} {channel}.tif")
+    ...     print(plate[0].pixels.shape, plate[0].stains)
+    (2, 8, 8) ('DNA', 'ER')
+    >>> plate.metadata["Metadata_Well"].tolist()
+    ['B02']
     """
     choices = Choices(
         pattern=pattern,

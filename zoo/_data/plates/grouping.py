@@ -97,9 +97,9 @@ def _grouped(planes: Iterable[Plane], what: str, tree: Tree) -> dict[Key, _Group
         found = groups.setdefault(key, _Group(key, {}))
         found.channels.setdefault(plane.channel, []).append(plane)
     for one in groups.values():
-        for channel, found in one.channels.items():
-            found.sort(key=lambda p: p.z or 0)
-            same = [(a, b) for a, b in pairwise(found) if a.z == b.z]
+        for channel, planes_of in one.channels.items():
+            planes_of.sort(key=lambda p: p.z or 0)
+            same = [(a, b) for a, b in pairwise(planes_of) if a.z == b.z]
             if same:
                 first, second = (tree.relative(p.path) for p in same[0])
                 raise DataError(
