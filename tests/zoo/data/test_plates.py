@@ -331,3 +331,87 @@ class TestNames:
     )
     def test_other_names_are_images(self, paths):
         assert not looks_split(paths)
+
+
+class TestVariants:
+    """Names as instruments and people write them: other case, parts left away, other orders."""
+
+    def channels(self, folder, names, **options):
+        for k, name in enumerate(names):
+            plates.write(folder / name, np.full((4, 4), k, np.uint8))
+        source = open_source(folder, Choices(**options))
+        values = [image.pixels[:, 0, 0].tolist() for image in source.dataset]
+        return values, source
+
+    @pytest.mark.parametrize(
+        ("names", "plate", "well"),
+        [
+            (("B02_s1_w1.tif", "B02_s1_w2.tif"), None, "B02"),
+            ((f"g10_s1_w1{plates.GUID.lower()}.tif", f"g10_s1_w2{plates.GUID}.tif"), None, "G10"),
+            (("x_y_A1_w1.TIF", "x_y_A1_w2.TIF"), "x_y", "A01"),
+            (("exp_A1_b02_s1_w1.png", "exp_A1_b02_s1_w2.png"), "exp_A1", "B02"),
+            (("r16c24f09p01-ch1.tiff", "r16c24f09p01-ch2.tiff"), None, "P24"),
+            (("A_D04_T0001F006L01A01Z01C01.png", "A_D04_T0001F006L01A02Z01C02.png"), "A", "D04"),
+            (
+                ("SC_1_D04_T0001F006L01A01Z01C01.tif", "SC_1_D04_T0001F006L01A01Z01C02.tif"),
+                "SC_1",
+                "D04",
+            ),
+            (("W00001--P00001--GFP.tif", "W00001--P00001--DAPI.tif"), None, None),
+            (("A - 01(fld 1 wv DAPI - DAPI).tif", "A - 01(fld 1 wv Cy3 - Cy3).tif"), None, "A01"),
+        ],
+    )
+    def test_names(self, tmp_path, names, plate, well):
+        folder = tmp_path / "folder"
+        values, source = self.channels(folder, names)
+        assert [sorted(v) for v in values] == [[0, 1]]
+        table = source.dataset.metadata
+        assert table["Metadata_Plate"].tolist() == [plate or "folder"]
+        if well is not None:
+            assert table["Metadata_Well"].tolist() == [well]
+
+    @pytest.mark.parametrize(
+        ("names", "plate", "stains"),
+        [
+            (
+                ("VID7_Phase_A1_1_00d00h00m.tif", "VID7_Green_A1_1_00d00h00m.tif"),
+                "VID7",
+                "Green Phase",
+            ),
+            (("Green_VID7_A1_1_00d00h00m.tif", "Red_VID7_A1_1_00d00h00m.tif"), "VID7", "Green Red"),
+            (("p_GFP_A1_1_00d00h00m.tif", "p_DNA_A1_1_00d00h00m.tif"), "p", "DNA GFP"),
+            (("p_mine_A1_1_00d00h00m.tif", "p_yours_A1_1_00d00h00m.tif"), "p", "mine yours"),
+            (
+                ("Phase/VID7_A1_1_00d00h00m.tif", "Green/VID7_A1_1_00d00h00m.tif"),
+                "VID7",
+                "Green Phase",
+            ),
+        ],
+    )
+    def test_channels_of_incucyte(self, tmp_path, names, plate, stains):
+        values, source = self.channels(tmp_path, names)
+        assert [sorted(v) for v in values] == [[0, 1]]
+        assert source.dataset.metadata["Metadata_Plate"].tolist() == [plate]
+        assert source.stains == tuple(stains.split())
+
+    def test_plates_of_incucyte_are_no_channels(self, tmp_path):
+        names = ("x_VID7_A1_1_00d00h00m.tif", "x_VID8_A1_1_00d00h00m.tif")
+        assert self.channels(tmp_path, names)[0] == [[0], [1]]
+
+    def test_a_label_of_scanr_that_is_no_well_is_a_name(self, tmp_path):
+        names = [f"cells--W00013--P00001--{c}.tif" for c in ("DAPI", "GFP")]
+        _, source = self.channels(tmp_path, names)
+        assert "Metadata_Well" not in source.dataset.metadata
+        assert source.dataset.metadata["Metadata_Name"].tolist() == ["W13"]
+
+    def test_settings_of_one_wavelength(self, tmp_path):
+        plates.write(tmp_path / "p_A01_s1.TIF", np.zeros((4, 4), np.uint8))
+        (tmp_path / "p.htd").write_bytes(b'"NWavelengths", 1\r\n"WaveName1", "DAPI"\r\n')
+        source = open_source(tmp_path)
+        assert source.dataset[0].stains == ("DAPI",)
+        assert source.dataset.metadata["Metadata_Well"].tolist() == ["A01"]
+
+    def test_files_that_no_instrument_wrote_are_images(self, tmp_path):
+        for name in ("p_A01_s1.tif", "p_A01_s2.tif"):
+            plates.write(tmp_path / name, np.zeros((2, 4, 4), np.uint8))
+        assert open_source(tmp_path).kind == "image files, one image in each"

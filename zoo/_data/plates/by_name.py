@@ -8,6 +8,8 @@ from ..tree import Tree
 from .left_out import reason_of, reason_of_folder
 from .plane import Export, Plane
 
+# Exports are TIFF, and often converted to others by their names.
+SUFFIX = r"\.(tiff?|png|jpe?g|bmp)"
 OTHER = "files whose names are not of this format"
 # Returns the plane of a file, the reason why it is none, or None if the name is not of the format.
 Parser = Callable[[Path], Plane | str | None]
@@ -37,5 +39,5 @@ def planes_by_name(tree: Tree, kind: str, parse: Parser, *, sure: bool = False) 
 
 
 def pattern(text: str) -> re.Pattern[str]:
-    """Compile a verbose pattern of whole file names in any case of letters."""
-    return re.compile(text, re.IGNORECASE | re.VERBOSE)
+    """Compile a verbose pattern of whole file names but for their ends, in any case of letters."""
+    return re.compile(text + SUFFIX, re.IGNORECASE | re.VERBOSE)

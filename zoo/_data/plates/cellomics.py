@@ -8,9 +8,7 @@ from .names import canonical_number, canonical_well
 from .plane import Export, Plane
 
 KIND = "Cellomics ArrayScan"
-_NAME = pattern(
-    r"(?P<plate>.+)_(?P<well>[A-Z]{1,2}\d{2})f(?P<site>\d+)d(?P<channel>\d+)\.(tiff?|png)"
-)
+_NAME = pattern(r"(?P<plate>.+)_(?P<well>[A-Z]{1,2}\d{2})f(?P<site>\d+)d(?P<channel>\d+)")
 
 
 def find(tree: Tree) -> Export | None:

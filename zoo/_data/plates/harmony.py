@@ -16,14 +16,18 @@ from .by_name import pattern, planes_by_name
 from .left_out import reason_of
 from .names import canonical_number, well_of
 from .plane import Export, Plane
-from .xml import attributes, children, elements
+from .xml import attributes, children, elements, local
 
 KIND = "Opera or Operetta (Harmony)"
 _INDEXES = ("index.idx.xml", "index.xml")
+_WANTED = {
+    *("URL", "State", "Row", "Col", "FieldID", "PlaneID", "TimepointID", "ChannelID"),
+    *("ChannelName", "ImageResolutionX", "ImageResolutionY"),
+}
 _UNLISTED = "files that the index does not list"
 _NAME = pattern(
     r"""r(?P<row>\d+)c(?P<column>\d+)f(?P<site>\d+)p(?P<z>\d+)-?ch(?P<channel>\d+)
-    (t(?P<time>\d+))?(sk(?P<kinetic>\d+))?(fk\d+)?(fl\d+)?\.(tiff?|png|jpe?g|bmp)"""
+    (t(?P<time>\d+))?(sk(?P<kinetic>\d+))?(fk\d+)?(fl\d+)?"""
 )
 
 
@@ -39,7 +43,7 @@ def find(tree: Tree) -> Export | None:
     export = Export(KIND, [])
     files = {str(p).casefold(): p for p in tree.images}
     for index in indexes.values():
-        _read_index(index, files, export, tree)
+        _read_index(index, files, export)
     used = {p.path for p in export.planes}
     for path in tree.images:
         if path not in used:
@@ -55,56 +59,56 @@ def _is_index(path: Path) -> bool:
     return not start or b"EvaluationInputData" in start or b"Harmony" in start
 
 
-def _read_index(index: Path, files: dict[str, Path], export: Export, tree: Tree) -> None:
+def _read_index(index: Path, files: dict[str, Path], export: Export) -> None:
     plate: str | None = None
-    common: dict[str, dict[str, Element]] = {}
+    common: dict[str, dict[str, str]] = {}
+    images: list[dict[str, str]] = []
     for element in elements(index, "Plate", "Entry", "Image"):
-        has = children(element)
-        kind = element.tag.rpartition("}")[2]
+        said = {name: _text(child) for name, child in children(element).items()}
+        kind = local(element.tag)
         if kind == "Plate":
-            plate = plate or _text(has, "Name") or _text(has, "PlateID")
+            plate = plate or said.get("Name") or said.get("PlateID")
         elif kind == "Entry":
             channel = canonical_number(attributes(element).get("ChannelID", ""))
-            # Copied, for elements are emptied.
-            common.setdefault(channel, {}).update({k: _copy(e) for k, e in has.items()})
-        elif "URL" in has:  # images of wells are references without one
-            _add(index, has, common, plate, files, export)
-    if not export.planes and not export.missing:
+            common.setdefault(channel, {}).update({k: v for k, v in said.items() if k in _WANTED})
+        elif "URL" in said:  # images of wells are references without one
+            images.append({k: v for k, v in said.items() if k in _WANTED})
+    if not images:
         raise DataError(f"{index} lists no images")
+    for said in images:
+        channel = canonical_number(said.get("ChannelID") or "1")
+        _add(index, {**common.get(channel, {}), **said}, channel, plate, files, export)
 
 
 def _add(
     index: Path,
-    has: dict[str, Element],
-    common: dict[str, dict[str, Element]],
+    said: dict[str, str],
+    channel: str,
     plate: str | None,
     files: dict[str, Path],
     export: Export,
 ) -> None:
-    channel = canonical_number(_text(has, "ChannelID") or "1")
-    said = {**common.get(channel, {}), **has}
-    url = (_text(has, "URL") or "").replace("\\", "/")
-    state = _text(has, "State")
-    if state and state.casefold() != "ok":
+    url = said["URL"].replace("\\", "/")
+    if said.get("State", "ok").casefold() != "ok":
         export.leave_out("images that the instrument could not take", url)
         return
     try:
-        row, column = int(_text(has, "Row") or ""), int(_text(has, "Col") or "")
-    except ValueError as error:
+        well = well_of(int(said["Row"]), int(said["Col"]))
+    except (KeyError, ValueError) as error:
         raise DataError(f"{index} gives no row and column for {url}") from error
     places = (index.parent / url, index.parent / "Images" / url)
     there = next((files[str(p).casefold()] for p in places if str(p).casefold() in files), None)
     sides = [in_micrometres(*_length(said.get(f"ImageResolution{a}"))) for a in "XY"]
-    depth = _text(has, "PlaneID")
+    depth = said.get("PlaneID", "")
     plane = Plane(
         there or places[0],
         channel=channel,
-        plate=plate or index.parent.name,
-        well=well_of(row, column),
-        site=canonical_number(_text(has, "FieldID") or "1"),
-        time=canonical_number(_text(has, "TimepointID") or "0"),
-        z=int(depth) if depth and depth.isdecimal() else None,
-        stain=_text(said, "ChannelName"),
+        plate=plate or _folder_of_plate(index),
+        well=well,
+        site=canonical_number(said.get("FieldID") or "1"),
+        time=canonical_number(said.get("TimepointID") or "0"),
+        z=int(depth) if depth.isdecimal() else None,
+        stain=said.get("ChannelName"),
         pixel_size=side(*sides),
     )
     (export.missing if there is None else export.planes).append(plane)
@@ -133,20 +137,13 @@ def _folder_of_plate(path: Path) -> str:
     return parent.name.partition("__")[0] or parent.name
 
 
-def _text(has: dict[str, Element], name: str) -> str | None:
-    found = has.get(name)
-    text = (found.text or "").strip() if found is not None else ""
-    return text or None
+def _text(element: Element) -> str:
+    """Return the text of an element; of a length with its unit, metres unless it says another."""
+    text = (element.text or "").strip()
+    unit = attributes(element).get("Unit", "m" if "Resolution" in element.tag else "")
+    return f"{text} {unit}" if text and "Resolution" in element.tag else text
 
 
-def _length(element: Element | None) -> tuple[str | None, str]:
-    """Return a number and its unit; metres unless it says another."""
-    if element is None:
-        return None, "m"
-    return element.text, attributes(element).get("Unit") or "m"
-
-
-def _copy(element: Element) -> Element:
-    copied = Element(element.tag, element.attrib)
-    copied.text = element.text
-    return copied
+def _length(text: str | None) -> tuple[str | None, str]:
+    number, _, unit = (text or "").partition(" ")
+    return number or None, unit

@@ -1,7 +1,7 @@
 """ImageXpress (MetaXpress): one TIFF for each wavelength, and a ``.HTD`` file for each plate.
 
 Files are called ``{plate}_{well}_s{site}_w{n}{GUID}.tif``, in folders ``TimePoint_n`` and
-``ZStep_n``. What is not varied may be absent from the name.
+``ZStep_n``. What is not varied may be absent from the name; without a plate the folder names it.
 """
 
 import re
@@ -15,10 +15,10 @@ from .plane import Export, Plane
 
 KIND = "ImageXpress (MetaXpress)"
 _NAME = pattern(
-    r"""(?P<plate>.+?)_(?P<well>[A-Z]{1,2}\d{1,2})
+    r"""((?P<plate>.+?)_)??(?P<well>(?![SWZT]\d(?!\d))[A-Z]{1,2}\d{1,2})
     (_s(?P<site>\d+))?(?P<thumb1>_thumb)?(_w(?P<wave>\d+))?(?P<thumb2>_thumb)?
     (_z(?P<z>\d+))?(_t(?P<time>\d+))?(?P<thumb3>_thumb)?
-    _?([0-9A-F]{8}(-[0-9A-F]{4}){3}-[0-9A-F]{12})?\.tiff?"""
+    _?([0-9A-F]{8}(-[0-9A-F]{4}){3}-[0-9A-F]{12})?"""
 )
 _ENTRY = re.compile(r'\s*"([^"]+)"\s*,\s*"?([^"\r\n]*?)"?\s*$', re.MULTILINE)
 _PROJECTIONS = "projections by the instrument, beside their planes in depth"
@@ -43,7 +43,8 @@ def find(tree: Tree) -> Export | None:
         if found["thumb1"] or found["thumb2"] or found["thumb3"]:
             return "thumbnails"
         well = canonical_well(found["well"])
-        said = info(path.parent, found["plate"])
+        plate = found["plate"] or _folder_of_plate(path.parent)
+        said = info(path.parent, plate)
         # Without a wavelength in the name or settings beside it, it is anybody's file.
         if well is None or (found["wave"] is None and not said):
             return None
@@ -53,7 +54,7 @@ def find(tree: Tree) -> Export | None:
         return Plane(
             path,
             channel=wave,
-            plate=found["plate"],
+            plate=plate,
             well=well,
             site=canonical_number(found["site"] or "1"),
             time=canonical_number(time) if time else None,
@@ -79,6 +80,13 @@ def _without_projections(export: Export, tree: Tree) -> Export:
 
 def _channel(plane: Plane) -> tuple[str | None, ...]:
     return plane.plate, plane.well, plane.site, plane.time, plane.channel
+
+
+@cache
+def _folder_of_plate(folder: Path) -> str:
+    """Return the name of the nearest folder that is none of a time point or depth."""
+    named = [p for p in folder.parts if not re.match(r"(TimePoint|ZStep)_?\d+$", p, re.IGNORECASE)]
+    return named[-1]
 
 
 @cache

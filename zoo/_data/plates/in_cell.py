@@ -10,7 +10,7 @@ from .plane import Export, Plane
 KIND = "IN Cell Analyzer"
 _NAME = pattern(
     r"""(?P<row>[A-Z]{1,2})\s-\s(?P<column>\d{1,2})\(fld\s(?P<site>\d+)(\swv\s(?P<channel>.+?))?
-    (\sz\s(?P<z>\d+))?(\stm\s(?P<time>\d+))?\)\.tiff?"""
+    (\sz\s(?P<z>\d+))?(\stm\s(?P<time>\d+))?\)"""
 )
 
 

@@ -18,7 +18,7 @@ from .xml import children, elements
 KIND = "scanR"
 _NAME = pattern(
     r"""((?P<label>.+?)--)?W(?P<well>\d+)--P(?P<site>\d+)(--Z(?P<z>\d+))?(--T(?P<time>\d+))?
-    --(?P<channel>.+)\.tiff?"""
+    --(?P<channel>.+)"""
 )
 _DESCRIPTOR = "experiment_descriptor.xml"
 

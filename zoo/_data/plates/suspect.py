@@ -16,6 +16,11 @@ _CHANNEL = re.compile(
 )
 
 
+def is_stain(text: str) -> bool:
+    """Whether a text is the usual name of a stain or a dye."""
+    return re.fullmatch(_NAMED, text, re.IGNORECASE) is not None
+
+
 def looks_split(paths: list[str]) -> list[str]:
     """Return the files of one image if most names differ from another in a channel only.
 

@@ -20,9 +20,9 @@ from .xml import attributes, elements, local
 KIND = "Yokogawa CV7000 or CV8000"
 _NAME = pattern(
     r"""((?P<plate>.+)_)?(?P<well>[A-Z]{1,2}\d{2})_T(?P<time>\d+)F(?P<site>\d+)L(?P<line>\d+)
-    A(?P<action>\d+)Z(?P<z>\d+)C(?P<channel>\d+)\.(tiff?|png)"""
+    A(?P<action>\d+)Z(?P<z>\d+)C(?P<channel>\d+)"""
 )
-_SHADING = pattern(r"(DC|SC|SHD?)_.*\.tiff?")
+_SHADING = pattern(r"(DC|SC|SHD?)_.*")
 _UNLISTED = "files that MeasurementData.mlf does not list"
 
 
@@ -114,12 +114,10 @@ def _stains(beside: list[Path]) -> dict[str, str]:
 
 
 def _parse(path: Path) -> Plane | str | None:
-    if _SHADING.fullmatch(path.name):
-        return "shading images"
     found = _NAME.fullmatch(path.name)
     well = canonical_well(found["well"]) if found else None
     if not found or well is None:
-        return None
+        return "shading images" if _SHADING.fullmatch(path.name) else None
     return Plane(
         path,
         channel=canonical_number(found["channel"]),
