@@ -57,6 +57,9 @@ class Preprocessing:
     standardise
         What is added to the variance of each channel when, at the end, its mean is subtracted and
         it is divided by its standard deviation; None leaves channels as they are.
+    pixel_size
+        Micrometres per pixel to which images of a dataset are resampled before all else (bilinear,
+        antialiased); images whose pixel size is unknown are refused. None takes pixels as they are.
 
     Examples
     --------
@@ -70,6 +73,7 @@ class Preprocessing:
     crop: int | None = 224
     min_side: int = 16
     standardise: float | None = None
+    pixel_size: float | None = None
 
     def __post_init__(self) -> None:
         _check_choice("scaling", self.scaling, get_args(Scaling))
@@ -83,12 +87,16 @@ class Preprocessing:
             raise ValueError(f"crop ({self.crop}) is larger than resize ({self.resize})")
         if self.standardise is not None and not self.standardise > 0:
             raise ValueError(f"standardise is {self.standardise}, but must be a positive number")
+        if self.pixel_size is not None and not 0 < self.pixel_size < float("inf"):
+            raise ValueError(f"pixel_size is {self.pixel_size}, but must be micrometres above 0")
 
     def __str__(self) -> str:
         """One line for tables and reports."""
         parts = [f"scaling {self.scaling}"]
         if self.scaling in ("auto", "percentile"):
             parts[0] += " ({:g}–{:g} %)".format(*self.percentiles)
+        if self.pixel_size:
+            parts.insert(0, f"resampled to {self.pixel_size:g} µm per pixel")
         if self.resize:
             parts.append(f"shorter side {self.resize}")
         if self.crop:

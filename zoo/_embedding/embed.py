@@ -22,6 +22,7 @@ from .._encoders.loading import load
 from .._encoders.progress import Progress
 from .._images.checks import Objects, as_array, check_image, check_objects, check_stains
 from .._images.image import Image
+from .._images.resample import resampled
 from .cache import EmbeddingCache, image_hash
 from .embeddings import Embeddings
 
@@ -177,14 +178,19 @@ def _encode_chunk(
     `tell` is called before an encoder starts.
     """
     hashes = [image_hash(image) for image in images] if cache is not None else []
+    keys: list[str] = []
     prepared: dict[tuple[Preprocessing, int], tuple[Tensor, Objects]] = {}
     refused: dict[int, ZooError] = {}
     rows: list[list[Row | None]] = []
     for encoder in encoders:
         found: list[Row | None] = [None] * len(images)
         if cache is not None:
+            keys = [
+                _sized(h, m, encoder.spec.preprocessing)
+                for h, m in zip(hashes, images, strict=True)
+            ]
             found = [
-                cache.get(encoder, h, len(m.pixels)) for h, m in zip(hashes, images, strict=True)
+                cache.get(encoder, k, len(m.pixels)) for k, m in zip(keys, images, strict=True)
             ]
         missing = []
         for i in [i for i, row in enumerate(found) if row is None and i not in refused]:
@@ -209,7 +215,7 @@ def _encode_chunk(
                 if np.isfinite(row).all():
                     found[i] = row
                     if cache is not None:
-                        cache.put(encoder, hashes[i], len(images[i].pixels), row)
+                        cache.put(encoder, keys[i], len(images[i].pixels), row)
                 else:
                     refused[i] = DataError(
                         f"{encoder.name} returned NaN or infinite numbers for {names[i]}"
@@ -218,7 +224,13 @@ def _encode_chunk(
     return rows, refused
 
 
+def _sized(digest: str, image: Image, preprocessing: Preprocessing) -> str:
+    """Return the key of an image, with its pixel size where that decides the embedding."""
+    return digest if preprocessing.pixel_size is None else f"{digest} {image.pixel_size!r}"
+
+
 def _prepare(encoder: Encoder, image: Image, name: str) -> tuple[Tensor, Objects]:
+    image = resampled(image, encoder.spec.preprocessing.pixel_size, f"{encoder.name}: {name}")
     planes = encoder.prepare(image.pixels, name)
     mask = None if image.mask is None else encoder.prepare_mask(image.mask, name).numpy()
     return planes, (mask, image.types)
