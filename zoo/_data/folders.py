@@ -13,9 +13,15 @@ from .image_table import open_table
 from .ome_sets import without_parts
 from .plates.detect import open_export
 from .source import Source
-from .tree import Tree, list_tree
+from .tree import KINDS, Tree, list_tree
 from .zarr_images import open_zarrs
 
+# Ends of tables, indexes and settings, which are read or belong to those that are.
+_SETTINGS = {
+    *(".csv", ".tsv", ".parquet", ".json", ".jsonl", ".xml"),
+    *(".htd", ".mlf", ".mrf", ".mes", ".wpi", ".wpp", ".icr"),
+}
+_OTHERS = "files that are no images"
 _ZARRS = "Zarr images beside other images; open them by their own paths"
 _PARTS = "files of OME-TIFF images that are spread over several files, each counted once"
 
@@ -40,6 +46,9 @@ def open_folder(folder: Path, choices: Choices) -> Source:
     found = found or open_export(tree, choices) or _open_files(tree, choices)
     if tree.zarrs:
         found.left_out[_ZARRS] = [tree.relative(p) for p in tree.zarrs]
+    others = [tree.relative(p) for p in tree.files if p.suffix.lower() not in KINDS | _SETTINGS]
+    if others:
+        found.left_out[_OTHERS] = others
     return found
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from .._images.read import ARRAY_SUFFIXES, BIOIO, SUFFIXES
 
+# Ends of files that are images, or would be with a library of their own.
+KINDS = frozenset((*SUFFIXES, *BIOIO))
 _ZARR_FILES = {"zarr.json", ".zgroup", ".zarray", ".zattrs"}
 
 
@@ -31,8 +33,7 @@ class Tree:
     @cached_property
     def images(self) -> list[Path]:
         """Files that may be images; arrays only where there are no pictures."""
-        kinds = (*SUFFIXES, *BIOIO)
-        found = [p for p in self.files if p.suffix.lower() in kinds]
+        found = [p for p in self.files if p.suffix.lower() in KINDS]
         pictures = [p for p in found if p.suffix.lower() not in ARRAY_SUFFIXES]
         return pictures or found
 

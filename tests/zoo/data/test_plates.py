@@ -173,9 +173,11 @@ class TestLeftOut:
         plates.imagexpress(tmp_path)
         for name in ("masks/a.tif", "A01_Overlay.png", "flat field.tif", "photo of my cat.png"):
             plates.write(tmp_path / name, np.zeros((4, 4), np.uint8))
+        (tmp_path / "notes.txt").write_text("x")
         found = {k: len(v) for k, v in open_source(tmp_path).left_out.items()}
         other = "files whose names are not of this format"
         wanted = {"thumbnails": 8, "masks": 1, "overlays": 1, "shading images": 1, other: 1}
+        wanted["files that are no images"] = 1
         assert found == wanted
 
     def test_shading_images_and_failures_of_yokogawa(self, tmp_path):
