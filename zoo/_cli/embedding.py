@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 
 @main.command()
-@click.argument("source", type=click.Path(path_type=Path))
+@click.argument("source")
 @click.option("--encoder", "-e", required=True, help="Name of the encoder.")
 @click.option("--out", "-o", required=True, type=click.Path(path_type=Path), help="Parquet or CSV.")
 @source_options
 @loading_options
 @cache_option
 def embed(
-    source: Path,
+    source: str,
     encoder: str,
     out: Path,
     choices: "Choices",

@@ -1,6 +1,5 @@
 """The command that says what a source is taken for."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -21,12 +20,12 @@ _MOST_COLUMNS = 8
 
 
 @main.command()
-@click.argument("source", type=click.Path(path_type=Path))
+@click.argument("source")
 @click.option(
     "--rows", type=click.IntRange(min=1), default=5, show_default=True, help="Images to show."
 )
 @source_options
-def sources(source: Path, rows: int, choices: "Choices") -> None:
+def sources(source: str, rows: int, choices: "Choices") -> None:
     """Say what SOURCE is taken for, and show its first images, before anything is computed.
 
     One image is read; its stains, size and micrometres are shown. What is left out is counted by

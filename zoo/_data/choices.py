@@ -26,6 +26,8 @@ class Choices:
     stains: Mapping[str, str] = field(default_factory=dict)
     channels: tuple[str, ...] = ()
     pixel_size: float | None = None
+    # Where the paths of a table begin that was fetched from another machine.
+    base: str | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "z", check_z(self.z))

@@ -37,7 +37,7 @@ class TableReader:
         if not given:
             raise DataError(f"row {i + 1} of {self.path.name} names no file")
         choices = self.choices
-        paths = [locate(part, self.path.parent, choices.moved) for part in given]
+        paths = [locate(part, choices.base or self.path.parent, choices.moved) for part in given]
         image = read_image(paths[0] if len(paths) == 1 else paths, axes=choices.axes, z=choices.z)
         if names is None:
             return image

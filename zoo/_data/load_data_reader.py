@@ -34,13 +34,9 @@ class ChannelColumns:
 
     def path(self, i: int, table: Path, choices: Choices) -> Path | None:
         """Return the file of a row; None if the row names none."""
-        name = _text(self.files, i)
-        if not name:
-            url = _text(self.urls, i)
-            return locate(url, table.parent, choices.moved) if url else None
-        folder = _text(self.folders, i)
-        whole = f"{folder.rstrip('/')}/{name}" if folder else name
-        return locate(whole, table.parent, choices.moved)
+        name, folder = _text(self.files, i), _text(self.folders, i)
+        whole = f"{folder.rstrip('/')}/{name}" if name and folder else name or _text(self.urls, i)
+        return locate(whole, choices.base or table.parent, choices.moved) if whole else None
 
     def place(self, i: int) -> tuple[int | None, int]:
         """Return the page and the series of a row, from 0; None for the whole file."""

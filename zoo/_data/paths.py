@@ -8,11 +8,12 @@ from urllib.parse import unquote
 
 from zoo.registry import ImageError
 
+from .remote import is_remote, local_copy
+
 _WINDOWS = re.compile(r"[A-Za-z]:[\\/]|\\\\")
-_REMOTE = re.compile(r"(?!file:)[A-Za-z][A-Za-z0-9+.-]+://")
 
 
-def locate(text: str, folder: Path, moved: Mapping[str, str] | None = None) -> Path:
+def locate(text: str, folder: Path | str, moved: Mapping[str, str] | None = None) -> Path:
     r"""Return the file that a table names.
 
     Parameters
@@ -20,21 +21,24 @@ def locate(text: str, folder: Path, moved: Mapping[str, str] | None = None) -> P
     text
         A path relative to `folder`, an absolute one, or a URL ``file:``; with ``/`` or ``\``.
     folder
-        Where the table is.
+        Where the table is; a URL if it is on another machine.
     moved
         New beginnings of paths by old ones; the longest that fits is replaced.
 
     Raises
     ------
     ImageError
-        For a path of a Windows computer, or a URL, that `moved` does not map.
+        For a path of a Windows computer that `moved` does not map, or a URL that cannot be fetched.
+    MissingExtraError
+        For a URL without the package that its store needs.
     """
     text = _replaced(text.strip(), moved or {})
-    if _REMOTE.match(text):
-        raise ImageError(
-            f"{text} is not on this machine: copy the files, and map their place with "
-            f"--path '{text.rpartition('/')[0]}=FOLDER'"
-        )
+    if isinstance(folder, str):
+        if not is_remote(text) and not text.startswith(("/", "file:")):
+            text = f"{folder.rstrip('/')}/{text}"
+        folder = Path()
+    if is_remote(text):
+        return local_copy(text)
     if text.startswith("file:"):
         text = unquote(re.sub(r"^file:(//(localhost)?(?=/))?", "", text))
         text = re.sub(r"^/(?=[A-Za-z]:/)", "", text)

@@ -1,6 +1,7 @@
 """Open datasets by name, and your own tables, folders and files."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from .dataset import Dataset
 from .files import open_file, open_files
 from .folders import open_folder
 from .image_table import open_table
+from .remote import is_remote, local_copy
 from .source import Source, with_choices
 from .tables import TABLE_SUFFIXES
 
@@ -75,8 +77,8 @@ def open_images(
     Parameters
     ----------
     source
-        A path; a sequence of paths of image files; an array `(C, H, W)` or `(B, C, H, W)`, an
-        `Image`, or a sequence of these.
+        A path, or the URL of a file; a sequence of paths of image files; an array `(C, H, W)` or
+        `(B, C, H, W)`, an `Image`, or a sequence of these.
     pattern
         How files are named that hold one channel each, such as
         ``"{plate}_{well}_s{site}_w{channel}.tif"``. Fields are plate, well, row, column, site,
@@ -138,6 +140,9 @@ def open_images(
 def open_source(source: Any, choices: Choices | None = None) -> Source:
     """Open what `open_images` takes, and say what it was taken for."""
     choices = choices or Choices()
+    if isinstance(source, str) and is_remote(source):
+        choices = replace(choices, base=source.rpartition("/")[0])
+        return with_choices(_open_path(local_copy(source), choices), choices)
     if isinstance(source, str | Path):
         return with_choices(_open_path(Path(source).expanduser(), choices), choices)
     return with_choices(_open_several(source, choices), choices)

@@ -151,7 +151,7 @@ def test_real_exports(real):
     human = open_source(real / "cytotable_examplehuman_BSD3")
     assert human.dataset.metadata["Metadata_Well"].tolist() == ["D03"]
     assert human.dataset[0].pixels.shape == (3, 512, 512)
-    assert [len(files) for files in human.left_out.values()] == [1]
+    assert len(human.left_out["overlays"]) == 1
     assert len(open_source(real / "traps" / "hf_imagefolder").dataset) == 2
     assert open_source(real / "traps" / "load_data_frames.csv").dataset[7].stains == ("GFP", "DNA")
     lit = open_source(real / "miniplate" / "load_data_with_illum.csv").dataset[0].pixels

@@ -1,0 +1,97 @@
+"""Files on object stores and web servers: fetched one by one through fsspec, and not kept."""
+
+import re
+import tempfile
+import threading
+from collections import OrderedDict
+from functools import cache
+from pathlib import Path
+from urllib.parse import unquote
+
+from zoo.registry import ImageError, MissingExtraError
+
+# More files than any image has, so that none is removed before it is read.
+_KEPT = 512
+_URL = re.compile(r"(?!file:)[A-Za-z][A-Za-z0-9+.-]+://")
+_lock = threading.Lock()
+
+
+def is_remote(text: str) -> bool:
+    """Whether a text is a URL of another machine."""
+    return _URL.match(text) is not None
+
+
+def local_copy(url: str) -> Path:
+    """Fetch a file, unless it was one of the last ones, and return its copy.
+
+    Public buckets need no account; others use the credentials that the store's own tools use.
+
+    Raises
+    ------
+    MissingExtraError
+        Without the package that the store needs.
+    ImageError
+        If the file is not there, may not be read, or the store cannot be reached.
+    """
+    copies = _copies()
+    with _lock:
+        if url in copies.paths:
+            copies.paths.move_to_end(url)
+            return copies.paths[url]
+        place = Path(copies.folder.name, str(copies.count))
+        copies.count += 1
+    place.mkdir()
+    target = place / (_name(url) or "file")
+    _fetch(url, target)
+    with _lock:
+        copies.paths[url] = target
+        while len(copies.paths) > _KEPT:
+            copies.paths.popitem(last=False)[1].unlink(missing_ok=True)
+    return target
+
+
+def _name(url: str) -> str:
+    """Return the name of a file; only those of web servers are quoted and may have a query."""
+    name = url.rpartition("/")[2]
+    return unquote(name.partition("?")[0]) if url.lower().startswith("http") else name
+
+
+class _Copies:
+    """Copies of this process, removed when it ends."""
+
+    def __init__(self) -> None:
+        self.folder = tempfile.TemporaryDirectory(prefix="zoo-fetched-")
+        self.paths: OrderedDict[str, Path] = OrderedDict()
+        self.count = 0
+
+
+@cache
+def _copies() -> _Copies:
+    return _Copies()
+
+
+def _fetch(url: str, target: Path) -> None:
+    scheme = url.partition("://")[0].lower()
+    # Of public buckets an account is no part; others refuse who has none.
+    ways: tuple[dict[str, bool], ...] = ({"anon": True}, {}) if scheme in ("s3", "s3a") else ({},)
+    for options in ways:
+        try:
+            import fsspec
+
+            system, path = fsspec.core.url_to_fs(url, **options)
+            system.get_file(path, str(target))
+        except ImportError as error:
+            raise MissingExtraError(
+                f"{url} needs a package for its store ({error}): pip install "
+                '"microscopy-zoo[remote]", or copy the files and say where they are with '
+                f"--path '{url.rpartition('/')[0]}=FOLDER'"
+            ) from error
+        except Exception as error:  # stores raise any exception
+            if isinstance(error, PermissionError) and options:
+                continue
+            if isinstance(error, FileNotFoundError):
+                raise ImageError(f"{url} is not there, or cannot be reached") from error
+            reason = (str(error).strip().splitlines() or [repr(error)])[0]
+            raise ImageError(f"{url} cannot be fetched ({reason})") from error
+        else:
+            return
