@@ -114,6 +114,28 @@ _SOURCE = (
         metavar="MICROMETRES",
         help="Side of a pixel, instead of what the files say.",
     ),
+    click.option(
+        "--tile",
+        type=click.IntRange(min=1),
+        default=224,
+        show_default=True,
+        help="Whole slides: side of a tile in pixels.",
+    ),
+    click.option(
+        "--tile-pixel-size",
+        type=click.FloatRange(min=0, min_open=True),
+        default=0.5,
+        show_default=True,
+        metavar="MICROMETRES",
+        help="Whole slides: side of a tile's pixel.",
+    ),
+    click.option(
+        "--tissue",
+        type=click.FloatRange(min=0, max=1),
+        default=0.25,
+        show_default=True,
+        help="Whole slides: smallest share of tissue in a tile that is kept.",
+    ),
 )
 cache_option = click.option(
     "--no-cache", is_flag=True, help="Neither read nor write cached embeddings."
@@ -133,6 +155,9 @@ def source_options(command: Command) -> Command:
         stains: tuple[str, ...],
         channels: str | None,
         pixel_size: float | None,
+        tile: int,
+        tile_pixel_size: float,
+        tissue: float,
         **rest: Any,
     ) -> Any:
         from .._data.choices import Choices, parse_pairs
@@ -145,6 +170,9 @@ def source_options(command: Command) -> Command:
             parse_pairs(stains, "'HOECHST 33342=DNA'"),
             tuple(part.strip() for part in channels.split(",")) if channels else (),
             pixel_size,
+            tile,
+            tile_pixel_size,
+            tissue,
         )
         return command(*args, choices=choices, **rest)
 

@@ -26,6 +26,9 @@ class Choices:
     stains: Mapping[str, str] = field(default_factory=dict)
     channels: tuple[str, ...] = ()
     pixel_size: float | None = None
+    tile: int = 224
+    tile_pixel_size: float = 0.5
+    tissue: float = 0.25
     # Where the paths of a table begin that was fetched from another machine.
     base: str | None = None
 
@@ -35,6 +38,12 @@ class Choices:
             split_axes(self.axes)
         if self.pixel_size is not None and not 0 < self.pixel_size < float("inf"):
             raise ValueError(f"pixel_size is {self.pixel_size!r}, but must be micrometres above 0")
+        if self.tile < 1 or not 0 < self.tile_pixel_size < float("inf"):
+            raise ValueError(
+                f"tiles are {self.tile} pixels of {self.tile_pixel_size} µm, but must be above 0"
+            )
+        if not 0 <= self.tissue <= 1:
+            raise ValueError(f"tissue is {self.tissue}, but must be a share from 0 to 1")
         if isinstance(self.channels, str):
             raise TypeError(f"channels is {self.channels!r}, but must be a sequence of stains")
 

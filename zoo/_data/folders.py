@@ -12,6 +12,7 @@ from .image_folders import class_columns, open_image_folder
 from .image_table import open_table
 from .ome_sets import without_parts
 from .plates.detect import open_export
+from .slides import open_slides
 from .source import Source
 from .tree import KINDS, Tree, list_tree
 from .zarr_images import open_zarrs
@@ -23,6 +24,7 @@ _SETTINGS = {
 }
 _OTHERS = "files that are no images"
 _ZARRS = "Zarr images beside other images; open them by their own paths"
+_SLIDES = "whole slides beside other images; open them by their own paths"
 _PARTS = "files of OME-TIFF images that are spread over several files, each counted once"
 
 
@@ -42,8 +44,13 @@ def open_folder(folder: Path, choices: Choices) -> Source:
     tree = list_tree(folder)
     if tree.zarrs and (not tree.images or tree.zarrs == [tree.folder]):
         return open_zarrs(tree.zarrs, tree.folder, choices)
+    if tree.slides and not tree.images:
+        names = [tree.relative(p) for p in tree.slides]
+        return open_slides(tree.folder.resolve().name, tree.slides, names, choices)
     found = open_image_folder(tree, choices) if choices.pattern is None else None
     found = found or open_export(tree, choices) or _open_files(tree, choices)
+    if tree.slides:
+        found.left_out[_SLIDES] = [tree.relative(p) for p in tree.slides]
     if tree.zarrs:
         found.left_out[_ZARRS] = [tree.relative(p) for p in tree.zarrs]
     others = [tree.relative(p) for p in tree.files if p.suffix.lower() not in KINDS | _SETTINGS]

@@ -16,6 +16,8 @@ from .files import open_file, open_files
 from .folders import open_folder
 from .image_table import open_table
 from .remote import is_remote, local_copy
+from .slides import SUFFIXES as SLIDES
+from .slides import open_slides
 from .source import Source, with_choices
 from .tables import TABLE_SUFFIXES
 
@@ -60,6 +62,9 @@ def open_images(
     stains: Mapping[str, str] | None = None,
     channels: Sequence[str] = (),
     pixel_size: float | None = None,
+    tile: int = 224,
+    tile_pixel_size: float = 0.5,
+    tissue: float = 0.25,
 ) -> Dataset:
     """Open a table of files, a folder, a plate's export, image files, or images in memory.
 
@@ -95,13 +100,17 @@ def open_images(
         The stains to keep, in this order; all by default.
     pixel_size
         Micrometres per pixel, instead of what the files say.
+    tile, tile_pixel_size
+        Side in pixels, and micrometres per pixel, of the tiles of whole slides.
+    tissue
+        Smallest share of tissue in a tile that is kept, from 0 to 1.
 
     Raises
     ------
     DataError
         When nothing is found, the table has no image column, or files cannot be grouped to images.
     MissingExtraError
-        For Zarr images without zarr, or a Parquet table without pyarrow.
+        For what needs a package that is not installed: Parquet, Zarr, whole slides, URLs.
     TypeError
         For anything else.
     ValueError
@@ -133,6 +142,9 @@ def open_images(
         stains=dict(stains or {}),
         channels=channels if isinstance(channels, str) else tuple(channels),  # type: ignore[arg-type]
         pixel_size=pixel_size,
+        tile=tile,
+        tile_pixel_size=tile_pixel_size,
+        tissue=tissue,
     )
     return open_source(source, choices).dataset
 
@@ -155,6 +167,8 @@ def _open_path(path: Path, choices: Choices) -> Source:
         raise DataError(f"{path} does not exist")
     if path.suffix.lower() in TABLE_SUFFIXES:
         return open_table(path, choices)
+    if path.suffix.lower() in SLIDES:
+        return open_slides(path.stem, [path], [path.name], choices)
     return open_file(path, choices)
 
 

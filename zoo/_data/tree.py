@@ -6,9 +6,10 @@ from functools import cached_property
 from pathlib import Path
 
 from .._images.read import ARRAY_SUFFIXES, BIOIO, SUFFIXES
+from .slides import SUFFIXES as SLIDES
 
 # Ends of files that are images, or would be with a library of their own.
-KINDS = frozenset((*SUFFIXES, *BIOIO))
+KINDS = frozenset((*SUFFIXES, *BIOIO, *SLIDES))
 _ZARR_FILES = {"zarr.json", ".zgroup", ".zarray", ".zattrs"}
 
 
@@ -33,9 +34,14 @@ class Tree:
     @cached_property
     def images(self) -> list[Path]:
         """Files that may be images; arrays only where there are no pictures."""
-        found = [p for p in self.files if p.suffix.lower() in KINDS]
+        found = [p for p in self.files if p.suffix.lower() in KINDS - set(SLIDES)]
         pictures = [p for p in found if p.suffix.lower() not in ARRAY_SUFFIXES]
         return pictures or found
+
+    @cached_property
+    def slides(self) -> list[Path]:
+        """Whole slides."""
+        return [p for p in self.files if p.suffix.lower() in SLIDES]
 
     def named(self, name: str) -> list[Path]:
         """Return the files of a name, in any case of letters."""
