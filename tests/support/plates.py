@@ -148,16 +148,18 @@ def yokogawa(folder, *, listing=True, depth=1):
 def scanr(folder, *, depth=1):
     """``data/A1--W00001--P00001--Z00000--T00000--DNA.tif``, and the descriptor beside it."""
     pairs = [("String", "plate name", PLATE), ("DBL", "conversion factor um/pixel", MICROMETRES)]
-    for well, row, column in WELLS:
-        number = (row - 1) * 12 + column
-        pairs.append(("U32", "well selection table + cDNA", str(number)))
-        pairs.append(("String", "well selection table + cDNA", f"{well[0]}{column}"))
+    wells = "".join(
+        f"<String><Name></Name><Val>{v}</Val></String>"
+        for well, row, column in WELLS
+        for v in ((row - 1) * 12 + column, f"{well[0]}{column}")
+    )
     for _, row, column, site, c, z, plane in planes(depth):
         number = (row - 1) * 12 + column
         end = f"W{number:05d}--P{site:05d}--Z{z - 1:05d}--T00000--{DYES[c - 1]}.tif"
         write(folder / "data" / end, plane)
     values = "".join(f"<{t}><Name>{n}</Name><Val>{v}</Val></{t}>" for t, n, v in pairs)
-    text = f"<?xml version='1.0' encoding='utf-8'?><LVData>{values}</LVData>"
+    table = f"<Array><Name>well selection table + cDNA</Name>{wells}</Array>"
+    text = f"<?xml version='1.0' encoding='utf-8'?><LVData>{values}{table}</LVData>"
     (folder / "experiment_descriptor.xml").write_text(text, encoding="utf-8")
     return folder
 

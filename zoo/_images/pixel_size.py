@@ -118,6 +118,8 @@ def _ome_size(pixels: ElementTree.Element | None) -> float | None:
 
 def _imagej_size(file: Any) -> float | None:
     unit = (file.imagej_metadata or {}).get("unit")
+    if str(unit).casefold() in ("inch", "in"):  # dots per inch are for printers
+        return None
     sides = []
     for axis in "XY":
         tag = file.pages.first.tags.get(f"{axis}Resolution")

@@ -256,6 +256,21 @@ class TestIncomplete:
         with pytest.raises(errors.ImageError, match=r"d1\.tif holds 2 channels, but is one"):
             open_images(tmp_path)[0]
 
+    def test_planes_in_depth_that_differ(self, tmp_path):
+        plates.harmony(tmp_path, depth=3)
+        path = next(tmp_path.glob("**/r01c01f01p02-ch1*"))
+        plates.write(path, np.zeros((4, 4), np.uint16))
+        with pytest.raises(errors.ImageError, match=r"A01/s1 differ: .*p02-ch1.*\(1, 4, 4\)"):
+            open_images(tmp_path, z="max")[0]
+        assert open_images(tmp_path, z="max")[1].pixels.shape == (2, 24, 32)
+
+    def test_channels_that_are_not_chosen_are_not_read(self, tmp_path):
+        plates.cellomics(tmp_path)
+        for path in tmp_path.glob("*d1.tif"):
+            path.write_bytes(b"")
+        dataset = open_images(tmp_path, stains={"1": "GFP", "2": "DNA"}, channels=["DNA"])
+        assert (dataset[0].pixels == plates.truth()["A01", "1"][1:]).all()
+
     def test_a_file_that_goes_away_is_an_error_of_its_image(self, tmp_path):
         dataset = open_images(plates.cellomics(tmp_path))
         next(tmp_path.glob("*A01f01d1.tif")).unlink()

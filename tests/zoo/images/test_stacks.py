@@ -186,9 +186,11 @@ class TestPixelSize:
         assert image.pixel_size == pytest.approx(0.65)
         assert image.stains == ("FKHR-GFP", "DNA")
 
-    def test_imagej_without_a_unit_is_unknown(self, tmp_path):
+    @pytest.mark.parametrize("said", [{}, {"unit": "pixel"}, {"unit": "inch"}])
+    def test_imagej_without_a_unit_is_unknown(self, tmp_path, said):
+        metadata = {"axes": "CYX", **said}
         path = write(
-            tmp_path / "a.tif", noise(2), imagej=True, resolution=(2, 2), metadata={"axes": "CYX"}
+            tmp_path / "a.tif", noise(2), imagej=True, resolution=(2, 2), metadata=metadata
         )
         assert read_image(path).pixel_size is None
 

@@ -11,6 +11,8 @@ from .plane import Export, Plane
 # Exports are TIFF, and often converted to others by their names.
 SUFFIX = r"\.(tiff?|png|jpe?g|bmp)"
 OTHER = "files whose names are not of this format"
+# Of a format that most files are of, some of so many are.
+_SAMPLE = 200
 # Returns the plane of a file, the reason why it is none, or None if the name is not of the format.
 Parser = Callable[[Path], Plane | str | None]
 
@@ -21,6 +23,8 @@ def planes_by_name(tree: Tree, kind: str, parse: Parser, *, sure: bool = False) 
     None if there are none, or, unless other files make the format `sure`, if most files that could
     be images have other names.
     """
+    if not sure and not any(map(parse, tree.images[:: len(tree.images) // _SAMPLE + 1])):
+        return None
     parsed = [parse(path) for path in tree.images]
     if not any(isinstance(found, Plane) for found in parsed):
         return None

@@ -54,8 +54,9 @@ def group(export: Export, tree: Tree, choices: Choices) -> Source:
     ordered = sorted(groups.values(), key=lambda g: tuple(map(natural, _order(g.key))))
     _check_channels(ordered, what)
     depths = _check_depth(ordered, what, choices)
-    fields = [_field(g, choices) for g in ordered]
-    stains = {f.stains for f in fields}
+    named = [_stains(g, choices) for g in ordered]
+    fields = [_field(g, names, choices) for g, names in zip(ordered, named, strict=True)]
+    stains = set(named)
     sizes = {f.pixel_size for f in fields}
     notes = []
     if depths > 1:
@@ -168,15 +169,25 @@ def _check_depth(groups: list[_Group], what: str, choices: Choices) -> int:
     return depth
 
 
-def _field(one: _Group, choices: Choices) -> Field:
-    channels = sorted(one.channels, key=natural)
-    firsts = [one.channels[c][0] for c in channels]
+def _stains(one: _Group, choices: Choices) -> tuple[str, ...] | None:
+    """Return the names of an image's channels, in their order; None unless all have one."""
+    firsts = [one.channels[c][0] for c in sorted(one.channels, key=natural)]
     names = [p.stain or choices.stains.get(p.channel) for p in firsts]
-    sizes = {p.pixel_size for p in firsts}
+    return tuple(str(n) for n in names) if all(names) else None
+
+
+def _field(one: _Group, stains: tuple[str, ...] | None, choices: Choices) -> Field:
+    channels = sorted(one.channels, key=natural)
+    if stains is not None and choices.channels:  # the others need not be read
+        renamed = [choices.stains.get(name, name) for name in stains]
+        places = [renamed.index(c) for c in choices.channels if c in renamed]
+        channels = [channels[k] for k in places]
+        stains = tuple(stains[k] for k in places)
+    sizes = {one.channels[c][0].pixel_size for c in channels}
     return Field(
         label(one.key),
         tuple(tuple(p.path for p in one.channels[c]) for c in channels),
-        tuple(str(n) for n in names) if all(names) else None,
+        stains,
         next(iter(sizes)) if len(sizes) == 1 else None,
         whole=channels == [""],
     )

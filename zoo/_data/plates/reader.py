@@ -1,6 +1,7 @@
 """Read the images of an export, one file for each channel."""
 
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 from zoo.registry import ImageError
@@ -46,16 +47,22 @@ class FieldReader:
     def _channel(self, files: tuple[Path, ...], field: Field) -> Image:
         z = self.choices.z
         paths = [files[k] for k in needed(len(files), z, field.label)] if len(files) > 1 else files
-        images = [read_image(path, axes=self.choices.axes, z=z) for path in paths]
-        for path, image in zip(paths, images, strict=True):
-            if len(image.pixels) != 1 and not field.whole:
-                raise ImageError(
-                    f"{path} holds {len(image.pixels)} channels, but is one channel of "
-                    f"{field.label}"
-                )
-        sizes = {(image.pixels.shape, image.pixels.dtype) for image in images}
-        if len(sizes) > 1:
-            raise ImageError(f"the planes in depth of {field.label} differ in size or dtype")
-        if len(images) == 1:
-            return images[0]
-        return replace(images[0], pixels=project((m.pixels for m in images), z))
+        first = self._plane(paths[0], field)
+        if len(paths) == 1:
+            return first
+        deeper = (self._plane(path, field, like=first).pixels for path in paths[1:])
+        return replace(first, pixels=project(chain([first.pixels], deeper), z))
+
+    def _plane(self, path: Path, field: Field, like: Image | None = None) -> Image:
+        image = read_image(path, axes=self.choices.axes, z=self.choices.z)
+        if len(image.pixels) != 1 and not field.whole:
+            raise ImageError(
+                f"{path} holds {len(image.pixels)} channels, but is one channel of {field.label}"
+            )
+        kind = image.pixels.shape, image.pixels.dtype
+        if like is not None and kind != (like.pixels.shape, like.pixels.dtype):
+            raise ImageError(
+                f"the planes in depth of {field.label} differ: {path} is {kind[0]} {kind[1]}, the "
+                f"first {like.pixels.shape} {like.pixels.dtype}"
+            )
+        return image

@@ -4,16 +4,18 @@ Files are called ``{label}--W00001--P00001--Z00000--T00000--{channel}.tif``. The
 label of each well number, the plate and the pixel size.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from xml.etree.ElementTree import Element
 
 from ..._images.pixel_size import in_micrometres
 from ..tree import Tree
 from .by_name import pattern, planes_by_name
 from .names import canonical_number, canonical_well
 from .plane import Export, Plane
-from .xml import children, elements
+from .xml import children, whole
 
 KIND = "scanR"
 _NAME = pattern(
@@ -69,24 +71,32 @@ def _plate_of(path: Path) -> str:
 
 
 def _described(path: Path) -> _Descriptor:
-    """Return what a descriptor says: pairs of ``Name`` and ``Val``, wells as number and label."""
+    """Return what a descriptor says: values by names, wells as a number and then a label."""
     plate: str | None = None
     size: float | None = None
     wells: dict[str, str] = {}
     number = ""
-    for element in elements(path, "String", "DBL", "SGL", "EXT", "I32", "U32", "U16", "I16"):
-        has = children(element)
-        if "Name" not in has or "Val" not in has:
-            continue
-        name = (has["Name"].text or "").strip().casefold()
-        value = (has["Val"].text or "").strip()
-        if name == "plate name":
+    for names, value in _values(whole(path), ()):
+        if names[-1] == "plate name":
             plate = plate or value or None
-        elif name == "conversion factor um/pixel":
+        elif names[-1] == "conversion factor um/pixel":
             size = in_micrometres(value, "µm")
-        elif name.startswith("well selection table") and value:
+        elif value and any(name.startswith("well selection table") for name in names):
             if value[0].isdecimal():
                 number = canonical_number(value)
             elif number:
                 wells[number] = value
     return _Descriptor(plate, size, wells)
+
+
+def _values(element: Element, names: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Yield the values below an element with the names of what is around them."""
+    has = children(element)
+    if "Name" in has:
+        # Members of a list have its name, or none of their own.
+        own = (has["Name"].text or "").strip().casefold()
+        names = (*names, own) if own else names
+    if "Val" in has and names:
+        yield names, (has["Val"].text or "").strip()
+    for child in element:
+        yield from _values(child, names)

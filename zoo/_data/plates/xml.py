@@ -26,6 +26,20 @@ def elements(path: Path, *names: str) -> Iterator[ElementTree.Element]:
         raise DataError(f"{path} is not well-formed XML ({error}); is it truncated?") from error
 
 
+def whole(path: Path) -> ElementTree.Element:
+    """Return the root of a small file.
+
+    Raises
+    ------
+    DataError
+        If the file is not well-formed.
+    """
+    try:
+        return ElementTree.parse(path).getroot()
+    except ElementTree.ParseError as error:
+        raise DataError(f"{path} is not well-formed XML ({error}); is it truncated?") from error
+
+
 def local(name: str) -> str:
     """Return a name without its namespace."""
     return name.rpartition("}")[2]
