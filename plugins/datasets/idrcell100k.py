@@ -82,7 +82,8 @@ def open_images(spec: plugin.DatasetSpec, *, path: Path | None = None) -> plugin
         )
 
     def read(i: int) -> plugin.Image:
-        image = zoo.read_image(files[i][0] if len(files[i]) == 1 else files[i])
+        one = len(files[i]) == 1
+        image = zoo.read_image(files[i][0] if one else files[i], channels="all" if one else None)
         if len(image.pixels) > MAX_CHANNELS:
             raise plugin.DataError(
                 f"{files[i][0]} has {len(image.pixels)} channels; there are at most {MAX_CHANNELS}"

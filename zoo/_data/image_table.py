@@ -38,7 +38,13 @@ class TableReader:
             raise DataError(f"row {i + 1} of {self.path.name} names no file")
         choices = self.choices
         paths = [locate(part, choices.base or self.path.parent, choices.moved) for part in given]
-        image = read_image(paths[0] if len(paths) == 1 else paths, axes=choices.axes, z=choices.z)
+        one = len(paths) == 1
+        image = read_image(
+            paths[0] if one else paths,
+            axes=choices.axes,
+            z=choices.z,
+            channels=len(names) if one and names is not None else None,
+        )
         if names is None:
             return image
         if len(names) != len(image.pixels):

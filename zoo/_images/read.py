@@ -12,7 +12,7 @@ from zoo.registry import ImageError
 
 from .image import COLOURS, Image
 from .projection import Z, check_z
-from .stack_axes import split_axes, to_image
+from .stack_axes import Channels, split_axes, to_image
 from .tiff import SUFFIXES as TIFF_SUFFIXES
 from .tiff import read_tiff
 
@@ -23,13 +23,18 @@ BIOIO = {".nd2": "bioio bioio-nd2", ".lif": "bioio bioio-lif", ".czi": "bioio bi
 
 
 def read_image(
-    path: str | Path | Sequence[str | Path], *, axes: str | None = None, z: Z = None
+    path: str | Path | Sequence[str | Path],
+    *,
+    axes: str | None = None,
+    z: Z = None,
+    channels: Channels = None,
 ) -> Image:
     """Read one file, or one file for each channel.
 
     TIFF: 8- and 16-bit integers and floats, any order of channel, row and column axes. Up to ten
-    pages or planes without named axes are channels; pages of another size than the first, such as
-    thumbnails, are skipped. Names of channels in OME, ImageJ (``Labels``) and MetaXpress become
+    pages or planes without named axes are channels, unless as many may be channels of several
+    planes in depth, such as six; pages of another size than the first, such as thumbnails, are
+    skipped. Names of channels in OME, ImageJ (``Labels``) and MetaXpress become
     stains, and their pixel size is kept. Where 0 is white, pixels are inverted. PNG, JPEG and BMP
     give one channel if grey and three if in colour, without transparency. The stains of a colour
     image are red, green and blue. NPY and NPZ hold one array `(C, H, W)` or `(H, W)`.
@@ -43,6 +48,9 @@ def read_image(
         Y (rows) and X (columns), such as ``ZYX``, or with lengths ``C2Z3YX``.
     z
         How depth becomes one plane: ``"max"``, ``"mean"``, ``"middle"``, or its number from 1.
+    channels
+        The number of channels, if it is known, or ``"all"`` if every plane is a channel: a stack of
+        as many planes needs no axes.
 
     Raises
     ------
@@ -70,7 +78,7 @@ def read_image(
     path = Path(path)
     with named_errors(path):
         if path.suffix.lower() in TIFF_SUFFIXES:
-            return read_tiff(path, axes=axes, z=z)
+            return read_tiff(path, axes=axes, z=z, channels=channels)
         if path.suffix.lower() in ARRAY_SUFFIXES:
             return _read_array(path, axes, z)
         picture = _read_picture(path)

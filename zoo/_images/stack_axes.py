@@ -1,7 +1,7 @@
 """Stacks of planes: which axis is what, and how they become channels, rows and columns."""
 
 import re
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,12 +12,21 @@ from .projection import CHOICE, Z, needed, project
 
 # Stacks of more planes than this are more likely slices or time points than stains.
 MOST_CHANNELS = 10
+# Fewer planes in depth than this are no stack.
+_LEAST_DEPTH = 3
+Channels = int | Literal["all"] | None
 _UNNAMED = "IQ"
 _CHANNELS = "CS"
 
 
 def to_image(
-    array: NDArray[Any], axes: str, name: str, *, given: str | None = None, z: Z = None
+    array: NDArray[Any],
+    axes: str,
+    name: str,
+    *,
+    given: str | None = None,
+    z: Z = None,
+    channels: Channels = None,
 ) -> NDArray[Any]:
     """Return a `(C, H, W)` array.
 
@@ -34,6 +43,8 @@ def to_image(
         Axes that the user names instead, as in `split_axes`.
     z
         How to project depth.
+    channels
+        Number of channels, where something else says it, or "all" if every plane is one.
 
     Raises
     ------
@@ -46,7 +57,7 @@ def to_image(
     kept = [i for i, (a, n) in enumerate(zip(axes, array.shape, strict=True)) if n > 1 or a in "YX"]
     axes = "".join(axes[i] for i in kept)
     array = array.reshape([array.shape[i] for i in kept])
-    _check_readings(axes, array.shape, name)
+    _check_readings(axes, array.shape, name, channels)
     if "Z" in axes and z is not None:
         place = axes.index("Z")
         planes = (array.take(k, place) for k in needed(array.shape[place], z, name))
@@ -100,25 +111,31 @@ def _renamed(array: NDArray[Any], given: str, name: str) -> tuple[NDArray[Any], 
     return array.reshape(lengths), letters
 
 
-def _check_readings(axes: str, shape: tuple[int, ...], name: str) -> None:
+def _check_readings(axes: str, shape: tuple[int, ...], name: str, channels: Channels) -> None:
     """Refuse unnamed axes that may be channels as well as depth or time."""
     unnamed = [i for i, a in enumerate(axes) if a in _UNNAMED]
-    if not unnamed:
-        return
-    stacked = [a for a in axes if a not in "YX"]
-    if len(stacked) == 1 and shape[unnamed[0]] <= MOST_CHANNELS:
+    stacked = [shape[i] for i, a in enumerate(axes) if a not in "YX"]
+    if not unnamed or stacked == [channels] or (len(stacked) == 1 and channels == "all"):
         return
     readings = []
     if len(stacked) == 1:
-        count = shape[unnamed[0]]
+        (count,) = stacked
+        both = [c for c in range(2, count) if count % c == 0 and count // c >= _LEAST_DEPTH]
+        if count <= MOST_CHANNELS and not both:
+            return
         readings = [("CYX", f"{count} channels"), ("ZYX", f"{count} planes in depth")]
+        if count <= MOST_CHANNELS:
+            for c in both:
+                depth = f"{count // c} planes in depth"
+                readings += [(f"C{c}Z{count // c}YX", f"{c} channels of {depth} each")]
+                readings += [(f"Z{count // c}C{c}YX", f"{depth} of {c} channels each")]
     elif len(stacked) == 2:
-        first, second = (shape[i] for i, a in enumerate(axes) if a not in "YX")
+        first, second = stacked
         readings = [
-            ("CZYX", f"{first} channels of {second} planes in depth"),
-            ("ZCYX", f"{first} planes in depth of {second} channels"),
+            ("CZYX", f"{first} channels of {second} planes in depth each"),
+            ("ZCYX", f"{first} planes in depth of {second} channels each"),
         ]
-    said = " or ".join(f"{what} (--axes {letters})" for letters, what in readings)
+    said = ", or ".join(f"{what} (--axes {letters})" for letters, what in readings)
     raise ImageError(
         f"{name} is a stack of {' × '.join(map(str, shape))} without named axes, which may be "
         f"{said or 'channels, depth or time'}: choose with axes= (--axes)"

@@ -14,13 +14,15 @@ from zoo.registry import ImageError
 from .image import COLOURS, Image
 from .pixel_size import tiff_pixel_size, tiff_stains
 from .projection import Z
-from .stack_axes import to_image
+from .stack_axes import Channels, to_image
 
 SUFFIXES = (".tif", ".tiff")
 
 
-def read_tiff(path: Path, *, axes: str | None = None, z: Z = None) -> Image:
-    """Read a TIFF file; `axes` and `z` as for `read_image`."""
+def read_tiff(
+    path: Path, *, axes: str | None = None, z: Z = None, channels: Channels = None
+) -> Image:
+    """Read a TIFF file; options as for `read_image`."""
     import tifffile
 
     with unlogged("tifffile"), tifffile.TiffFile(path) as file:
@@ -41,14 +43,13 @@ def read_tiff(path: Path, *, axes: str | None = None, z: Z = None) -> Image:
         # Decoders turn other colours to these; samples of stains are neither.
         colour = photometric in (tifffile.PHOTOMETRIC.RGB, tifffile.PHOTOMETRIC.YCBCR)
         # A stack of ImageJ that holds channels says so.
-        single = file.is_imagej and named.strip("YX") == "I" and array.shape[named.index("I")] > 1
-        if single and axes is None:
-            count = array.shape[named.index("I")]
+        count = array.shape[0] if file.is_imagej and named == "IYX" else 1
+        if axes is None and channels != "all" and count not in (1, channels):
             raise ImageError(
                 f"{path} is a stack of {count} planes that ImageJ does not name, which may be "
                 f"{count} channels (--axes CYX) or planes in depth (--axes ZYX): choose with axes="
             )
-        pixels = to_image(array, named, str(path), given=axes, z=z)
+        pixels = to_image(array, named, str(path), given=axes, z=z, channels=channels)
         names = tiff_stains(file, len(pixels))
         size = tiff_pixel_size(file)
     if names is None and len(pixels) == 3 and colour:

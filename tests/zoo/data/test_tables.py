@@ -115,6 +115,16 @@ def test_200_000_rows_of_two_channels_open_in_a_second(tmp_path):
     assert taken < 2
 
 
+def test_as_many_stains_as_planes_say_what_a_stack_is(tmp_path):
+    stack = np.zeros((6, 8, 8), np.uint8)
+    tifffile.imwrite(tmp_path / "a.tif", stack, photometric="minisblack")
+    path = write(tmp_path / "t.csv", "image,stains\na.tif,A|B|C|D|E|F\na.tif,\n")
+    dataset = open_images(path)
+    assert dataset[0].stains == tuple("ABCDEF")
+    with pytest.raises(errors.ImageError, match=r"--axes CYX"):
+        dataset[1]
+
+
 class TestPaths:
     def test_windows_paths_are_found_where_they_are_relative(self, tmp_path):
         plane(tmp_path / "in" / "Platte ä 1" / "a b.tif", 7)

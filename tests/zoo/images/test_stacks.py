@@ -27,15 +27,40 @@ class TestReadings:
         path = write(tmp_path / "a.tif", stack)
         with pytest.raises(
             errors.ImageError,
-            match=r"2 channels of 3 planes in depth \(--axes CZYX\) or 2 planes .*--axes ZCYX",
+            match=r"2 channels of 3 planes in depth each \(--axes CZYX\), or 2 .*--axes ZCYX",
         ):
             read_image(path)
         assert (read_image(path, axes="CZYX", z="max").pixels == stack.max(1)).all()
         assert (read_image(path, axes="ZCYX", z=2).pixels == stack[1]).all()
 
+    @pytest.mark.parametrize("form", ["stack", "pages"])
+    def test_as_many_planes_as_channels_of_depths_are_refused(self, tmp_path, form):
+        stack = noise(6)
+        if form == "stack":
+            write(tmp_path / "a.tif", stack)
+        else:
+            with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+                for plane in stack:
+                    file.write(plane, photometric="minisblack", metadata=None)
+        with pytest.raises(
+            errors.ImageError,
+            match=r"6 channels \(--axes CYX\), or 6 planes in depth \(--axes ZYX\), or 2 channels "
+            r"of 3 planes in depth each \(--axes C2Z3YX\), or 3 planes .*--axes Z3C2YX",
+        ):
+            read_image(tmp_path / "a.tif")
+        assert (read_image(tmp_path / "a.tif", axes="CYX").pixels == stack).all()
+        for channels in (6, "all"):
+            assert (read_image(tmp_path / "a.tif", channels=channels).pixels == stack).all()
+        found = read_image(tmp_path / "a.tif", axes="C2Z3YX", z="max").pixels
+        assert (found == stack.reshape(2, 3, H, W).max(1)).all()
+
+    @pytest.mark.parametrize("count", [2, 3, 4, 5, 7])
+    def test_other_numbers_are_channels(self, tmp_path, count):
+        assert (read_image(write(tmp_path / "a.tif", noise(count))).pixels == noise(count)).all()
+
     def test_more_planes_than_stains_are_refused(self, tmp_path):
         path = write(tmp_path / "a.tif", noise(11))
-        with pytest.raises(errors.ImageError, match=r"11 channels \(--axes CYX\) or 11 planes"):
+        with pytest.raises(errors.ImageError, match=r"11 channels \(--axes CYX\), or 11 planes"):
             read_image(path)
         assert read_image(path, axes="CYX").pixels.shape == (11, H, W)
         assert (read_image(path, axes="zyx", z="middle").pixels == noise(11)[5:6]).all()
