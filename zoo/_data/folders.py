@@ -5,7 +5,8 @@ from pathlib import Path
 
 from zoo.registry import DataError
 
-from .._images.read import SUFFIXES
+from .._images.read import BIOIO, SUFFIXES
+from .bioio_images import open_scenes
 from .choices import Choices
 from .files import open_files
 from .image_folders import class_columns, open_image_folder
@@ -62,6 +63,9 @@ def open_folder(folder: Path, choices: Choices) -> Source:
 def _open_files(tree: Tree, choices: Choices) -> Source:
     if not tree.images:
         raise DataError(f"{tree.folder} has no images: no labels.csv and no {', '.join(SUFFIXES)}")
+    if all(p.suffix.lower() in BIOIO for p in tree.images):
+        names = [tree.relative(p) for p in tree.images]
+        return open_scenes(tree.folder.resolve().name, tree.images, names, choices)
     paths, parts = without_parts(tree.images)
     names = [tree.relative(p) for p in paths]
     classes = class_columns(names)

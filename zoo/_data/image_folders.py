@@ -32,7 +32,8 @@ def open_image_folder(tree: Tree, choices: Choices) -> Source | None:
     """
     found = []
     for path in tree.files:
-        if path.name.casefold() in _TABLES:
+        # Beside the images, or one for each split.
+        if path.name.casefold() in _TABLES and tree.relative(path).count("/") < 2:
             table = _read_lines(path) if path.suffix.lower() == ".jsonl" else read_table(path)
             if _FILE in table.columns and len(table):
                 found.append((path, table))

@@ -10,6 +10,8 @@ import pandas as pd
 from zoo.registry import DataError, registry, resolve_target
 
 from .._images.image import Image
+from .._images.read import BIOIO
+from .bioio_images import open_scenes
 from .choices import Choices
 from .dataset import Dataset
 from .files import open_file, open_files
@@ -169,6 +171,8 @@ def _open_path(path: Path, choices: Choices) -> Source:
         return open_table(path, choices)
     if path.suffix.lower() in SLIDES:
         return open_slides(path.stem, [path], [path.name], choices)
+    if path.suffix.lower() in BIOIO:
+        return open_scenes(path.stem, [path], [path.name], choices)
     return open_file(path, choices)
 
 

@@ -18,7 +18,7 @@ from .tiff import read_tiff
 
 ARRAY_SUFFIXES = (".npy", ".npz")
 SUFFIXES = (*TIFF_SUFFIXES, ".png", ".jpg", ".jpeg", ".bmp", *ARRAY_SUFFIXES)
-# Formats that need a library of their own; CZI has readers under the GPL only, so none is advised.
+# Formats that need packages of their own; the reader of CZI is under the GPL, so in no extra.
 BIOIO = {".nd2": "bioio bioio-nd2", ".lif": "bioio bioio-lif", ".czi": "bioio bioio-czi"}
 
 
@@ -115,8 +115,8 @@ def named_errors(path: Path) -> Iterator[None]:
         raise ImageError(f"{path} is missing" if not path.exists() else f"{path} is not a file")
     if path.suffix.lower() in BIOIO:
         raise ImageError(
-            f"{path} is read by bioio only: pip install {BIOIO[path.suffix.lower()]}, and save it "
-            "as OME-TIFF"
+            f"{path} may hold several images: open it with zoo.open_images, which needs bioio: "
+            f"pip install {BIOIO[path.suffix.lower()]}"
         )
     if path.suffix.lower() not in SUFFIXES:
         raise ImageError(f"{path} is none of the formats {', '.join(SUFFIXES)}")
