@@ -33,6 +33,7 @@ def sources(source: str, rows: int, choices: "Choices") -> None:
     """
     from zoo.registry import ZooError
 
+    from .._data.plates.names import natural
     from .._data.sources import open_source
 
     opened = open_source(source, choices)
@@ -43,7 +44,7 @@ def sources(source: str, rows: int, choices: "Choices") -> None:
         reason = str(error)
     else:
         reason = ""
-        _show_image(image)
+        _show_image(image, sorted(opened.aliases, key=natural))
     for why, files in opened.left_out.items():
         more = f", {files[1]}" if len(files) > 1 else ""
         click.echo(f"left out: {len(files)} {why} ({files[0]}{more}{', …' * (len(files) > 2)})")
@@ -55,10 +56,11 @@ def sources(source: str, rows: int, choices: "Choices") -> None:
         raise SystemExit(1)
 
 
-def _show_image(image: "Image") -> None:
+def _show_image(image: "Image", aliases: list[str]) -> None:
     channels, height, width = image.pixels.shape
-    stains = ", ".join(image.stains) if image.stains else "without names"
-    click.echo(f"channels: {channels}, {stains}")
+    stains = ", ".join(image.stains or aliases) or "without names"
+    hint = "" if image.stains or not aliases else f"; name them with --stain {aliases[0]}=DNA"
+    click.echo(f"channels: {channels}, {stains}{hint}")
     click.echo(f"size: {height} × {width} pixels, {image.pixels.dtype}")
     if image.pixel_size is None:
         click.echo("pixel size: unknown; give it with --pixel-size")

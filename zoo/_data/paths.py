@@ -23,7 +23,8 @@ def locate(text: str, folder: Path | str, moved: Mapping[str, str] | None = None
     folder
         Where the table is; a URL if it is on another machine.
     moved
-        New beginnings of paths by old ones; the longest that fits is replaced.
+        New beginnings of paths by old ones, relative to where the program runs; the longest that
+        fits is replaced.
 
     Raises
     ------
@@ -63,7 +64,8 @@ def _replaced(text: str, moved: Mapping[str, str]) -> str:
         same = str.casefold if _WINDOWS.match(old) else str
         rest = plain[len(start) :]
         if same(plain[: len(start)]) == same(start) and rest[:1] in ("", "/"):
-            return str(Path(moved[old]).expanduser()) + rest
+            new = moved[old]
+            return (new if is_remote(new) else str(Path(new).expanduser().absolute())) + rest
     return text
 
 

@@ -33,7 +33,7 @@ def test_a_plate_is_described_before_anything_is_computed(tmp_path):
 
 def test_what_is_unknown_is_said(tmp_path):
     text = run("sources", plates.cellomics(tmp_path))
-    assert "channels: 2, without names" in text
+    assert "channels: 2, 1, 2; name them with --stain 1=DNA" in text
     assert "pixel size: unknown; give it with --pixel-size" in text
 
 

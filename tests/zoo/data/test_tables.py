@@ -152,6 +152,11 @@ class TestPaths:
         with pytest.raises(errors.ImageError, match=r"nowhere://bucket/a\.tif cannot be fetched"):
             locate("nowhere://bucket/a.tif", tmp_path)
 
+    def test_new_places_are_relative_to_where_the_program_runs(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        file = plane(tmp_path / "near" / "a.tif")
+        assert locate("/old/a.tif", tmp_path / "far", {"/old": "near"}) == file
+
     def test_beginnings_end_at_a_folder(self, tmp_path):
         assert locate("/old2/a.tif", tmp_path, {"/old": "/new"}).as_posix() == "/old2/a.tif"
         assert locate("/old/a.tif", tmp_path, {"/old/": "/new"}).as_posix() == "/new/a.tif"
