@@ -204,6 +204,9 @@ class EncoderSpec:
         Names of the embedding's dimensions, if they are interpretable.
     licence, citation, trained_on
         Terms of the weights, what to cite, names of the training data.
+    reference
+        ``"module:callable"`` that returns images and the embeddings that they must give, `(B, D)`:
+        `zoo.testing` compares them.
 
     Examples
     --------
@@ -234,6 +237,7 @@ class EncoderSpec:
     licence: str = "not stated"
     citation: str = ""
     trained_on: tuple[str, ...] = ()
+    reference: str | None = None
 
     def __post_init__(self) -> None:
         scheme, _, rest = self.name.rpartition(":")

@@ -1,6 +1,7 @@
 """Positions and sizes of objects: the structure of an image without its intensities."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -198,6 +199,10 @@ class ObjectEncoder(PerImage):
         return np.array(self.describe_objects(objects)), None
 
 
+def _describe_typed(objects: Objects, kinds: int) -> list[float]:
+    return describe_structure(objects) + describe_types(objects, kinds)
+
+
 class TypedObjectEncoder(ObjectEncoder):
     """The same for objects of known types, up to the number of types in the record."""
 
@@ -205,7 +210,7 @@ class TypedObjectEncoder(ObjectEncoder):
 
     def __init__(self, spec: plugin.EncoderSpec) -> None:
         self.kinds = int(spec.options["types"])
-        super().__init__(spec, lambda o: describe_structure(o) + describe_types(o, self.kinds))
+        super().__init__(spec, partial(_describe_typed, kinds=self.kinds))
 
     def check_objects(
         self, mask: NDArray[np.integer] | None, types: NDArray[np.int64] | None, item: str

@@ -18,6 +18,7 @@ class ChAdaViTEncoder(plugin.Encoder):
     """Runs `ChAdaViT` on batches; small batches on a GPU run as CUDA graphs."""
 
     outputs = frozenset({"attention", "channels", "tokens", "layer"})
+    differentiable = True
     uses_channel_index = True
     model: ChAdaViT
     _recorded: Replay | None = None

@@ -96,6 +96,7 @@ class ChannelViTEncoder(plugin.Encoder):
 
     outputs = frozenset({"channels", "tokens"})
     uses_channel_index = True
+    differentiable = True
     model: ChannelViT
 
     def forward(

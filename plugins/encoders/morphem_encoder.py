@@ -66,6 +66,7 @@ class MorphEmEncoder(plugin.Encoder):
 
     outputs = frozenset({"channels", "tokens"})
     requires_equal_channels = True
+    differentiable = True
     model: PlaneViT
 
     def forward(

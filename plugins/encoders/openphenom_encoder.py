@@ -114,6 +114,7 @@ class OpenPhenomEncoder(plugin.Encoder):
     """The embedding is the mean of all patch tokens, a channel's that of its own."""
 
     outputs = frozenset({"channels", "tokens"})
+    differentiable = True
     model: OpenPhenom
 
     def forward(

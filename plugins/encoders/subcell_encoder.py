@@ -177,6 +177,7 @@ class SubCellEncoder(plugin.Encoder):
     """The embedding is what the pooling gives; the channels of an image are one input."""
 
     outputs = frozenset()
+    differentiable = True
     model: SubCell
 
     def forward(

@@ -51,6 +51,7 @@ class TimmEncoder(plugin.Encoder):
     With ``/rgb`` the three planes of an image are one input.
     """
 
+    differentiable = True
     model: PlaneNetwork
 
     def __init__(self, spec: plugin.EncoderSpec, *, model: PlaneNetwork) -> None:

@@ -52,6 +52,8 @@ class Encoder(ABC):
     """Whether all images need the same number of channels, as when channels are concatenated."""
     requires_object_types: bool = False
     """Whether images must have object types."""
+    differentiable: ClassVar[bool] = False
+    """Whether `forward`, outside of inference mode, carries gradients to the parameters."""
     uses_channel_index: ClassVar[bool] = False
     """Whether the encoder has a channel embedding, so that `channel_index` can be given."""
 

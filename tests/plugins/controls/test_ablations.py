@@ -277,8 +277,7 @@ class TestRecord:
     def test_keeps_the_promises(self, family, inner, chadavit):
         inner = chadavit if inner == "chadavit" else inner
         checks = check_encoder(f"{family}:{inner}")
-        assert len(checks) == 10
-        assert not [c for c in checks if c.problem]
+        assert not [c for c in checks if c.failed]
 
     def test_an_encoder_that_needs_types_still_needs_them(self, family):
         encoder = zoo.load(f"{family}:cell-structure-typed")

@@ -1,0 +1,159 @@
+"""A second process in which encoders are loaded again: another hash seed, date and hour."""
+
+import atexit
+import datetime
+import functools
+import importlib.util
+import os
+import pickle
+import struct
+import subprocess
+import sys
+import threading
+import time
+from typing import IO, Any
+
+SHIFT = datetime.timedelta(days=1001, hours=5, minutes=17)
+LIMIT = 180  # seconds
+
+
+class WorkerError(Exception):
+    """The worker could not answer; its text is the cause."""
+
+
+def ask(request: dict[str, Any]) -> Any:
+    """Let the worker answer a request.
+
+    Raises
+    ------
+    WorkerError
+        With the error of the worker, or when it does not answer in time.
+    """
+    process = _started()
+    late = threading.Timer(LIMIT, process.kill)
+    late.start()
+    try:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        _write(process.stdin, {**request, "path": sys.path})
+        done, answer = _read(process.stdout)
+    except (OSError, EOFError, struct.error) as error:
+        _started.cache_clear()
+        raise WorkerError(f"it ended, or took more than {LIMIT} seconds") from error
+    finally:
+        late.cancel()
+    if not done:
+        raise WorkerError(answer)
+    return answer
+
+
+@functools.cache
+def _started() -> "subprocess.Popen[bytes]":
+    code = "from zoo.testing._worker import serve; serve()"
+    environ = {**os.environ, "PYTHONHASHSEED": "4711", "TZ": "Asia/Kathmandu"}
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-c", code],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=environ,
+    )
+    atexit.register(process.kill)
+    return process
+
+
+def serve() -> None:
+    """Answer requests until the input ends, as it does with the parent."""
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # prints of encoders must not mix with answers
+    import zoo.testing._subject  # before the clock is moved
+
+    assert zoo.testing is not None
+    _move_the_clock()
+    while True:
+        try:
+            request = _read(sys.stdin.buffer)
+        except (EOFError, struct.error):
+            return
+        try:
+            answer: tuple[bool, Any] = (True, _answer(request))
+        except Exception as error:
+            answer = (False, f"{type(error).__name__}: {error}")
+        _write(answers, answer)
+
+
+def _answer(request: dict[str, Any]) -> Any:
+    for folder in request["path"]:
+        if folder not in sys.path:
+            sys.path.append(folder)
+    for name, file in request["modules"].items():
+        _import(name, file)
+    encoder = _loaded(request)
+    images, asked = request["images"], request["asked"]
+    return encoder.encode(images, **asked).embedding.cpu().numpy()
+
+
+def _loaded(request: dict[str, Any]) -> Any:
+    if request["name"]:
+        from .._encoders.loading import load
+
+        return load(request["name"], device=request["device"], **request["options"])
+    return pickle.loads(request["pickle"])
+
+
+def _import(name: str, file: str | None) -> None:
+    """Import a module by name, or from its file, as test runners do."""
+    if name in sys.modules:
+        return
+    try:
+        importlib.import_module(name)
+    except ImportError:
+        spec = importlib.util.spec_from_file_location(name, file) if file else None
+        if spec is None or spec.loader is None:
+            raise
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        spec.loader.exec_module(module)
+
+
+def _move_the_clock() -> None:
+    """Let code that is imported from now on see another date and hour."""
+    seconds = SHIFT.total_seconds()
+    real, now = time.time, datetime.datetime
+    local, universal = time.localtime, time.gmtime
+
+    class Moved(now):  # type: ignore[valid-type,misc]
+        @classmethod
+        def now(cls, tz: datetime.tzinfo | None = None) -> Any:
+            return now.now(tz) + SHIFT
+
+        @classmethod
+        def utcnow(cls) -> Any:
+            return now.now(datetime.UTC).replace(tzinfo=None) + SHIFT
+
+        @classmethod
+        def today(cls) -> Any:
+            return now.now() + SHIFT
+
+    class MovedDate(datetime.date):
+        @classmethod
+        def today(cls) -> Any:
+            return (now.now() + SHIFT).date()
+
+    time.time = lambda: real() + seconds
+    time.time_ns = lambda: int((real() + seconds) * 1e9)
+    time.localtime = lambda s=None: local(real() + seconds if s is None else s)  # type: ignore[assignment]
+    time.gmtime = lambda s=None: universal(real() + seconds if s is None else s)  # type: ignore[assignment]
+    datetime.datetime = Moved  # type: ignore[misc]
+    datetime.date = MovedDate  # type: ignore[misc]
+
+
+def _write(stream: IO[bytes], what: Any) -> None:
+    data = pickle.dumps(what)
+    stream.write(struct.pack("<Q", len(data)) + data)
+    stream.flush()
+
+
+def _read(stream: IO[bytes]) -> Any:
+    (size,) = struct.unpack("<Q", stream.read(8))
+    return pickle.loads(stream.read(size))
