@@ -6,6 +6,7 @@ affect the others. The order in which plugins are found does not matter.
 
 import importlib
 import inspect
+import io
 import os
 import sys
 import time
@@ -18,7 +19,12 @@ from typing import Any
 import pluggy
 
 from . import hookspecs
-from .errors import PluginError, UnknownNameError, suggest
+from .api import VARIABLE, check_source, check_version
+from .blame import OWN, blamed
+from .clashes import keep_offers, set_clashes_aside, set_strangers_aside
+from .errors import PluginError, UnknownNameError, ZooError, suggest
+from .isolation import Interrupted, isolated
+from .plugin_report import PluginReport, Record, record_key
 from .specs import DatasetSpec, EncoderFamily, EncoderSpec
 
 GROUP = "zoo"
@@ -31,57 +37,11 @@ BUILTINS = (
 STRICT_VARIABLE = "ZOO_PLUGINS_STRICT"
 SELECT_VARIABLE = "ZOO_PLUGINS"
 
-Record = EncoderSpec | EncoderFamily | DatasetSpec
 _HOOKS: dict[str, type[Record]] = {
     "zoo_encoders": EncoderSpec,
     "zoo_encoder_families": EncoderFamily,
     "zoo_datasets": DatasetSpec,
 }
-
-
-@dataclass
-class PluginReport:
-    """Result of loading one plugin.
-
-    Parameters
-    ----------
-    name
-        Module name of a built-in plugin, entry-point name of a third-party plugin.
-    distribution, version
-        The distribution that contains it.
-    records
-        What it offers; empty if it was set aside.
-    cause
-        Why it was set aside, or None.
-    offered
-        Names that a plugin that was set aside would have offered, for error messages.
-    seconds, imported_torch
-        Cost of listing it.
-    """
-
-    name: str
-    distribution: str
-    version: str
-    records: tuple[Record, ...] = ()
-    cause: str | None = None
-    offered: tuple[str, ...] = ()
-    seconds: float = 0.0
-    imported_torch: bool = False
-
-    def __str__(self) -> str:
-        """Name of the plugin in messages."""
-        return f"{self.name} ({self.distribution} {self.version})"
-
-
-def record_key(record: Record) -> tuple[str, str]:
-    """Namespace and name: encoders and families share a namespace, datasets have their own."""
-    match record:
-        case EncoderFamily():
-            return "encoder", f"{record.scheme}:"
-        case DatasetSpec():
-            return "dataset", record.name
-        case _:
-            return "encoder", record.name
 
 
 @dataclass
@@ -94,12 +54,15 @@ class Registry:
         One report for each plugin, loaded or set aside, built-ins first.
     encoders, families, datasets
         Records of the loaded plugins, by name.
+    not_installed
+        Names in ``ZOO_PLUGINS`` that no installed plugin has.
     """
 
     plugins: list[PluginReport] = field(default_factory=list)
     encoders: dict[str, EncoderSpec] = field(default_factory=dict)
     families: dict[str, EncoderFamily] = field(default_factory=dict)
     datasets: dict[str, DatasetSpec] = field(default_factory=dict)
+    not_installed: tuple[str, ...] = ()
 
     @property
     def broken(self) -> list[PluginReport]:
@@ -121,13 +84,26 @@ class Registry:
             if not rest:
                 examples = ", ".join(self.families[scheme].examples) or "see its documentation"
                 raise UnknownNameError(f"{name!r} needs a name after the colon, as in {examples}.")
-            spec = resolve_target(self.families[scheme].resolver)(rest)
-            if not isinstance(spec, EncoderSpec) or spec.name != name:
-                raise PluginError(
-                    f"The family {scheme}: returned {spec!r} for {name!r}, not its record."
-                )
-            return spec
+            return self._resolved(self.families[scheme], rest)
         raise self._unknown("encoder", name, [*self.encoders, *(f"{s}:" for s in self.families)])
+
+    def _resolved(self, family: EncoderFamily, rest: str) -> EncoderSpec:
+        name, origin = f"{family.scheme}:{rest}", self.origin(family)
+        try:
+            spec = resolve_target(family.resolver)(rest)
+        except ZooError:
+            raise
+        except Exception as error:
+            if origin is None or origin.distribution == OWN:
+                raise
+            raise blamed(f"{name!r} cannot be resolved", origin, error) from error
+        if not isinstance(spec, EncoderSpec) or spec.name != name:
+            found = spec.name if isinstance(spec, EncoderSpec) else type(spec).__name__
+            raise PluginError(
+                f"The family {family.scheme}: of the plugin {origin} returned {found!r} for "
+                f"{name!r}, not its record."
+            )
+        return spec
 
     def dataset(self, name: str) -> DatasetSpec:
         """Return the record of a dataset; raises `UnknownNameError` with near names."""
@@ -208,20 +184,25 @@ def discover(
     if entry_points is None:
         entry_points = metadata.entry_points(group=GROUP)
     selected = environ.get(SELECT_VARIABLE)
+    absent: tuple[str, ...] = ()
     if selected is not None:
-        names = {part.strip() for part in selected.split(",")}
+        names = {part.strip() for part in selected.split(",")} - {""}
         entry_points = [e for e in entry_points if e.name in names]
+        absent = tuple(sorted(names - {e.name for e in entry_points}))
 
     plugins = [
-        _load(manager, name, "microscopy-zoo", _version(), partial(importlib.import_module, name))
+        _load(manager, name, OWN, _version(), partial(importlib.import_module, name), name)
         for name in builtins
     ]
     own = len(plugins)
     for entry in sorted(set(entry_points), key=lambda e: (_dist(e)[0], e.name)):
-        plugins.append(_load(manager, entry.name, *_dist(entry), entry.load))
-    _set_clashes_aside(plugins, own)
+        module = getattr(entry, "module", "")
+        plugins.append(_load(manager, entry.name, *_dist(entry), entry.load, module))
+    set_clashes_aside(plugins, own)
+    set_strangers_aside(plugins, own)
+    keep_offers(plugins)
 
-    registry = Registry(plugins=plugins)
+    registry = Registry(plugins=plugins, not_installed=absent)
     if registry.broken and environ.get(STRICT_VARIABLE, "") not in ("", "0"):
         raise PluginError(f"Plugin {registry.broken[0]}: {registry.broken[0].cause}")
     for record in (record for plugin in plugins for record in plugin.records):
@@ -259,24 +240,37 @@ def _dist(entry: metadata.EntryPoint) -> tuple[str, str]:
 
 
 def _load(
-    manager: pluggy.PluginManager, name: str, dist: str, version: str, load: Callable[[], Any]
+    manager: pluggy.PluginManager,
+    name: str,
+    dist: str,
+    version: str,
+    load: Callable[[], Any],
+    module: str,
 ) -> PluginReport:
     """Import one plugin, register it and collect its records; errors go into the report."""
-    report = PluginReport(name=name, distribution=dist, version=version)
+    report = PluginReport(name=name, distribution=dist, version=version, module=module)
     torch_before = "torch" in sys.modules
     start = time.perf_counter()
     key = f"{dist}:{name}"  # two distributions may use the same entry-point name
     plugin = None
+    said = io.StringIO()
     try:
-        plugin = load()
-        _refuse_unmarked_hooks(plugin)
-        manager.register(plugin, key)
-        manager.check_pending()
-        report.records = tuple(_records(manager, key))
-    except (Exception, SystemExit) as error:
+        with isolated(said):
+            if dist != OWN:
+                check_source(module)
+            plugin = load()
+            check_version(getattr(plugin, VARIABLE, None))
+            _refuse_unmarked_hooks(plugin)
+            manager.register(plugin, key)
+            manager.check_pending()
+            report.records = tuple(_records(manager, key))
+    except Interrupted:
+        raise KeyboardInterrupt from None
+    except BaseException as error:  # also what ends a program, or what a test framework skips by
         report.cause = _explain(error)
         if plugin is not None and manager.has_plugin(key):
             manager.unregister(name=key)
+    report.printed = said.getvalue().strip()
     report.seconds = time.perf_counter() - start
     report.imported_torch = not torch_before and "torch" in sys.modules
     return report
@@ -297,7 +291,13 @@ def _records(manager: pluggy.PluginManager, key: str) -> Iterable[Record]:
         for implementation in getattr(manager.hook, hook).get_hookimpls():
             if implementation.plugin_name != key:
                 continue
-            for record in implementation.function():
+            offered = implementation.function()
+            if not isinstance(offered, Iterable) or isinstance(offered, str | Mapping):
+                raise PluginError(
+                    f"{hook}() returned {type(offered).__name__}, but must yield or return a list "
+                    f"of {kind.__name__}"
+                )
+            for record in offered:
                 if not isinstance(record, kind):
                     raise PluginError(f"{hook}() returned {record!r}, not {kind.__name__}")
                 if record_key(record) in seen:
@@ -315,28 +315,10 @@ def _explain(error: BaseException) -> str:
         )
     if isinstance(error, PluginError):
         return str(error)
+    if isinstance(error, TypeError) and "Spec.__init__() got an unexpected" in str(error):
+        return f"{error}: a slip, or a field of a newer microscopy-zoo"
     where = ""
     frames = inspect.getinnerframes(error.__traceback__) if error.__traceback__ else []
     if frames:
         where = f" ({frames[-1].filename}:{frames[-1].lineno})"
     return f"{type(error).__name__}: {error}{where}"
-
-
-def _set_clashes_aside(plugins: list[PluginReport], own: int) -> None:
-    """Set aside third-party plugins that claim another plugin's name; built-ins keep theirs."""
-    claims: dict[tuple[str, str], list[int]] = {}
-    for i, plugin in enumerate(plugins):
-        for record in plugin.records:
-            claims.setdefault(record_key(record), []).append(i)
-    for (kind, name), claimants in claims.items():
-        if len(claimants) < 2:
-            continue
-        for i in claimants:
-            if i < own and claimants[0] == i:
-                continue  # the first built-in keeps the name; a test keeps built-ins apart
-            others = " and ".join(str(plugins[j]) for j in claimants if j != i)
-            plugins[i].cause = f"it claims the {kind} name {name!r}, which {others} claims too"
-    for plugin in plugins:
-        if plugin.cause is not None and plugin.records:
-            plugin.offered = tuple(record_key(r)[1] for r in plugin.records)
-            plugin.records = ()

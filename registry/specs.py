@@ -9,25 +9,25 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
 
+from .field_checks import (
+    check_choice,
+    check_line,
+    check_range,
+    check_target,
+    check_type,
+    check_words,
+)
+
 Role = Literal["encoder", "control"]
 ControlKind = Literal["untrained", "ablation", "structural", "statistics", "degenerate"]
 Scaling = Literal["auto", "range", "percentile", "instance", "image", "none"]
 TaskKind = Literal["dose", "separation", "retrieval", "knn", "probe"]
 
+_RESERVED = ("precomputed",)
+_FILES = (".csv", ".tsv", ".parquet", ".h5ad", ".gz")
 _SHA1 = re.compile(r"[0-9a-f]{40}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/@+-]*")
-
-
-def _check_choice(what: str, value: object, choices: tuple[object, ...]) -> None:
-    if value not in choices:
-        raise ValueError(f"{what} is {value!r}, but must be one of {', '.join(map(repr, choices))}")
-
-
-def _check_target(what: str, value: str) -> None:
-    if not _TARGET.fullmatch(value):
-        raise ValueError(f"{what} is {value!r}, but must read 'package.module:callable'")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +76,7 @@ class Preprocessing:
     pixel_size: float | None = None
 
     def __post_init__(self) -> None:
-        _check_choice("scaling", self.scaling, get_args(Scaling))
+        check_choice("scaling", self.scaling, get_args(Scaling))
         low, high = self.percentiles
         if not 0 <= low < high <= 100:
             raise ValueError(f"percentiles are {self.percentiles}, but must rise within 0 to 100")
@@ -146,6 +146,16 @@ class Weights:
     size: int | None = None
 
     def __post_init__(self) -> None:
+        if isinstance(self.path, str):
+            object.__setattr__(self, "path", Path(self.path))
+        if self.path is not None:
+            check_type("path of weights", self.path, Path, "a path")
+        for what in ("repo", "revision", "distribution", "sha256"):
+            if getattr(self, what) is not None:
+                check_line(f"{what} of weights", getattr(self, what))
+        check_line("filename of weights", self.filename)
+        if self.size is not None:
+            check_type("size of weights", self.size, int, "a number of bytes")
         if sum(place is not None for place in (self.repo, self.distribution, self.path)) != 1:
             raise ValueError(
                 "weights are either on the hub (repo=, revision=), in a package (distribution=) "
@@ -240,21 +250,58 @@ class EncoderSpec:
     reference: str | None = None
 
     def __post_init__(self) -> None:
+        self._check_types()
         scheme, _, rest = self.name.rpartition(":")
         if not rest or (not scheme and not _NAME.fullmatch(rest)):
             raise ValueError(
                 f"{self.name!r} is not an encoder name: letters, digits and . _ / - only"
             )
-        _check_target(f"builder of {self.name}", self.builder)
-        _check_choice("role", self.role, ("encoder", "control"))
+        if not scheme and rest.lower().endswith(_FILES):
+            raise ValueError(
+                f"{self.name!r} is not an encoder name: it is read as a file of embeddings"
+            )
+        check_target(f"builder of {self.name}", self.builder)
+        if self.reference is not None:
+            check_target(f"reference of {self.name}", self.reference)
+        check_choice("role", self.role, ("encoder", "control"))
         kinds = ("untrained", "ablation", "structural", "statistics", "degenerate")
         if self.role == "control":
-            _check_choice(f"control kind of {self.name}", self.control, kinds)
+            check_choice(f"control kind of {self.name}", self.control, kinds)
         elif self.control is not None:
             raise ValueError(f"{self.name} names a control kind, but its role is 'encoder'")
-        low, high = self.channels
-        if low < 1 or (high is not None and high < low):
-            raise ValueError(f"channels of {self.name} are {self.channels}: not a range from 1 up")
+        check_range(f"channels of {self.name}", self.channels, open_ended=True)
+
+    def _check_types(self) -> None:
+        """Refuse values of a wrong type when they are given, not when they are shown."""
+        check_line("name of an encoder", self.name)
+        for what in ("summary", "licence"):
+            check_line(f"{what} of {self.name}", getattr(self, what))
+        check_type(f"citation of {self.name}", self.citation, str, "a text")
+        if self.twin is not None:
+            check_line(f"twin of {self.name}", self.twin)
+        for what in ("columns", "trained_on"):
+            check_words(f"{what} of {self.name}", getattr(self, what))
+        size = self.embedding_size
+        if size is not None:
+            check_type(f"embedding_size of {self.name}", size, int, "a whole number or None")
+            if size < 1:
+                raise ValueError(f"embedding_size of {self.name} is {size}, but must be positive")
+        if self.weights is not None:
+            check_type(f"weights of {self.name}", self.weights, Weights, "zoo.plugin.Weights(…)")
+        check_type(
+            f"preprocessing of {self.name}",
+            self.preprocessing,
+            Preprocessing,
+            "zoo.plugin.Preprocessing(…)",
+        )
+        check_type(f"options of {self.name}", self.options, Mapping, "a dict of plain values")
+        for key, value in self.options.items():
+            check_line(f"a key of the options of {self.name}", key)
+            if not isinstance(value, str | int | float | bool):
+                raise TypeError(
+                    f"options of {self.name} have {key!r} {value!r}, but values must be texts, "
+                    "numbers or truth values"
+                )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -280,11 +327,16 @@ class EncoderFamily:
     examples: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        check_line("scheme of a family", self.scheme)
+        check_line(f"summary of {self.scheme}:", self.summary)
+        check_words(f"examples of {self.scheme}:", self.examples)
+        if self.scheme in _RESERVED:
+            raise ValueError(f"the scheme {self.scheme!r} is taken: choose another one")
         if not re.fullmatch(r"[a-z][a-z0-9-]*", self.scheme):
             raise ValueError(
                 f"{self.scheme!r} is not a scheme: lower-case letters, digits, hyphens"
             )
-        _check_target(f"resolver of {self.scheme}:", self.resolver)
+        check_target(f"resolver of {self.scheme}:", self.resolver)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -315,7 +367,7 @@ class Task:
     where: Mapping[str, tuple[str | int | float, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        _check_choice("task kind", self.kind, ("dose", "separation", "retrieval", "knn", "probe"))
+        check_choice("task kind", self.kind, ("dose", "separation", "retrieval", "knn", "probe"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -406,8 +458,15 @@ class DatasetSpec:
     citation: str = ""
 
     def __post_init__(self) -> None:
+        check_line("name of a dataset", self.name)
+        for what in ("summary", "licence"):
+            check_line(f"{what} of {self.name}", getattr(self, what))
+        check_type(f"citation of {self.name}", self.citation, str, "a text")
+        check_words(f"notes of {self.name}", self.notes)
+        check_type(f"design of {self.name}", self.design, Design, "zoo.plugin.Design(…)")
+        check_range(f"channels of {self.name}", self.channels, open_ended=False)
         if not _NAME.fullmatch(self.name):
             raise ValueError(f"{self.name!r} is not a dataset name: letters, digits and . _ - only")
-        _check_target(f"builder of {self.name}", self.builder)
+        check_target(f"builder of {self.name}", self.builder)
         if not self.design.tasks:
             raise ValueError(f"dataset {self.name} has no tasks: it needs at least one")

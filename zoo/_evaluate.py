@@ -19,6 +19,7 @@ from ._encoders.progress import Progress
 from ._evaluation.contenders import Subject, embed_contenders
 from ._evaluation.custom_metrics import Metric, metric_name, metric_row
 from ._evaluation.findings import Diagnostic
+from ._evaluation.leaks import fairness_warnings
 from ._evaluation.margins import margins_with
 from ._evaluation.precomputed import name_of
 from ._evaluation.scoring import score, without_copies
@@ -154,6 +155,9 @@ def evaluate(
     # The matrices are small: threads of the linear algebra would compete with torch's for cores.
     with threadpool_limits(1):
         rows += [metric_row(f, asked, contenders, seed, margins=margins) for f in metrics]
+    warnings = fairness_warnings(contenders, opened)
+    if copies:
+        warnings += (copies_warning(copies, asked.group),)
     diagnostics: tuple[Diagnostic, ...] = ()
     if suite == "full":
         # Imported here because all diagnostics are slow to import.
@@ -172,7 +176,7 @@ def evaluate(
         },
         diagnostics=diagnostics,
         skipped_controls=skipped,
-        warnings=(copies_warning(copies, asked.group),) if copies else (),
+        warnings=warnings,
         determined_by=determined_by(table, asked),
     )
 

@@ -130,7 +130,7 @@ def _hub() -> Iterator[Check]:
 def _plugins() -> Iterator[Check]:
     for plugin in registry().plugins:
         if plugin.cause is not None:
-            fix = f"update or uninstall {plugin.distribution}"
+            fix = f"update or uninstall {plugin.distribution} {plugin.version}"
             yield Check("broken", f"plugin {plugin.name}", plugin.cause, fix)
     sound = len(registry().plugins) - len(registry().broken)
     yield Check("ok", "plugins", f"{sound} in order")

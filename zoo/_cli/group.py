@@ -5,7 +5,8 @@ from typing import Any
 
 import click
 
-from zoo.registry import ZooError
+from zoo.registry import ZooError, registry
+from zoo.registry.blame import culprit
 
 
 class Zoo(click.Group):
@@ -24,7 +25,11 @@ class Zoo(click.Group):
                 raise
             known = isinstance(error, ZooError | ValueError | TypeError | OSError)
             what = str(error) if known else f"{type(error).__name__}: {error}"
-            if not known:
+            plugin = None if isinstance(error, ZooError) else culprit(registry().plugins, error)
+            if plugin is not None:
+                what = f"{type(error).__name__}: {error} (raised by the plugin {plugin}: "
+                what += f"update or uninstall {plugin.distribution}; --debug shows where)"
+            elif not known:
                 what += " (this is a bug in zoo; --debug shows where)"
             click.secho(f"error: {what}", fg="red", err=True)
             context.exit(1)

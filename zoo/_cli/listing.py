@@ -5,11 +5,14 @@ from typing import Any
 
 import click
 
-from zoo.registry import Design, EncoderFamily, EncoderSpec, is_cached, registry
+from zoo.registry import Design, EncoderFamily, EncoderSpec, Registry, is_cached, registry
 
 from .group import main
 from .terminal import add_row, console
 from .terminal import table as table_of
+
+_SLOW = 0.5
+"""Seconds of importing a plugin from which it is called slow."""
 
 
 @main.command(name="list")
@@ -28,6 +31,7 @@ def list_(pattern: str) -> None:
     families = [f for f in found.families.values() if wanted(f.scheme + ":", f.summary)]
     datasets = [d for d in found.datasets.values() if wanted(d.name, d.summary)]
     if not encoders and not families and not datasets:
+        tell_set_aside(found)
         raise click.ClickException(f"nothing matches {pattern!r}; 'zoo list' shows everything")
     table = table_of("encoder", "channels", "size", "weights", "what it is")
     for spec in sorted(encoders, key=lambda s: (s.role == "control", s.name)):
@@ -44,11 +48,21 @@ def list_(pattern: str) -> None:
                 table, dataset.name, str(low) if low == high else f"{low}–{high}", dataset.summary
             )
         console().print(table)
+    tell_set_aside(found)
+
+
+def tell_set_aside(found: Registry) -> None:
+    """Say how many plugins were set aside, and which of ``ZOO_PLUGINS`` are not installed."""
     if found.broken:
         click.secho(
             f"{len(found.broken)} plugin(s) were set aside: see 'zoo plugins'",
             fg="yellow",
             err=True,
+        )
+    if found.not_installed:
+        names = ", ".join(found.not_installed)
+        click.secho(
+            f"ZOO_PLUGINS names {names}: no such plugin is installed", fg="yellow", err=True
         )
 
 
@@ -62,6 +76,8 @@ def info(name: str) -> None:
         record = found.datasets[name]
     elif name.rstrip(":…") in found.families and name not in found.encoders:
         record = found.families[name.rstrip(":…")]
+    elif any(name in p.offered for p in found.broken):
+        record = found.dataset(name)  # raises, and names the plugin
     else:
         record = found.encoder(name)
     table = table_of("", "", header=False)
@@ -88,16 +104,35 @@ def info(name: str) -> None:
 
 
 @main.command()
-def plugins() -> None:
-    """Show all plugins, their time and their errors."""
+@click.option("--check", is_flag=True, help="Build everything, each plugin in its own process.")
+@click.option(
+    "--limit",
+    type=click.FloatRange(min=0.1),
+    default=60,
+    show_default=True,
+    help="Seconds that a plugin may take with --check.",
+)
+def plugins(check: bool, limit: float) -> None:
+    """Show all plugins, their time and their errors.
+
+    ZOO_PLUGINS=a,b asks only the plugins of these names, ZOO_PLUGINS= only the built-in ones, and
+    ZOO_PLUGINS_STRICT=1 makes a plugin that is set aside an error.
+    """
+    if check:
+        _check(limit)
+        return
     found = registry()
     table = table_of("plugin", "from", "offers", "ms", "state")
     for plugin in found.plugins:
         state = "ok" if plugin.cause is None else f"set aside: {plugin.cause}"
+        if plugin.cause is None and plugin.seconds > _SLOW:
+            state = "ok, but slow to import, which slows every command"
         if plugin.cause is None and plugin.imported_torch:
             state = "ok, but imports torch when it is listed, which slows every command"
         if plugin.cause is None and not plugin.records:
             state = "ok, but offers nothing"
+        if plugin.printed:
+            state += f"; it prints {plugin.printed.splitlines()[0][:60]!r}"
         add_row(
             table,
             plugin.name,
@@ -107,7 +142,28 @@ def plugins() -> None:
             state,
         )
     console().print(table)
+    if found.not_installed:
+        tell_set_aside(found)
     if found.broken:
+        raise SystemExit(1)
+
+
+def _check(limit: float) -> None:
+    """Show what building everything that outside plugins offer came to."""
+    from .plugin_check import check_plugins
+
+    table = table_of("plugin", "from", "built", "s", "state")
+    failed = False
+    for plugin in check_plugins(limit):
+        failed |= bool(plugin.problems)
+        state = "\n".join(plugin.problems + plugin.notes) or "ok"
+        cells = (plugin.distribution, str(plugin.built), f"{plugin.seconds:.1f}", state)
+        add_row(table, plugin.name, *cells)
+    if not table.row_count:
+        click.echo("no plugins are installed, besides the built-in ones")
+        return
+    console().print(table)
+    if failed:
         raise SystemExit(1)
 
 

@@ -3,9 +3,9 @@
 import hashlib
 import json
 import os
+import sys
 from contextlib import suppress
 from functools import cache
-from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from weakref import WeakKeyDictionary
@@ -15,6 +15,8 @@ import torch
 from numpy.typing import NDArray
 
 from .._encoders.contract import Encoder
+from .._encoders.plugin_origin import OUTSIDE
+from .._encoders.plugin_origin import sources as _sources
 from .._images.image import Image
 
 
@@ -130,9 +132,19 @@ class EmbeddingCache:
 
 
 def _modules(encoder: Encoder) -> list[str]:
-    """Name the modules of an encoder and of the encoders that it wraps."""
+    """Name the modules of an encoder, of its builder and network, and of encoders that it wraps."""
     parts = [part for part in vars(encoder).values() if isinstance(part, Encoder)]
-    return [type(encoder).__module__, *(name for part in parts for name in _modules(part))]
+    own = {type(encoder).__module__, *(cls.__module__ for cls in type(encoder).__mro__[1:-1])}
+    if encoder.model is not None:
+        own |= {type(layer).__module__ for layer in encoder.model.modules()}
+    kept = {type(encoder).__module__} | {n for n in own if n.partition(".")[0] not in OUTSIDE}
+    builder = encoder.spec.builder.partition(":")[0]
+    if builder in sys.modules:
+        kept.add(builder)
+    homes: dict[str, str] = {}
+    for name in sorted(kept - {"builtins", "abc"}):
+        homes.setdefault(_home(name), name)
+    return [*homes.values(), *(name for part in parts for name in _modules(part))]
 
 
 def _state_fingerprint(encoder: Encoder) -> str | None:
@@ -161,12 +173,3 @@ def _code_fingerprint(module: str) -> str:
 def _home(module: str) -> str:
     """Name the package that an encoder may use: a third party's, or one folder of the built-ins."""
     return module.rpartition(".")[0] if module.startswith("zoo.") else module.partition(".")[0]
-
-
-def _sources(name: str) -> list[Path]:
-    """List the files of a package with its sub-packages, or the file of a single module."""
-    module = import_module(name)
-    if hasattr(module, "__path__"):
-        return [file for folder in module.__path__ for file in sorted(Path(folder).rglob("*.py"))]
-    file = getattr(module, "__file__", None)  # a namespace has none
-    return [] if file is None else [Path(file)]

@@ -179,7 +179,7 @@ def _encode_chunk(
     """
     hashes = [image_hash(image) for image in images] if cache is not None else []
     keys: list[str] = []
-    prepared: dict[tuple[Preprocessing, int], tuple[Tensor, Objects]] = {}
+    prepared: dict[tuple[Preprocessing, str, int], tuple[Tensor, Objects]] = {}
     refused: dict[int, ZooError] = {}
     rows: list[list[Row | None]] = []
     for encoder in encoders:
@@ -193,8 +193,9 @@ def _encode_chunk(
                 cache.get(encoder, k, len(m.pixels)) for k, m in zip(keys, images, strict=True)
             ]
         missing = []
+        own = _own_preparing(encoder)
         for i in [i for i, row in enumerate(found) if row is None and i not in refused]:
-            key = (encoder.spec.preprocessing, i)
+            key = (encoder.spec.preprocessing, own, i)
             try:
                 if key not in prepared:
                     prepared[key] = _prepare(encoder, images[i], names[i])
@@ -203,7 +204,7 @@ def _encode_chunk(
                 refused[i] = error
         if missing:
             tell(encoder)
-            ready = [prepared[encoder.spec.preprocessing, i] for i in missing]
+            ready = [prepared[encoder.spec.preprocessing, own, i] for i in missing]
             inputs = Inputs(
                 planes=[planes for planes, _ in ready],
                 stains=[images[i].stains for i in missing],
@@ -227,6 +228,15 @@ def _encode_chunk(
 def _sized(digest: str, image: Image, preprocessing: Preprocessing) -> str:
     """Return the key of an image, with its pixel size where that decides the embedding."""
     return digest if preprocessing.pixel_size is None else f"{digest} {image.pixel_size!r}"
+
+
+def _own_preparing(encoder: Encoder) -> str:
+    """Name all that may decide what an overridden `prepare` gives; empty for the record's."""
+    if encoder.own_prepare is None:
+        return ""
+    provenance = encoder.provenance()
+    names = ("prepare", "builder", "options", "seed", "weights_sha256")
+    return repr([provenance[name] for name in names])
 
 
 def _prepare(encoder: Encoder, image: Image, name: str) -> tuple[Tensor, Objects]:

@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zoo.registry import EncoderSpec, PluginError, registry, resolve_target
+from zoo.registry import EncoderSpec, PluginError, ZooError, registry, resolve_target
+from zoo.registry.blame import OWN, blamed
 
 if TYPE_CHECKING:
     from .contract import Encoder
@@ -33,7 +34,8 @@ def build(spec: EncoderSpec, *, weights: Path | None = None, seed: int = 0) -> "
     Raises
     ------
     PluginError
-        When the builder cannot be imported, or does not return an encoder.
+        When the builder cannot be imported, raises, or does not return an encoder; it names the
+        plugin.
 
     Examples
     --------
@@ -42,10 +44,25 @@ def build(spec: EncoderSpec, *, weights: Path | None = None, seed: int = 0) -> "
     """
     # Imported here, for the record of an encoder is shown without them.
     from ..metrics._torch_defaults import torch_defaults
+    from .batching import is_out_of_memory
     from .contract import Encoder
 
-    with torch_defaults():
-        encoder = resolve_target(spec.builder)(spec, weights=weights, seed=seed)
+    origin = registry().origin(spec)
+    outside = origin is not None and origin.distribution != OWN
+    try:
+        with torch_defaults():
+            encoder = resolve_target(spec.builder)(spec, weights=weights, seed=seed)
+    except PluginError as error:
+        if not outside:
+            raise
+        raise PluginError(f"{spec.name!r} of the plugin {origin}: {error}") from error
+    except ZooError:
+        raise
+    except (Exception, SystemExit) as error:
+        if origin is None or not outside or is_out_of_memory(error):
+            raise
+        raise blamed(f"{spec.name!r} cannot be built", origin, error) from error
     if not isinstance(encoder, Encoder):
-        raise PluginError(f"{spec.builder} returned {encoder!r}, which is not a zoo.Encoder")
+        whose = f" (plugin {origin})" if outside else ""
+        raise PluginError(f"{spec.builder}{whose} returned {encoder!r}, which is not a zoo.Encoder")
     return encoder

@@ -67,6 +67,7 @@ class Encoder(ABC):
         self.seed: int | None = None
         self.weights_source: str | None = None
         self.weights_sha256: str | None = None
+        self.origin: dict[str, str] = {}
 
     @abstractmethod
     def forward(
@@ -142,6 +143,15 @@ class Encoder(ABC):
         """Raise `ValueError` if the parameters have been rounded to another dtype."""
         if self.model is not None:
             check_dtype(self.name, self.dtype, dtype)
+
+    @property
+    def own_prepare(self) -> str | None:
+        """Code that prepares images instead of the record's preprocessing, or None."""
+        for method in ("prepare", "prepare_mask", "encode", "encode_prepared"):
+            found = getattr(type(self), method)
+            if found is not getattr(Encoder, method):
+                return f"{found.__module__}.{found.__qualname__}"
+        return None
 
     def __repr__(self) -> str:
         dtype = str(self.dtype).removeprefix("torch.")
@@ -360,6 +370,8 @@ class Encoder(ABC):
             "seed": self.seed,
             "dtype": str(self.dtype).removeprefix("torch."),
             "device": self.device.type,
+            **({"prepare": self.own_prepare} if self.own_prepare is not None else {}),
+            **self.origin,
         }
 
     def with_preprocessing(self, preprocessing: Preprocessing) -> "Encoder":

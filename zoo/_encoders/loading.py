@@ -18,6 +18,7 @@ from zoo.registry import (
 from ..metrics._torch_defaults import with_torch_defaults
 from .build import build, get_spec
 from .contract import Encoder
+from .plugin_origin import origin_of
 
 
 @with_torch_defaults
@@ -84,6 +85,7 @@ def load(
     if fetched is not None:
         encoder.weights_source, encoder.weights_sha256 = fetched.source, fetched.sha256
     encoder.from_registry = True
+    encoder.origin = origin_of(spec)
     encoder.seed = (seed or 0) if spec.seeded else None
     return encoder.to(device, dtype)
 

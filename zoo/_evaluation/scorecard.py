@@ -16,6 +16,7 @@ from .._data.design import design_of
 from .._embedding.embeddings import Embeddings
 from .findings import Diagnostic, findings_table
 from .intervals import DRAWS, ERROR, Estimate
+from .leaks import is_trained_on
 from .verdict import Verdict
 
 
@@ -113,6 +114,8 @@ class Scorecard:
             kept = len(self.beaten_jointly)
             sentence += f" ({kept} after Holm correction for {total} scores)"
         sentence = f"{sentence}; {rest}." if rest else f"{sentence}."
+        if is_trained_on(self.contenders[self.encoder][0], self.dataset):
+            sentence += f" It was trained on {self.dataset.name}, so this is not about new data."
         label = design_of(self.dataset).label
         for column, how in self.determined_by.items():
             sentence += f" {label} is {how} by {column}: a score is no evidence of biology then."

@@ -87,6 +87,8 @@ def render_comparison(
             Text(gap.summary, style=style or ""),
         )
     console.print(table)
+    for sentence in dict.fromkeys([*first.warnings, *second.warnings]):
+        console.print(Text(sentence, style="yellow"))
     console.print(Text(headline, style="bold"))
     console.print(Text(first.method(), style="dim"))
     return out.getvalue()

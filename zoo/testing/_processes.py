@@ -16,6 +16,8 @@ from ._worker import WorkerError, ask
 @promise("pickling", "an encoder can be pickled, as worker processes need", needs=("precision",))
 def pickling(subject: Subject) -> None:
     """Pickle, and encode with what comes back."""
+    if "<locals>" in type(subject.encoder).__qualname__ and subject.remake is not None:
+        raise NotCheckedError("its class is defined inside a function: processes load it by name")
     images = subject.images(subject.low, 2)
     again = pickle.loads(pickle.dumps(subject.encoder))
     same(subject.rows(images, encoder=again), subject.rows(images), 1e-5, "after pickling")
@@ -38,10 +40,13 @@ def processes(subject: Subject) -> None:
         "images": images,
         "asked": {**subject.beside(images), "preprocess": subject.side is None},
     }
-    pickled = {**request, "name": "", "pickle": pickle.dumps(encoder)}
-    for attempt in ([request] if request["name"] else []) + [pickled]:
+    for name in dict.fromkeys([request["name"], ""]):
         try:
-            found = ask(attempt)
+            content = b"" if name else pickle.dumps(encoder)
+            found = ask({**request, "name": name, "pickle": content})
+        except (AttributeError, TypeError, pickle.PicklingError) as error:
+            reason: Exception = error
+            continue
         except WorkerError as error:
             reason = error
             continue
