@@ -1,6 +1,6 @@
 """Specs, plugin contract, discovery and hub loading. Does not import torch."""
 
-from .discovery import PluginReport, Registry, discover, registry, resolve_target
+from .discovery import Registry, discover, registry, resolve_target
 from .errors import (
     AccessDeniedError,
     ArchitectureMismatchError,
@@ -22,6 +22,7 @@ from .hookspecs import hookimpl
 from .hub import Fetched, check_header, fetch, is_cached, resolve_revision
 from .hub_client import is_reachable
 from .hub_upload import upload
+from .plugin_report import PluginReport
 from .specs import (
     ControlKind,
     DatasetSpec,

@@ -41,10 +41,11 @@ def check_words(what: str, value: object) -> None:
 def check_range(what: str, value: object, *, open_ended: bool) -> None:
     """Refuse what is no pair of a smallest and a largest number."""
     kinds = (int, type(None)) if open_ended else int
-    sound = isinstance(value, Sequence) and not isinstance(value, str) and len(value) == 2
-    if not sound or not isinstance(value[0], int) or not isinstance(value[1], kinds):  # type: ignore[index]
+    if not isinstance(value, Sequence) or isinstance(value, str) or len(value) != 2:
         raise TypeError(f"{what} are {value!r}, but must be two numbers, such as (1, 5)")
-    low, high = value  # type: ignore[misc]
+    low, high = value
+    if not isinstance(low, int) or not isinstance(high, kinds):
+        raise TypeError(f"{what} are {value!r}, but must be two numbers, such as (1, 5)")
     if low < 1 or (high is not None and high < low):
         raise ValueError(f"{what} are {value}: not a range from 1 up")
 

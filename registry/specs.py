@@ -214,6 +214,12 @@ class EncoderSpec:
         Names of the embedding's dimensions, if they are interpretable.
     licence, citation, trained_on
         Terms of the weights, what to cite, names of the training data.
+    slots
+        Names of the channels in the order of the encoder's channel index, empty where channels have
+        no fixed meaning. Images with stains are placed by name; the encoder sees the places as
+        `ImageBatch.channel_index`.
+    stain_synonyms
+        Further names of stains: name → slot, beside the table of synonyms that all encoders share.
     reference
         ``"module:callable"`` that returns images and the embeddings that they must give, `(B, D)`:
         `zoo.testing` compares them.
@@ -247,6 +253,8 @@ class EncoderSpec:
     licence: str = "not stated"
     citation: str = ""
     trained_on: tuple[str, ...] = ()
+    slots: tuple[str, ...] = ()
+    stain_synonyms: Mapping[str, str] = field(default_factory=dict)
     reference: str | None = None
 
     def __post_init__(self) -> None:
@@ -279,8 +287,16 @@ class EncoderSpec:
         check_type(f"citation of {self.name}", self.citation, str, "a text")
         if self.twin is not None:
             check_line(f"twin of {self.name}", self.twin)
-        for what in ("columns", "trained_on"):
+        for what in ("columns", "trained_on", "slots"):
             check_words(f"{what} of {self.name}", getattr(self, what))
+        check_type(f"stain_synonyms of {self.name}", self.stain_synonyms, Mapping, "a dict")
+        stray = sorted(set(map(str, self.stain_synonyms.values())) - set(self.slots))
+        if stray or len({s.lower() for s in self.slots}) < len(self.slots):
+            raise ValueError(
+                f"stain_synonyms of {self.name} name {stray[0]!r}, which is none of its slots"
+                if stray
+                else f"slots of {self.name} are {self.slots}, but must differ"
+            )
         size = self.embedding_size
         if size is not None:
             check_type(f"embedding_size of {self.name}", size, int, "a whole number or None")

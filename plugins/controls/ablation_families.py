@@ -34,6 +34,8 @@ def resolve_mask_only(text: str) -> plugin.EncoderSpec:
         role="control",
         control="structural",
         twin=f"mask-only:{inner.twin}" if inner.twin else None,
+        slots=(),
+        stain_synonyms={},
         options=_options(inner),
     )
 
@@ -74,6 +76,8 @@ def resolve_one_channel(text: str) -> plugin.EncoderSpec:
         role="control",
         control=inner.control or "ablation",
         twin=f"one-channel:{inner.twin}/{join}" if inner.twin else None,
+        slots=(),
+        stain_synonyms={},
         options={**_options(inner), "join": join},
         **(kept if join == "mean" else joined),  # type: ignore[arg-type]
     )

@@ -24,6 +24,11 @@ class _Ablation(plugin.Encoder):
         self.outputs = inner.outputs & {"layer", "tokens"}
 
     @property
+    def own_prepare(self) -> str | None:
+        """Code of the encoder inside that prepares images, or None."""
+        return self.inner.own_prepare
+
+    @property
     def depth(self) -> int | None:
         """Layers of the encoder inside."""
         return self.inner.depth

@@ -1,8 +1,11 @@
 """Records of ChannelViT checkpoints: vision transformers with an embedding for each channel."""
 
+from pathlib import Path
+
 from zoo import plugin
 
-from .checkpoint_folder import open_checkpoint, read_architecture
+from .checkpoint_folder import open_checkpoint, read_architecture, read_config
+from .twin_record import twin_family, twin_of
 
 CITATION = (
     "Bao, Sivanandan and Karaletsos, Channel Vision Transformers: An Image Is Worth 1 x 16 x 16 "
@@ -17,7 +20,19 @@ FAMILIES = (
         summary="ChannelViT from a folder or hub repository; channels by number (channel_index=)",
         examples=("channelvit:./my-checkpoint", "channelvit:org/repo@<40-hex commit>"),
     ),
+    twin_family("channelvit"),
 )
+
+
+def _slots(path: Path, count: int) -> tuple[str, ...]:
+    """Read the names of the channels, in the order of their ids, if config.json has them."""
+    names = read_config(path).get("channel_names", [])
+    words = isinstance(names, list) and all(isinstance(n, str) for n in names)
+    if not words or (names and len(names) != count):
+        raise plugin.WeightsError(
+            f"{path} has channel_names {names!r}, but must name all {count} channels, or none"
+        )
+    return tuple(names)
 
 
 def resolve(place: str) -> plugin.EncoderSpec:
@@ -25,14 +40,22 @@ def resolve(place: str) -> plugin.EncoderSpec:
     path, weights = open_checkpoint("channelvit", place)
     config = read_architecture(path, _WHOLE, {"mlp_ratio": 4.0, "layer_norm_eps": 1e-6})
     side = config["img_size"]
+    slots = _slots(path, config["in_chans"])
     return plugin.EncoderSpec(
         name=f"channelvit:{place}",
         builder="zoo.plugins.encoders.channelvit_encoder:build",
         summary=f"ChannelViT from {place}",
         embedding_size=config["embed_dim"],
         channels=(1, config["in_chans"]),
+        slots=slots,
         weights=weights,
+        twin=f"channelvit-untrained:{place}",
         options=config,
         preprocessing=plugin.Preprocessing(resize=side, crop=side, min_side=min(16, side)),
         citation=CITATION,
     )
+
+
+def resolve_untrained(place: str) -> plugin.EncoderSpec:
+    """Describe the untrained twin of the checkpoint at a folder or at ``org/repo@commit``."""
+    return twin_of(resolve(place))

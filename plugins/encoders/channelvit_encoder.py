@@ -11,16 +11,29 @@ from zoo.kernels import TokenLayout, pack_tokens
 
 from zoo import plugin
 
-from .packed_vit import Block, check_patches, features, filled, places_of, resampled
+from .packed_vit import Block, check_patches, features, filled, places_of, resampled, tensor_names
 
 
 class ChannelPatchEmbedding(nn.Module):
-    """Parameters of one projection of patches, and an embedding of each channel."""
+    """Parameters of one projection of patches, and an embedding of each channel.
 
-    def __init__(self, dim: int, patch: int, channels: int) -> None:
+    `sampled` says in which of the two published layouts.
+    """
+
+    def __init__(self, dim: int, patch: int, channels: int, sampled: bool) -> None:
         super().__init__()
         self.proj = nn.Conv3d(1, dim, kernel_size=(1, patch, patch))
-        self.channel_embed = nn.Parameter(torch.zeros(1, dim, channels, 1, 1))
+        self.channel_embed: nn.Parameter | nn.Embedding
+        if sampled:
+            self.channel_embed = nn.Embedding(channels, dim)
+        else:
+            self.channel_embed = nn.Parameter(torch.zeros(1, dim, channels, 1, 1))
+
+    def channels(self) -> Tensor:
+        """Return the embedding of each channel, `(ids, D)`."""
+        if isinstance(self.channel_embed, nn.Embedding):
+            return self.channel_embed.weight
+        return self.channel_embed[0, :, :, 0, 0].T.contiguous()
 
 
 class ChannelViT(nn.Module):
@@ -37,12 +50,13 @@ class ChannelViT(nn.Module):
         num_heads: int,
         mlp_ratio: float,
         layer_norm_eps: float,
+        sampled: bool = False,
     ) -> None:
         super().__init__()
         self.patch_size, self.grid = patch_size, img_size // patch_size
         self.cls_token = nn.Parameter(torch.zeros(1, 1, embed_dim))
         self.pos_embed = nn.Parameter(torch.zeros(1, 1 + self.grid**2, embed_dim))
-        self.patch_embed = ChannelPatchEmbedding(embed_dim, patch_size, in_chans)
+        self.patch_embed = ChannelPatchEmbedding(embed_dim, patch_size, in_chans, sampled)
         hidden = int(embed_dim * mlp_ratio)
         self.blocks = nn.ModuleList(
             Block(embed_dim, num_heads, hidden, layer_norm_eps) for _ in range(depth)
@@ -65,7 +79,7 @@ class ChannelViT(nn.Module):
             projection.weight.flatten(1),
             projection.bias,
             position=position,
-            channel=self.patch_embed.channel_embed[0, :, :, 0, 0].T.contiguous(),
+            channel=self.patch_embed.channels(),
             first=(self.cls_token[0] + self.pos_embed[0, :1])[0],
             patch=self.patch_size,
         )
@@ -125,5 +139,8 @@ class ChannelViTEncoder(plugin.Encoder):
 
 
 def build(spec: plugin.EncoderSpec, *, weights: Path | None, seed: int) -> ChannelViTEncoder:
-    """Build from the record's options, filled from `weights`."""
-    return ChannelViTEncoder(spec, model=filled(ChannelViT, spec, weights))
+    """Build from the record's options, filled from `weights`, or drawn by `seed` without."""
+    # Checkpoints trained with hierarchical channel sampling hold the embedding as a table.
+    sampled = "patch_embed.channel_embed.weight" in tensor_names(weights)
+    model = filled(ChannelViT, spec, weights, seed, sampled=sampled)
+    return ChannelViTEncoder(spec, model=model)

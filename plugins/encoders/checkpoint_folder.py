@@ -96,6 +96,23 @@ def check_shape(path: Path, dim: int, heads: int, side: int, patch: int) -> None
         )
 
 
+def square_side(path: Path, size: Any) -> Any:
+    """Return the side of a size that is given as a number or as two equal ones.
+
+    Raises
+    ------
+    WeightsError
+        For a size that is not square, whose grid of positions these networks do not have.
+    """
+    if not isinstance(size, list):
+        return size
+    if not size or any(side != size[0] for side in size) or len(size) > 2:
+        raise plugin.WeightsError(
+            f"{path} has img_size {size}, but positions are those of a square grid: give one side"
+        )
+    return size[0]
+
+
 def read_architecture(
     path: Path, whole: Sequence[str], defaults: Mapping[str, float]
 ) -> dict[str, Any]:
@@ -112,6 +129,7 @@ def read_architecture(
     """
     raw = read_config(path, whole)
     config: dict[str, Any] = {name: raw[name] for name in whole}
+    config["img_size"] = square_side(path, config["img_size"])
     config |= {name: raw.get(name, default) for name, default in defaults.items()}
     check_positive(path, config, real=tuple(defaults))
     check_shape(path, *(config[k] for k in ("embed_dim", "num_heads", "img_size", "patch_size")))

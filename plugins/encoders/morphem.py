@@ -3,6 +3,7 @@
 from zoo import plugin
 
 from .checkpoint_folder import open_checkpoint, read_architecture
+from .twin_record import twin_family, twin_of
 
 CITATION = (
     "Agrawal et al., CHAMMI-75: Pre-training multi-channel models with heterogeneous microscopy "
@@ -17,6 +18,7 @@ FAMILIES = (
         summary="MorphEm of CHAMMI-75 from a folder or hub repository; channels concatenated",
         examples=("morphem:./my-checkpoint", "morphem:org/repo@<40-hex commit>"),
     ),
+    twin_family("morphem"),
 )
 
 
@@ -35,9 +37,15 @@ def resolve(place: str) -> plugin.EncoderSpec:
         summary=f"MorphEm from {place}; saturated pixels stay as they are",
         channels=(1, None),
         weights=weights,
+        twin=f"morphem-untrained:{place}",
         options=config,
         preprocessing=plugin.Preprocessing(
             scaling="instance", resize=side, crop=side, min_side=min(16, side)
         ),
         citation=CITATION,
     )
+
+
+def resolve_untrained(place: str) -> plugin.EncoderSpec:
+    """Describe the untrained twin of the checkpoint at a folder or at ``org/repo@commit``."""
+    return twin_of(resolve(place))

@@ -94,5 +94,5 @@ class MorphEmEncoder(plugin.Encoder):
 
 
 def build(spec: plugin.EncoderSpec, *, weights: Path | None, seed: int) -> MorphEmEncoder:
-    """Build from the record's options, filled from `weights`."""
-    return MorphEmEncoder(spec, model=filled(PlaneViT, spec, weights))
+    """Build from the record's options, filled from `weights`, or drawn by `seed` without."""
+    return MorphEmEncoder(spec, model=filled(PlaneViT, spec, weights, seed))

@@ -3,6 +3,7 @@
 from zoo import plugin
 
 from .checkpoint_folder import open_checkpoint, read_architecture
+from .twin_record import twin_family, twin_of
 
 CITATION = (
     "Kraus et al., Masked Autoencoders for Microscopy are Scalable Learners of Cellular Biology, "
@@ -17,6 +18,7 @@ FAMILIES = (
         summary="OpenPhenom (CA-MAE) from a folder or hub repository; any number of channels",
         examples=("openphenom:./my-checkpoint", "openphenom:org/repo@<40-hex commit>"),
     ),
+    twin_family("openphenom"),
 )
 
 
@@ -36,9 +38,15 @@ def resolve(place: str) -> plugin.EncoderSpec:
         embedding_size=config["embed_dim"],
         channels=(1, config["max_in_chans"]),
         weights=weights,
+        twin=f"openphenom-untrained:{place}",
         options=config,
         preprocessing=plugin.Preprocessing(
             resize=side, crop=side, min_side=min(16, side), standardise=1e-5
         ),
         citation=CITATION,
     )
+
+
+def resolve_untrained(place: str) -> plugin.EncoderSpec:
+    """Describe the untrained twin of the checkpoint at a folder or at ``org/repo@commit``."""
+    return twin_of(resolve(place))

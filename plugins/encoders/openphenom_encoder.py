@@ -13,9 +13,13 @@ from zoo.kernels import RaggedPlan, TokenLayout, pack_tokens, ragged_attention
 
 from zoo import plugin
 
-from .packed_vit import PatchEmbedding, features, filled
+from .packed_vit import PatchEmbedding, features, filled, tensor_names
+from .part_of_checkpoint import load_part
+from .random_parameters import sine_cosine
 
 EPS = 1e-6
+# Where the published file has the encoder, beside the decoder of the autoencoder.
+_PUBLISHED = "encoder.vit_backbone."
 
 
 class Scale(nn.Module):
@@ -80,6 +84,15 @@ class Backbone(nn.Module):
             ParallelBlock(embed_dim, num_heads, hidden) for _ in range(depth)
         )
         self.norm = nn.LayerNorm(embed_dim, eps=EPS)
+
+    @torch.no_grad()
+    def fix_positions(self) -> None:
+        """Set the positions, which are not trained: those of a grid for each channel, 0 for CLS."""
+        side = round(self.patches**0.5)
+        grid = sine_cosine(side, side, self.pos_embed.shape[2])
+        channels = (self.pos_embed.shape[1] - 1) // self.patches
+        self.pos_embed[0, 0] = 0
+        self.pos_embed[0, 1:] = grid.repeat(channels, 1)
 
     def forward(self, planes: Tensor, counts: Tensor) -> tuple[Tensor, TokenLayout]:
         """Return all tokens `(T, D)` of planes `(sum of C_i, H, W)`, and where each is."""
@@ -146,5 +159,14 @@ class OpenPhenomEncoder(plugin.Encoder):
 
 
 def build(spec: plugin.EncoderSpec, *, weights: Path | None, seed: int) -> OpenPhenomEncoder:
-    """Build from the record's options, filled from `weights`."""
-    return OpenPhenomEncoder(spec, model=filled(OpenPhenom, spec, weights))
+    """Build from the record's options, filled from `weights`, or drawn by `seed` without."""
+    if any(name.startswith(_PUBLISHED) for name in tensor_names(weights)):
+        assert weights is not None
+        with torch.device("meta"):
+            model = OpenPhenom(**spec.options)  # type: ignore[arg-type]
+        load_part(model, weights, _PUBLISHED.removesuffix("vit_backbone."), ("decoder", "encoder_"))
+        return OpenPhenomEncoder(spec, model=model)
+    model = filled(OpenPhenom, spec, weights, seed)
+    if weights is None:
+        model.vit_backbone.fix_positions()
+    return OpenPhenomEncoder(spec, model=model)

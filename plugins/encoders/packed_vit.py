@@ -8,10 +8,13 @@ from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from zoo.kernels import RaggedPlan, ragged_attention
 
 from zoo import plugin
+
+from .random_parameters import draw_parameters
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -140,17 +143,41 @@ def features(
     return plugin.Features(embedding, counts, channels, patches.flatten(0, 1), offsets)
 
 
-def filled(network: type[Network], spec: plugin.EncoderSpec, weights: Path | None) -> Network:
-    """Build a network from the options of a record, and fill it from `weights`.
+def filled(
+    network: type[Network],
+    spec: plugin.EncoderSpec,
+    weights: Path | None,
+    seed: int = 0,
+    **layout: bool,
+) -> Network:
+    """Build a network from the options of a record, and fill it from `weights` or by `seed`.
+
+    `layout` tells the variants of published files apart.
 
     Raises
     ------
     WeightsNotFoundError
-        Without weights: never an untrained network under a trained name.
+        Without weights, unless the record is seeded: never an untrained network under a trained
+        name.
     """
-    if weights is None:
+    if weights is None and not spec.seeded:
         raise plugin.WeightsNotFoundError(f"{spec.name} was to be built without its weights")
     with torch.device("meta"):
-        model = network(**spec.options)
-    plugin.load_state(model, weights)
+        model = network(**spec.options, **layout)
+    if weights is None:
+        model.to_empty(device="cpu")
+        draw_parameters(model, seed)
+    else:
+        plugin.load_state(model, weights)
     return model
+
+
+def tensor_names(weights: Path | None) -> frozenset[str]:
+    """Return the names of the tensors of a file; none where it is broken, which loading tells."""
+    if weights is None:
+        return frozenset()
+    try:
+        with safe_open(weights, "pt") as file:
+            return frozenset(file.keys())
+    except (OSError, SafetensorError):
+        return frozenset()

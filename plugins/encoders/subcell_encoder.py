@@ -12,7 +12,7 @@ from zoo.kernels import RaggedPlan, ragged_attention
 
 from zoo import plugin
 
-from .packed_vit import check_patches, filled
+from .packed_vit import check_patches, filled, places_of, tensor_names
 
 
 class Dense(nn.Module):
@@ -132,10 +132,12 @@ class Transformer(nn.Module):
 class GatedPool(nn.Module):
     """Attention over all tokens, with a gate; one weighted sum for each head."""
 
-    def __init__(self, dim: int, inner: int, heads: int) -> None:
+    def __init__(self, dim: int, inner: int, heads: int, shifted: bool) -> None:
         super().__init__()
-        self.attention_v = nn.Sequential(nn.Linear(dim, inner), nn.Tanh())
-        self.attention_u = nn.Sequential(nn.Linear(dim, inner), nn.GELU())
+        # In published files the linear layers are the second of their sequence.
+        before = [nn.Identity()] if shifted else []
+        self.attention_v = nn.Sequential(*before, nn.Linear(dim, inner), nn.Tanh())
+        self.attention_u = nn.Sequential(*before, nn.Linear(dim, inner), nn.GELU())
         self.attention = nn.Linear(inner, heads)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -161,6 +163,7 @@ class SubCell(nn.Module):
         layer_norm_eps: float,
         pool_dim: int,
         pool_heads: int,
+        shifted: bool = False,
     ) -> None:
         super().__init__()
         self.patch_size = patch_size
@@ -170,13 +173,14 @@ class SubCell(nn.Module):
             embed_dim,
             layer_norm_eps,
         )
-        self.pool_model = GatedPool(embed_dim, pool_dim, pool_heads)
+        self.pool_model = GatedPool(embed_dim, pool_dim, pool_heads, shifted)
 
 
 class SubCellEncoder(plugin.Encoder):
     """The embedding is what the pooling gives; the channels of an image are one input."""
 
     outputs = frozenset()
+    uses_channel_index = True
     differentiable = True
     model: SubCell
 
@@ -190,9 +194,25 @@ class SubCellEncoder(plugin.Encoder):
     ) -> plugin.Features:
         """Embed a batch."""
         check_patches(batch.size, self.model.patch_size, self.name)
-        images = batch.planes.reshape(len(batch), -1, *batch.size)
+        images = self._ordered(batch)
         embedding, _ = self.model.pool_model(self.model.encoder(images))
         return plugin.Features(embedding.float(), batch.counts)
+
+    def _ordered(self, batch: plugin.ImageBatch) -> torch.Tensor:
+        """Return images `(B, C, H, W)` with each channel at its place."""
+        count = int(self.spec.options["in_chans"])
+        if batch.counts.tolist() != [count] * len(batch):
+            raise plugin.ImageError(f"{self.name} takes {count} channels, no more and no fewer")
+        places = places_of(batch, count, self.name).view(-1, count)
+        order = places.argsort(1)
+        if bool((places.gather(1, order) != torch.arange(count)).any()):
+            raise plugin.ImageError(
+                f"channel_index must name each of the {count} channels of {self.name} once"
+            )
+        images = batch.planes.view(len(batch), count, *batch.size)
+        if bool((order == torch.arange(count)).all()):
+            return images
+        return images[torch.arange(len(batch))[:, None], order]
 
     def count_tokens(self, channels: int, size: tuple[int, int]) -> int:
         """Return the tokens of an image: a CLS token, and one for each patch."""
@@ -201,5 +221,6 @@ class SubCellEncoder(plugin.Encoder):
 
 
 def build(spec: plugin.EncoderSpec, *, weights: Path | None, seed: int) -> SubCellEncoder:
-    """Build from the record's options, filled from `weights`."""
-    return SubCellEncoder(spec, model=filled(SubCell, spec, weights))
+    """Build from the record's options, filled from `weights`, or drawn by `seed` without."""
+    shifted = "pool_model.attention_v.1.weight" in tensor_names(weights)
+    return SubCellEncoder(spec, model=filled(SubCell, spec, weights, seed, shifted=shifted))

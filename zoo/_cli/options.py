@@ -30,6 +30,15 @@ _LOADING = (
         type=click.Choice(["auto", "range", "percentile", "instance", "image", "none"]),
         help="Scaling of pixel values, instead of the encoder's record.",
     ),
+    click.option(
+        "--map",
+        "channel_map",
+        multiple=True,
+        metavar="STAIN=CHANNEL",
+        callback=lambda _context, _option, given: dict(map(_mapped, given)),
+        help="Where a stain goes in an encoder with named channels, such as 'Hoechst=DNA'; may be "
+        "repeated.",
+    ),
 )
 _ASKING = (
     click.option("--dataset", "-d", help="Name (see 'zoo list'), or a table of image files."),
@@ -190,10 +199,17 @@ def loading_options(command: Command) -> Command:
         device: str | None,
         dtype: str,
         scaling: str | None,
+        channel_map: dict[str, str],
         **rest: Any,
     ) -> Any:
         load = partial(
-            load_encoder, weights=weights, seed=seed, device=device, dtype=dtype, scaling=scaling
+            load_encoder,
+            weights=weights,
+            seed=seed,
+            device=device,
+            dtype=dtype,
+            scaling=scaling,
+            channel_map=channel_map,
         )
         return command(*args, load=load, **rest)
 
@@ -218,7 +234,13 @@ def evaluation_options(command: Command) -> Command:
     return _with((*_ASKING, cache_option), gathered)
 
 
-def load_encoder(name: str, *, scaling: str | None = None, **options: Any) -> "Encoder":
+def load_encoder(
+    name: str,
+    *,
+    scaling: str | None = None,
+    channel_map: dict[str, str] | None = None,
+    **options: Any,
+) -> "Encoder":
     """Load an encoder with the given options; a seed only if the encoder has one."""
     from .._encoders.loading import load
 
@@ -226,6 +248,8 @@ def load_encoder(name: str, *, scaling: str | None = None, **options: Any) -> "E
     if scaling is not None:
         changed: Any = scaling
         loaded.with_preprocessing(replace(loaded.spec.preprocessing, scaling=changed))
+    if channel_map:
+        loaded.with_channel_map(channel_map)
     return loaded
 
 
@@ -238,6 +262,13 @@ def load_subject(name: str, load: Callable[[str], "Encoder"]) -> Any:
     if name.startswith("precomputed:"):
         return name
     return load(name)
+
+
+def _mapped(text: str) -> tuple[str, str]:
+    stain, equals, slot = (part.strip() for part in text.partition("="))
+    if not (stain and equals and slot):
+        raise click.BadParameter(f"{text!r} is not STAIN=CHANNEL, such as 'Hoechst=DNA'")
+    return stain, slot
 
 
 def _margin(text: str) -> tuple[str, float]:

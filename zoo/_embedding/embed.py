@@ -141,7 +141,12 @@ def embed_many(
     metadata = dataset.metadata.iloc[kept].reset_index(drop=True)
     metadata = _with_channels(metadata, [seen[i] for i in kept])
     return [
-        Embeddings(np.stack(parts), metadata, _provenance(dataset, e), tuple(failures))
+        Embeddings(
+            np.stack(parts),
+            metadata,
+            _provenance(dataset, e) | _placed(e, [seen[i][1] for i in kept]),
+            tuple(failures),
+        )
         for e, parts in zip(encoders, rows, strict=True)
     ]
 
@@ -153,6 +158,7 @@ def _checked(image: Image, name: str, encoders: Sequence[Encoder]) -> Image:
     objects = check_objects(image.mask, image.types, (pixels.shape[1], pixels.shape[2]), name)
     for encoder in encoders:
         encoder.check_fits(pixels, objects, name)
+        encoder.places_of(stains, name)
     return Image(as_array(pixels), stains, image.pixel_size, *objects)
 
 
@@ -208,7 +214,7 @@ def _encode_chunk(
             inputs = Inputs(
                 planes=[planes for planes, _ in ready],
                 stains=[images[i].stains for i in missing],
-                places=[None] * len(missing),
+                places=[encoder.places_of(images[i].stains, names[i]) for i in missing],
                 objects=[objects for _, objects in ready],
             )
             embedded = encoder.encode_prepared(inputs).numpy()
@@ -285,6 +291,18 @@ def _item_name(dataset: Dataset, i: int) -> str:
         if column in dataset.metadata.columns:
             return str(dataset.metadata[column].iloc[i])
     return f"item {i}"
+
+
+def _placed(encoder: Encoder, seen: list[tuple[str, ...] | None]) -> dict[str, Any]:
+    """Say which stain went to which named channel of the encoder."""
+    if not encoder.spec.slots:
+        return {}
+    found: dict[str, str] = {}
+    for stains in dict.fromkeys(s for s in seen if s is not None):
+        places = encoder.places_of(stains, "image")
+        assert places is not None
+        found |= {s: encoder.spec.slots[k] for s, k in zip(stains, places.tolist(), strict=True)}
+    return {"channels_by_stain": found or "by their order: the images name no stains"}
 
 
 def _provenance(dataset: Dataset, encoder: Encoder) -> dict[str, Any]:

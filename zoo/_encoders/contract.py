@@ -1,7 +1,7 @@
 """The `Encoder` base class: plugin authors write `forward`, users call `encode`."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar
@@ -24,6 +24,7 @@ from .inputs import Images, Inputs, Pixels, as_floating, as_inputs
 from .limits import check_count, check_dtype, check_equal, too_large
 from .progress import Progress, silent
 from .run import Output, collect, encode_in_place, in_batches
+from .slots import check_mapping, slots_of
 
 PLANES_ON_CPU, PLANES_ON_GPU = 32, 512
 
@@ -68,6 +69,7 @@ class Encoder(ABC):
         self.weights_source: str | None = None
         self.weights_sha256: str | None = None
         self.origin: dict[str, str] = {}
+        self.channel_map: dict[str, str] = {}
 
     @abstractmethod
     def forward(
@@ -187,10 +189,12 @@ class Encoder(ABC):
             array; a `(B, C, H, W)` array; or an `ImageBatch`, which without preprocessing is
             encoded without a copy.
         stains
-            Names of each image's channels, where known.
+            Names of each image's channels, where known. An encoder with named channels
+            (``spec.slots``) places each by its stain.
         channel_index
-            Rows of the encoder's channel embedding for each image's channels, by default 0, 1, 2,
-            …; required for images with more channels than the embedding has rows.
+            Rows of the encoder's channel embedding for each image's channels, by default those of
+            the stains, or 0, 1, 2, …; required for images with more channels than the embedding
+            has rows.
         masks, types
             `zoo.Image.mask` and `zoo.Image.types` of each image, or None. Masks are resized and
             cropped like their images. Networks ignore them.
@@ -237,7 +241,9 @@ class Encoder(ABC):
             self._check_output(what)
         tell = progress or silent
         beside = (stains, channel_index, masks, types, batch_planes)
-        if isinstance(images, ImageBatch) and not preprocess and all(b is None for b in beside):
+        unplaced = bool(self.spec.slots) and isinstance(images, ImageBatch) and bool(images.stains)
+        ready = isinstance(images, ImageBatch) and not preprocess and not unplaced
+        if isinstance(images, ImageBatch) and ready and all(b is None for b in beside):
             self._check_batch(images)
             found = encode_in_place(
                 images,
@@ -371,6 +377,8 @@ class Encoder(ABC):
             "dtype": str(self.dtype).removeprefix("torch."),
             "device": self.device.type,
             **({"prepare": self.own_prepare} if self.own_prepare is not None else {}),
+            **({"slots": ", ".join(self.spec.slots)} if self.spec.slots else {}),
+            **({"channel_map": dict(self.channel_map)} if self.channel_map else {}),
             **self.origin,
         }
 
@@ -387,6 +395,34 @@ class Encoder(ABC):
         self.spec = replace(self.spec, preprocessing=preprocessing)
         return self
 
+    def with_channel_map(self, mapping: Mapping[str, str]) -> "Encoder":
+        """Say which named channel of the encoder takes which stain, in place; returns itself.
+
+        Raises
+        ------
+        ValueError
+            When the encoder has no named channels, or a mapping names none of them.
+
+        Examples
+        --------
+        >>> zoo.load("pixel-statistics", device="cpu").with_channel_map({}).channel_map
+        {}
+        """
+        self.channel_map = check_mapping(self.spec, mapping)
+        return self
+
+    def places_of(self, stains: Sequence[str] | None, item: str) -> Tensor | None:
+        """Return the place of each channel by its stain, `(C,)`; None without slots or stains.
+
+        Raises
+        ------
+        ImageError
+            Naming `item`, for a stain that has no place, or one that is taken.
+        """
+        if not self.spec.slots or stains is None:
+            return None
+        return torch.tensor(slots_of(self.spec, stains, self.channel_map, item))
+
     def _check_output(self, what: str) -> None:
         if what not in self.outputs:
             raise ValueError(f"{self.name} does not have the output {what!r}")
@@ -401,9 +437,17 @@ class Encoder(ABC):
     ) -> Inputs:
         if channel_index is not None and not self.uses_channel_index:
             raise ValueError(f"{self.name} has no channel embedding: channel_index has no effect")
-        return as_inputs(
+        inputs = as_inputs(
             images, stains=stains, channel_index=channel_index, masks=masks, types=types
         )
+        if not self.spec.slots:
+            return inputs
+        given = zip(inputs.places, inputs.stains, strict=True)
+        places = [
+            self.places_of(names, f"image {i}") if place is None else place
+            for i, (place, names) in enumerate(given)
+        ]
+        return replace(inputs, places=places)
 
     def _prepared(self, inputs: Inputs, preprocess: bool) -> Inputs:
         """Check the encoder's own limits and apply its preprocessing."""

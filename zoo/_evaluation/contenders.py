@@ -168,6 +168,7 @@ def _embed_images(
     """Embed images with an encoder and, after the same preprocessing, with its controls."""
     prepared = subject.spec.preprocessing if isinstance(subject, Encoder) else None
     device = subject.device if isinstance(subject, Encoder) else None
+    mapped = subject if isinstance(subject, Encoder) and subject.channel_map else None
     usual = default_controls(first, full=full, ragged=ragged, colour=colour)
     names = controls if controls is not None else usual
     skipped: dict[str, str] = {}
@@ -183,6 +184,9 @@ def _embed_images(
                 load(name, device=device, seed=s, preprocessing=prepared, weights=weights)
                 for s in draws
             ]
+            for encoder in members[name]:
+                if mapped is not None and encoder.spec.slots == mapped.spec.slots:
+                    encoder.with_channel_map(mapped.channel_map)
         except WeightsError as error:
             if controls is not None:
                 raise

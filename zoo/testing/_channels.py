@@ -5,6 +5,7 @@ import torch
 
 from zoo.registry import ImageError
 
+from ._compare import OTHER_SHAPES, same
 from ._promise import BrokenPromiseError, NotCheckedError, promise
 from ._subject import Subject
 
@@ -83,6 +84,23 @@ def named_stains(subject: Subject) -> None:
             raise BrokenPromiseError("images with stains give other numbers each time, or NaN")
     if subject.stains is not None and refused == len(trials):
         raise BrokenPromiseError("every image with stains is refused")
+    if subject.spec.slots:
+        _check_slots(subject)
+
+
+def _check_slots(subject: Subject) -> None:
+    """Give the channels in another order under their names, and one name that is not known."""
+    slots = subject.spec.slots
+    count = min(len(slots), max(subject.counts))
+    (image,) = subject.images(count, 1)
+    wanted = _encode(subject, [image], [slots[:count]])
+    turned = _encode(subject, [image[::-1].copy()], [slots[:count][::-1]])
+    same(turned, wanted, OTHER_SHAPES, "channels in another order, under their names")
+    try:
+        _encode(subject, [image], [(*slots[: count - 1], "unheard-of")])
+    except ImageError:
+        return
+    raise BrokenPromiseError("a stain that is none of the slots raises no ImageError")
 
 
 def _encode(subject: Subject, images: list[np.ndarray], stains: object) -> torch.Tensor:

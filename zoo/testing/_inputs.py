@@ -18,7 +18,7 @@ def pixel_types(subject: Subject) -> None:
     """Encode raw images of each type, as arrays and as tensors."""
     (image,) = subject.raw(subject.low, 1)
     unit = image / 255
-    given = [
+    given: list[Any] = [
         image,
         (unit * 4000).astype(np.uint16),
         (unit * 4000).astype(np.int32),

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from zoo.registry import EncoderSpec
@@ -153,7 +154,7 @@ def _tests(
             pytest.xfail(f"{check.expected}: {check.problem}")
         assert check.problem is None, str(check)
 
-    return {name: (lambda name=name: run(name)) for name in NAMES}
+    return {name: partial(run, name) for name in NAMES}
 
 
 def _name(encoder: Tested) -> str:

@@ -48,8 +48,9 @@ class Subject:
         self.name = encoder if isinstance(encoder, str) else ""
         self._remake: Callable[[int], Encoder] | None = None
         if isinstance(encoder, str):
-            self._remake = lambda seed: load(encoder, seed=seed if self.spec.seeded else None)
             self.encoder = load(encoder)
+            seeded = self.encoder.spec.seeded
+            self._remake = lambda seed: load(encoder, seed=seed if seeded else None)
         elif isinstance(encoder, EncoderSpec):
             file = fetch(encoder.weights).path if encoder.weights is not None else None
             self._remake = lambda seed: build(encoder, weights=file, seed=seed)
@@ -210,7 +211,7 @@ def generators_at(seed: int) -> Iterator[None]:
     try:
         random.seed(seed)
         np.random.seed(seed)  # noqa: NPY002
-        torch.random.default_generator.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         yield
     finally:
         random.setstate(kept[0])

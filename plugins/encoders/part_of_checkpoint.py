@@ -1,0 +1,54 @@
+"""Load the part of a published checkpoint that an encoder needs."""
+
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from torch import nn
+
+from zoo import plugin
+
+
+def load_part(model: nn.Module, path: Path, prefix: str, ignored: tuple[str, ...]) -> None:
+    """Fill a network, which may be on the meta device, from the tensors under a prefix, strictly.
+
+    Parameters
+    ----------
+    model, path
+        Network and safetensors file.
+    prefix
+        What the names of its tensors begin with in the file.
+    ignored
+        Beginnings of the names of other tensors that the file may have.
+
+    Raises
+    ------
+    ArchitectureMismatchError
+        For tensors that are missing, unexpected or of the wrong shape.
+    IntegrityError
+        When the file is not a safetensors file.
+    """
+    expected = {f"{prefix}{name}": tensor.shape for name, tensor in model.state_dict().items()}
+    try:
+        with safe_open(path, "pt") as file:
+            names = set(file.keys())
+            both = names & set(expected)
+            wrong = [n for n in both if tuple(file.get_slice(n).get_shape()) != expected[n]]
+            unexpected = [n for n in names - both if not n.startswith(ignored)]
+            problems = {
+                "missing": sorted(set(expected) - names),
+                "unexpected": sorted(unexpected),
+                "of another shape": sorted(wrong),
+            }
+            told = [f"{len(n)} {what} ({', '.join(n[:3])})" for what, n in problems.items() if n]
+            if told:
+                raise plugin.ArchitectureMismatchError(
+                    f"{path} does not fit the network: {'; '.join(told)}"
+                )
+            state = {name.removeprefix(prefix): file.get_tensor(name) for name in both}
+    except SafetensorError as error:
+        raise plugin.IntegrityError(
+            f"{path} is not a safetensors file, or a broken one ({error})"
+        ) from error
+    model.load_state_dict(state, assign=True)
+    for parameter in model.parameters():
+        parameter.requires_grad_(True)
