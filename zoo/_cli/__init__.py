@@ -1,6 +1,6 @@
 """The command line. Commands import inside functions, so that help and listings are fast."""
 
-from . import diagnosis, embedding, evaluation, listing, sources, training, weights
+from . import diagnosis, embedding, evaluation, listing, new_plugin, sources, training, weights
 from .group import main
 
 __all__ = [
@@ -9,6 +9,7 @@ __all__ = [
     "evaluation",
     "listing",
     "main",
+    "new_plugin",
     "sources",
     "training",
     "weights",

@@ -15,7 +15,8 @@ MANY = 25
 
 def batches(subject: Subject, seed: int = 0) -> list[list[Any]]:
     """Return large batches: one of all channel counts, or one for each if they must be equal."""
-    first, *others = subject.usual(5)
+    first, *others = [c for c in subject.counts if c <= max(subject.low, 12)]
+    others = sorted({*others[:1], *others[2:4], *others[-1:]})
     many = [subject.images(first, MANY, seed), *(subject.images(c, 3, seed) for c in others)]
     if subject.encoder.requires_equal_channels:
         return many

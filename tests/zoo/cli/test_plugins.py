@@ -168,3 +168,17 @@ def test_provenance_and_cache_tell_one_release_of_a_plugin_from_the_next(tmp_pat
     third, _ = embedded(site)
     assert third["value"] == pytest.approx(5 * first["value"])
     assert third["plugin_sha256"] != first["plugin_sha256"]
+
+
+@pytest.mark.slow
+def test_a_listing_stays_fast_with_fifty_plugins(tmp_path):
+    for k in range(50):
+        body = ENCODER.format(name=f"encoder-{k}", module=f"fifty_{k}_plugin")
+        install(tmp_path, f"fifty_{k}_plugin", body)
+    took = []
+    for _ in range(5):
+        start = time.perf_counter()
+        done = zoo(tmp_path, "list")
+        took.append(time.perf_counter() - start)
+        assert "encoder-49" in done.stdout, done.stderr
+    assert min(took) < 1.0  # half a second on a machine that does nothing else
