@@ -167,7 +167,8 @@ def train(
     first = load(start, device="cpu") if start is not None else None
     if first is not None:
         chosen = _like(first, chosen)
-    images = survey(dataset, chosen, tell)
+    known = first.spec.slots if first is not None else ()
+    images = survey(dataset, chosen, tell, known=known)
     chosen = chosen.for_sides(images.shortest)
     columns = {"label": label, "probe": probe, "group": group}
     with joined(pick_device(device)) as here:
@@ -188,6 +189,7 @@ def train(
                 chosen,
                 data=dataset.name,
                 hashes=images.hashes,
+                channels=images.names,
                 licence=licence,
                 summary=summary,
             )

@@ -4,7 +4,16 @@ from pathlib import Path
 
 from zoo import plugin
 
-from .checkpoint_folder import check_positive, check_shape, open_checkpoint, read_card, read_config
+from .checkpoint_folder import (
+    channel_names,
+    check_positive,
+    check_shape,
+    open_checkpoint,
+    read_card,
+    read_config,
+    square_side,
+)
+from .twin_record import twin_family, twin_of
 
 CITATION = (
     "Bourriez et al., ChAda-ViT: Channel Adaptive Attention for Joint Representation Learning of "
@@ -67,12 +76,7 @@ FAMILIES = (
         summary="A folder or hub repository with config.json and model.safetensors",
         examples=("chadavit:./my-checkpoint", "chadavit:org/repo@<40-hex commit>"),
     ),
-    plugin.EncoderFamily(
-        scheme="chadavit-untrained",
-        resolver="zoo.plugins.encoders.chadavit:resolve_untrained",
-        summary="The untrained twin of such a checkpoint",
-        examples=("chadavit-untrained:./my-checkpoint",),
-    ),
+    twin_family("chadavit"),
 )
 
 
@@ -86,6 +90,7 @@ def resolve(place: str) -> plugin.EncoderSpec:
         summary=f"ChAda-ViT from {place}",
         embedding_size=int(config["embed_dim"]),
         channels=(1, int(config["max_number_channels"])),
+        slots=channel_names(path, int(config["max_number_channels"])),
         weights=weights,
         twin=f"chadavit-untrained:{place}",
         options=config,
@@ -96,31 +101,15 @@ def resolve(place: str) -> plugin.EncoderSpec:
 
 def resolve_untrained(place: str) -> plugin.EncoderSpec:
     """Describe the untrained twin of the checkpoint at a folder or at ``org/repo@commit``."""
-    path, _ = open_checkpoint("chadavit", place)
-    config, card = _read_config(path), read_card(path)
-    return plugin.EncoderSpec(
-        name=f"chadavit-untrained:{place}",
-        builder=_BUILDER,
-        summary=f"The architecture of {place} with random parameters, by seed",
-        embedding_size=int(config["embed_dim"]),
-        channels=(1, int(config["max_number_channels"])),
-        preprocessing=card.get("preprocessing", plugin.Preprocessing()),
-        seeded=True,
-        role="control",
-        control="untrained",
-        options=config,
-        licence="none needed",
-        citation=CITATION,
-    )
+    return twin_of(resolve(place))
 
 
 def _read_config(path: Path) -> dict[str, int | float]:
     raw = read_config(path, _REQUIRED)
     if raw.get("in_chans", 1) != 1:
         raise plugin.WeightsError(f"{path} has in_chans {raw['in_chans']}, but ChAda-ViT takes 1")
-    size = raw["img_size"]
     config = {name: raw[name] for name in _REQUIRED}
-    config["img_size"] = size[0] if isinstance(size, list) and size else size
+    config["img_size"] = square_side(path, raw["img_size"])
     config["hidden_dim"] = raw.get("hidden_dim", PUBLISHED["hidden_dim"])
     config["layer_norm_eps"] = raw.get("layer_norm_eps", PUBLISHED["layer_norm_eps"])
     check_positive(path, config, real=("layer_norm_eps",))

@@ -1,10 +1,8 @@
 """Records of ChannelViT checkpoints: vision transformers with an embedding for each channel."""
 
-from pathlib import Path
-
 from zoo import plugin
 
-from .checkpoint_folder import open_checkpoint, read_architecture, read_config
+from .checkpoint_folder import channel_names, open_checkpoint, read_architecture
 from .twin_record import twin_family, twin_of
 
 CITATION = (
@@ -24,23 +22,14 @@ FAMILIES = (
 )
 
 
-def _slots(path: Path, count: int) -> tuple[str, ...]:
-    """Read the names of the channels, in the order of their ids, if config.json has them."""
-    names = read_config(path).get("channel_names", [])
-    words = isinstance(names, list) and all(isinstance(n, str) for n in names)
-    if not words or (names and len(names) != count):
-        raise plugin.WeightsError(
-            f"{path} has channel_names {names!r}, but must name all {count} channels, or none"
-        )
-    return tuple(names)
-
-
 def resolve(place: str) -> plugin.EncoderSpec:
     """Describe the checkpoint at a folder or at ``org/repo@commit``."""
     path, weights = open_checkpoint("channelvit", place)
     config = read_architecture(path, _WHOLE, {"mlp_ratio": 4.0, "layer_norm_eps": 1e-6})
     side = config["img_size"]
-    slots = _slots(path, config["in_chans"])
+    slots = channel_names(path, config["in_chans"])
+    if slots and len(slots) != config["in_chans"]:
+        raise plugin.WeightsError(f"{path}: channel_names must name all {config['in_chans']}")
     return plugin.EncoderSpec(
         name=f"channelvit:{place}",
         builder="zoo.plugins.encoders.channelvit_encoder:build",

@@ -78,6 +78,22 @@ def read_card(path: Path) -> dict[str, Any]:
     return {**found, "trained_on": tuple(named), "licence": licence}
 
 
+def channel_names(path: Path, most: int) -> tuple[str, ...]:
+    """Read the stains of the channels, in the order of their numbers, if config.json has them.
+
+    Raises
+    ------
+    WeightsError
+        For names that are no texts, or more than `most`.
+    """
+    names = read_config(path).get("channel_names", [])
+    if not isinstance(names, list) or not all(isinstance(n, str) for n in names):
+        raise plugin.WeightsError(f"{path} has channel_names {names!r}, but must list texts")
+    if len(names) > most:
+        raise plugin.WeightsError(f"{path} names {len(names)} channels, but has {most}")
+    return tuple(names)
+
+
 def check_positive(path: Path, config: Mapping[str, Any], real: Sequence[str] = ()) -> None:
     """Raise `WeightsError` unless all values are positive: whole numbers, or `real` ones."""
     for name, value in config.items():

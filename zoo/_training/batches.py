@@ -4,7 +4,7 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 
 import numpy as np
@@ -111,7 +111,13 @@ def make_batch(
 ) -> ViewBatch:
     """Read the images of one process, cut their views and pack them."""
     members = planned.images[rank::world]
-    cut = [cut_views(images[i], settings, planned.epoch, images.places[i]) for i in members]
+    cut = [
+        [
+            replace(view, channels=images.index(i)[view.channels])
+            for view in cut_views(images[i], settings, planned.epoch, images.places[i])
+        ]
+        for i in members
+    ]
     by_view = list(zip(*cut, strict=True))
     small = pack_views(by_view[2:]) if settings.small_crops else None
     return ViewBatch(planned, members, pack_views(by_view[:2]), small)

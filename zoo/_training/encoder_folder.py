@@ -23,6 +23,7 @@ def write_encoder(
     *,
     data: str,
     hashes: Sequence[str],
+    channels: Sequence[str],
     licence: str,
     summary: str,
 ) -> None:
@@ -34,6 +35,8 @@ def write_encoder(
         By name, such as ``"student"``; ``settings.keep`` is one of them, or there is only one.
     data, hashes
         Name of the images, and the sha256 of each.
+    channels
+        Stains of the network's channels, in their order; empty where they are told by position.
     licence
         Licence of the network.
     summary
@@ -52,11 +55,14 @@ def write_encoder(
             "trained_on": [data],
             "licence": licence,
             "network": name,
+            **({"channel_names": list(channels)} if channels else {}),
         }
         state = {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}
         folder.write(f"{place}model.safetensors", lambda path, s=state: save_file(s, path))
         lines = json.dumps(config, indent=1) + "\n"
         folder.write(f"{place}config.json", lambda path, t=lines: path.write_text(t))
+    if channels:
+        summary += f" Its channels are {', '.join(channels)}, and are told by these names."
     text = _card(folder.path, kept, list(networks), settings, data, licence, summary)
     folder.write(CARD, lambda path: path.write_text(text, encoding="utf-8"))
 

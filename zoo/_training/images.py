@@ -5,10 +5,12 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from hashlib import sha256
 from threading import Lock
 
 import pandas as pd
+import torch
 from torch import Tensor
 
 from zoo.registry import DataError, ImageError, Preprocessing
@@ -24,7 +26,7 @@ from .settings import Settings
 AHEAD = 16
 KEPT_BYTES = 4 * 2**30
 """Prepared images that are kept in memory; the others are read for each epoch."""
-Seen = tuple[str, Tensor] | ImageError
+Seen = tuple[str, Tensor, tuple[str, ...] | None] | ImageError
 
 
 @dataclass
@@ -45,6 +47,10 @@ class TrainingImages:
         sha256 of the content of each, as the cache of embeddings has it.
     failures
         Name of each image that cannot be used, and why.
+    stains
+        Names of the channels of each, or None where they are unknown.
+    known
+        Stains of the channels of the network that training starts from; others come after.
     shortest
         Shortest side of a prepared image, in pixels.
     """
@@ -55,6 +61,8 @@ class TrainingImages:
     counts: list[int]
     hashes: list[str]
     failures: list[tuple[str, str]]
+    stains: list[tuple[str, ...] | None] = field(default_factory=list)
+    known: tuple[str, ...] = ()
     shortest: int = sys.maxsize
     _kept: dict[int, Tensor] = field(default_factory=dict)
     _bytes: int = 0
@@ -72,8 +80,9 @@ class TrainingImages:
         self._keep(i, planes)
         return planes
 
-    def add(self, place: int, digest: str, planes: Tensor) -> None:
-        """Add an image by its number in the dataset, its hash, and its planes."""
+    def add(self, place: int, digest: str, planes: Tensor, stains: tuple[str, ...] | None) -> None:
+        """Add an image by its number in the dataset, its hash, its planes and their stains."""
+        self.stains.append(stains)
         self._keep(len(self), planes)
         self.places.append(place)
         self.counts.append(len(planes))
@@ -93,9 +102,31 @@ class TrainingImages:
             places=[self.places[i] for i in chosen],
             counts=[self.counts[i] for i in chosen],
             hashes=[self.hashes[i] for i in chosen],
+            stains=[self.stains[i] for i in chosen],
             _kept={new: self._kept[i] for new, i in enumerate(chosen) if i in self._kept},
             _lock=Lock(),
         )
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """The stains of all images, in order of appearance.
+
+        Empty, so that channels are told by their position, unless each image names its channels,
+        each by another name.
+        """
+        found = dict.fromkeys(self.known)
+        for stains in self.stains:
+            if stains is None or len({s.lower() for s in stains}) < len(stains):
+                return ()
+            found |= dict.fromkeys(stains)
+        return tuple(found) if len({s.lower() for s in found}) == len(found) else ()
+
+    def index(self, i: int) -> Tensor:
+        """Place of each channel of image i among the network's channels, `(C,)`."""
+        stains = self.stains[i]
+        if not self.names or stains is None:
+            return torch.arange(self.counts[i])
+        return torch.tensor([self.names.index(stain) for stain in stains])
 
     @property
     def fingerprint(self) -> str:
@@ -103,16 +134,24 @@ class TrainingImages:
         return sha256("".join(sorted(self.hashes)).encode()).hexdigest()
 
 
-def survey(dataset: Dataset, settings: Settings, progress: Progress = silent) -> TrainingImages:
+def survey(
+    dataset: Dataset,
+    settings: Settings,
+    progress: Progress = silent,
+    *,
+    known: tuple[str, ...] = (),
+) -> TrainingImages:
     """Read all images once: what can be trained on, and what cannot and why.
+
+    `known` are the stains of the network that training starts from.
 
     Raises
     ------
     DataError
-        If fewer than two images remain.
+        If fewer than two images remain, or they have more stains than the network has places.
     """
     preprocessing = replace(settings.preprocessing, resize=settings.resize, crop=None)
-    found = TrainingImages(dataset, preprocessing, [], [], [], [])
+    found = TrainingImages(dataset, preprocessing, [], [], [], [], known=known)
 
     def look(i: int) -> Seen:
         try:
@@ -120,7 +159,7 @@ def survey(dataset: Dataset, settings: Settings, progress: Progress = silent) ->
             array = check_image(image.pixels, f"image {i}")
             _check(array, f"image {i}", settings)
             planes = prepare(array, preprocessing, f"image {i}")
-            return image_hash(image), planes
+            return image_hash(image), planes, image.stains
         except ImageError as error:
             return error
 
@@ -135,6 +174,11 @@ def survey(dataset: Dataset, settings: Settings, progress: Progress = silent) ->
     if len(found) < 2:
         why = f": {found.failures[0][0]}: {found.failures[0][1]}" if found.failures else ""
         raise DataError(f"{dataset.name} has {len(found)} usable image(s), but needs 2{why}")
+    if len(found.names) > settings.max_channels:
+        raise DataError(
+            f"{dataset.name} has the stains {', '.join(found.names)}, but the network has "
+            f"{settings.max_channels} places: give the same stains one name, or set max_channels"
+        )
     return found
 
 

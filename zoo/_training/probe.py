@@ -56,8 +56,10 @@ def embed(encoder: Encoder, images: TrainingImages, members: Sequence[int]) -> n
     encoder.with_preprocessing(cropped)
     try:
         found = [
-            encoder.encode([images[i] for i in members[first : first + 64]]).embedding
-            for first in range(0, len(members), 64)
+            encoder.encode(
+                [images[i] for i in some], channel_index=[images.index(i).tolist() for i in some]
+            ).embedding
+            for some in (members[first : first + 64] for first in range(0, len(members), 64))
         ]
     finally:
         encoder.with_preprocessing(before)

@@ -16,7 +16,7 @@ CROPS = 2
 
 @dataclass(frozen=True)
 class View:
-    """One crop: planes `(c, size, size)`, and the number of each channel in its image, `(c,)`."""
+    """One crop: planes `(c, size, size)`, and which channels of its image they are, `(c,)`."""
 
     planes: Tensor
     channels: Tensor

@@ -290,6 +290,40 @@ def test_settings_from_a_file_and_from_arguments(stripes, tmp_path):
         run(stripes, tmp_path / "other", settings=tmp_path / "bad.toml")
 
 
+def named(*stains_of_images):
+    return zoo.open_images(
+        [zoo.Image(GOOD[i % 4][: len(s)], stains=s) for i, s in enumerate(stains_of_images)]
+    )
+
+
+def test_channels_are_told_by_their_stains_where_all_images_name_them(tmp_path):
+    """DNA is the same channel, wherever it stands in an image."""
+    data = named(("DNA", "ER"), ("ER", "DNA"), ("DNA",), ("Mito",))
+    found = run(data, tmp_path / "run", steps=1, images=4)
+    trained = zoo.load(found.encoder, device="cpu")
+    assert trained.spec.slots == ("DNA", "ER", "Mito")
+    one, other = GOOD[0], GOOD[0][::-1].copy()
+    a, b = trained.encode([one, other], stains=[("Hoechst", "ER"), ("ER", "DNA")]).embedding
+    assert torch.allclose(a, b, atol=1e-5)
+    assert zoo.load(found.twin, device="cpu").spec.slots == trained.spec.slots
+    later = run(
+        named(("ER",), ("AGP", "DNA")), tmp_path / "later", start=found.encoder, steps=1, images=2
+    )
+    assert zoo.load(later.encoder, device="cpu").spec.slots == ("DNA", "ER", "Mito", "AGP")
+
+
+@pytest.mark.parametrize("stains", [[("DNA", "ER"), None], [("DNA", "dna"), ("DNA", "ER")]])
+def test_channels_are_told_by_position_otherwise(tmp_path, stains):
+    images = [zoo.Image(p, stains=s) for p, s in zip(GOOD, stains, strict=False)]
+    found = run(zoo.open_images(images), tmp_path / "run", steps=1, images=2)
+    assert zoo.load(found.encoder, device="cpu").spec.slots == ()
+
+
+def test_more_stains_than_places_are_refused(tmp_path):
+    with pytest.raises(zoo.errors.DataError, match=r"the stains DNA, ER, Mito.*2 places"):
+        run(named(("DNA", "ER"), ("Mito",)), tmp_path / "run", max_channels=2)
+
+
 def test_a_run_that_starts_from_another(whole, stripes, tmp_path):
     """The network goes on from the parameters of the other."""
     found = run(stripes, tmp_path / "run", start=whole.encoder, steps=1, learning_rate=1e-12)
