@@ -56,6 +56,9 @@ class Training:
         Images that were left out, and why.
     waited
         Part of the time in which the network waited for images.
+    channels
+        Stains by which the network tells its channels; empty where it tells them by position,
+        because not all images name theirs, or they have more stains than it has places.
     """
 
     folder: Path
@@ -63,6 +66,7 @@ class Training:
     log: list[dict[str, Any]] = field(repr=False)
     failures: list[tuple[str, str]]
     waited: float
+    channels: tuple[str, ...] = ()
 
     @property
     def parameters(self) -> int:
@@ -194,7 +198,7 @@ def train(
                 summary=summary,
             )
     waited = log[-1]["waiting"] / max(log[-1]["seconds"], 1e-9)
-    return Training(folder.path, chosen, log, images.failures, waited)
+    return Training(folder.path, chosen, log, images.failures, waited, images.names)
 
 
 def _distil(

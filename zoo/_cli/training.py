@@ -87,6 +87,8 @@ def _summary(found: "Training", seconds: float) -> str:
         f"{found.log[0]['loss']:.2f} → {last['loss']:.2f}; the network waited for images "
         f"{100 * found.waited:.0f} % of the time."
     ]
+    how = f"their stains: {', '.join(found.channels)}" if found.channels else "their position"
+    lines.append(f"Channels are told by {how}.")
     if "probe" in last:
         lines.append(
             f"On held-out groups: 5-NN {last['knn']:.2f}, linear probe {last['probe']:.2f}."

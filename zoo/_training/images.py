@@ -51,6 +51,8 @@ class TrainingImages:
         Names of the channels of each, or None where they are unknown.
     known
         Stains of the channels of the network that training starts from; others come after.
+    most
+        Places for channels that the network has.
     shortest
         Shortest side of a prepared image, in pixels.
     """
@@ -63,6 +65,7 @@ class TrainingImages:
     failures: list[tuple[str, str]]
     stains: list[tuple[str, ...] | None] = field(default_factory=list)
     known: tuple[str, ...] = ()
+    most: int = sys.maxsize
     shortest: int = sys.maxsize
     _kept: dict[int, Tensor] = field(default_factory=dict)
     _bytes: int = 0
@@ -112,14 +115,15 @@ class TrainingImages:
         """The stains of all images, in order of appearance.
 
         Empty, so that channels are told by their position, unless each image names its channels,
-        each by another name.
+        each by another name, and there are places for all.
         """
         found = dict.fromkeys(self.known)
         for stains in self.stains:
             if stains is None or len({s.lower() for s in stains}) < len(stains):
                 return ()
             found |= dict.fromkeys(stains)
-        return tuple(found) if len({s.lower() for s in found}) == len(found) else ()
+        same = len({s.lower() for s in found}) < len(found)
+        return () if same or len(found) > self.most else tuple(found)
 
     def index(self, i: int) -> Tensor:
         """Place of each channel of image i among the network's channels, `(C,)`."""
@@ -148,10 +152,11 @@ def survey(
     Raises
     ------
     DataError
-        If fewer than two images remain, or they have more stains than the network has places.
+        If fewer than two images remain.
     """
     preprocessing = replace(settings.preprocessing, resize=settings.resize, crop=None)
-    found = TrainingImages(dataset, preprocessing, [], [], [], [], known=known)
+    most = settings.max_channels
+    found = TrainingImages(dataset, preprocessing, [], [], [], [], known=known, most=most)
 
     def look(i: int) -> Seen:
         try:
@@ -174,11 +179,6 @@ def survey(
     if len(found) < 2:
         why = f": {found.failures[0][0]}: {found.failures[0][1]}" if found.failures else ""
         raise DataError(f"{dataset.name} has {len(found)} usable image(s), but needs 2{why}")
-    if len(found.names) > settings.max_channels:
-        raise DataError(
-            f"{dataset.name} has the stains {', '.join(found.names)}, but the network has "
-            f"{settings.max_channels} places: give the same stains one name, or set max_channels"
-        )
     return found
 
 
