@@ -10,13 +10,14 @@ PARALLEL := --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder
 # PyTorch takes gigabytes, so its release is chosen here; all else is the newest that goes with it.
 TORCH := torch==2.14.1 torchvision==0.29.1
 
-.PHONY: help setup lock test test-fast test-oldest test-newest tests lint types wheel site docs demo \
+.PHONY: help setup lock test test-long test-fast test-oldest test-newest tests lint types wheel site docs demo \
 	bench readme clean
 
 help:
 	@echo "make setup        create .venv with everything that development needs, as locked"
 	@echo "make demo         evaluate on a synthetic plate and write report/index.html"
 	@echo "make test         lint, types, tests with coverage, the site, a smoke test of the wheel"
+	@echo "make test-long    tests that take most of a minute each, such as those of learning"
 	@echo "make test-fast    tests that take seconds"
 	@echo "make test-oldest  tests with the oldest versions that pyproject.toml promises"
 	@echo "make test-newest  tests with the newest versions that there are"
@@ -56,10 +57,13 @@ demo: setup
 	$(BIN)/zoo demo --out report
 
 test: lint types wheel site setup
-	$(BIN)/pytest $(PARALLEL) --cov --cov-report=term:skip-covered
+	$(BIN)/pytest $(PARALLEL) -m "not long" --cov --cov-report=term:skip-covered
+
+test-long: setup
+	$(BIN)/pytest $(PARALLEL) -m long
 
 test-fast: setup
-	$(BIN)/pytest $(PARALLEL) -m "not slow"
+	$(BIN)/pytest $(PARALLEL) -m "not slow and not long"
 
 tests: setup
 	$(BIN)/pytest $(PARALLEL)

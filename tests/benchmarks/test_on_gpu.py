@@ -24,6 +24,7 @@ def run(out, stages, **settings):
     )
 
 
+@pytest.mark.long
 def test_each_stage_writes_its_rows(tmp_path):
     done = run(tmp_path, "ceilings attention host layers", COMMIT="abc1234")
     assert done.returncode == 0, done.stdout
@@ -48,6 +49,7 @@ def test_each_stage_writes_its_rows(tmp_path):
     assert f"{file} is written" in told
 
 
+@pytest.mark.long
 def test_a_stage_that_fails_stops_no_other(tmp_path):
     broken = tmp_path / "python"
     broken.write_text(
@@ -63,6 +65,7 @@ def test_a_stage_that_fails_stops_no_other(tmp_path):
     assert "broken" in (tmp_path / "out" / "log.txt").read_text()
 
 
+@pytest.mark.long
 def test_what_no_time_is_left_for_is_said(tmp_path):
     done = run(tmp_path, "ceilings", BUDGET="10")
     assert done.returncode == 0

@@ -53,7 +53,7 @@ def test_the_better_of_two_is_ahead_whichever_comes_first():
     assert "good beats all its controls in 2" in forward.headline
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_equals_are_not_told_apart_and_the_gap_is_the_difference_of_scores():
     # Same quality, other noise: over 20 pairs a 95 % interval excludes 0 in few of them.
     told = 0

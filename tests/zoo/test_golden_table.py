@@ -28,7 +28,7 @@ def recorded(golden, name, table):
     )
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("name", CONTROLS)
 def test_no_number_has_moved(golden, name, monkeypatch):

@@ -82,7 +82,7 @@ def difference(cells, one, other):
     return gap(np.arange(len(cells))), float(np.std([gap(i) for i in drawn]))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_blood_cells_are_judged_as_scikit_learn_judges_them(encoder, real_data):
     """The controls are better in parts, and the verdict says where."""
     source = real_data / "wbc"

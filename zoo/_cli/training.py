@@ -103,7 +103,7 @@ def _as_toml(preset: str, file: Path | None, changes: dict[str, Any]) -> str:
     lines = []
     for name, value in read_settings(preset, file, changes).to_dict().items():
         if value is None:
-            lines.append(f"# {name} is not set")
+            lines.append(f'{name} = "none"')
         elif isinstance(value, bool):
             lines.append(f"{name} = {str(value).lower()}")
         elif isinstance(value, str):

@@ -296,4 +296,5 @@ def read_settings(
         if name not in known:
             raise DataError(f"there is no setting {name!r}.{suggest(name, known)}")
     found = {k: tuple(v) if isinstance(v, list) else v for k, v in found.items()}
+    found = {k: None if v == "none" else v for k, v in found.items()}  # TOML has no other word
     return replace(PRESETS[preset], **found)

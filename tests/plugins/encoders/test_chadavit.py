@@ -304,7 +304,7 @@ def test_layers_without_a_fused_form_are_said(golden):
         encoder._warn_of_plain_layers()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_half_precision_keeps_the_nearest_neighbours_of_real_images(real_data):
     """As on a GPU but for the attention weights, which are rounded there too.
 

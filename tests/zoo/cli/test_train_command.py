@@ -54,6 +54,7 @@ def test_settings_are_shown_and_can_be_given_back(tmp_path):
     again = typed("train", "phantom", "--show-settings", "--settings", file)
     assert again.output == shown.output
     assert "depth = 1" in shown.output
+    assert 'momentum = "none"' in shown.output
 
 
 @pytest.mark.parametrize(

@@ -199,7 +199,7 @@ def test_seeds_are_averaged():
     assert estimate(scores, groups, resamples(groups)).value == pytest.approx(0.3)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_permuted_labels_are_rarely_said_to_beat_all_controls():
     """Batch effects, strong structure and all: only the labels mean nothing."""
     from zoo._evaluation.contenders import Contender

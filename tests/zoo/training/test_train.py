@@ -401,7 +401,7 @@ def test_a_folder_that_cannot_be_made(tmp_path):
         RunFolder(tmp_path / "file" / "run", {})
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("centring", ["mean", "sinkhorn"])
 def test_the_usual_settings_of_the_method_collapse_on_synthetic_plates(tmp_path, centring):
     """Strong jitter, no batch normalisation, a slow teacher: the uniform solution, said by name."""
