@@ -11,11 +11,16 @@ from zoo.registry import DataError
 
 from .._images.image import Image
 from .._images.projection import Z
-from .._images.read import ARRAY_SUFFIXES, as_planes, read_image
+from .._images.read import ARRAY_SUFFIXES, as_planes, named_errors, read_image
+from .._images.tiff import read_tiff
 from .choices import Choices
 from .dataset import Dataset
+from .ome_sets import ome_items
 from .positions import positions_of_names
 from .source import Source
+
+PARTS = "files of OME-TIFF images that are spread over several files, each counted once"
+_MISSING = "images that an OME-TIFF file lists and that are not there"
 
 
 @dataclass(frozen=True)
@@ -25,9 +30,15 @@ class FileReader:
     paths: list[Path]
     axes: str | None
     z: Z
+    # Of files that hold several images, which one.
+    scenes: list[tuple[int, int] | None] | None = None
 
     def __call__(self, i: int) -> Image:
-        return read_image(self.paths[i], axes=self.axes, z=self.z)
+        path, scene = self.paths[i], self.scenes[i] if self.scenes else None
+        if scene is None:
+            return read_image(path, axes=self.axes, z=self.z)
+        with named_errors(path):
+            return read_tiff(path, axes=self.axes, z=self.z, scene=scene)
 
 
 @dataclass(frozen=True)
@@ -55,10 +66,38 @@ def open_files(
     choices: Choices,
     columns: dict[str, list[str]] | None = None,
 ) -> Source:
-    """Make a source of image files; `names` and `columns` go into the table."""
-    table = pd.DataFrame({"image": names, **(columns or {}), **positions_of_names(names)})
-    kind = "one image file" if len(paths) == 1 else "image files, one image in each"
-    return Source(kind, Dataset(name, table, FileReader(paths, choices.axes, choices.z)))
+    """Make a source of image files; `names` and `columns` go into the table.
+
+    Raises
+    ------
+    DataError
+        If a file of an OME-TIFF set is described elsewhere.
+    """
+    found = ome_items(paths)
+    by_path = dict(zip(paths, names, strict=True))
+    images = found.items
+    labels = [by_path[i.path] + (f" {i.name}" if i.scene else "") for i in images]
+    own = {path: k for k, path in enumerate(paths)}
+    table: dict[str, list[str | None]] = {"image": list(labels)}
+    for column, values in (columns or {}).items():
+        table[column] = [values[own[i.path]] for i in images]
+    for part in ("plate", "well", "site"):
+        said = [getattr(image, part) for image in images]
+        if any(said):
+            table[f"Metadata_{part.capitalize()}"] = said
+    if "Metadata_Well" not in table:
+        table |= positions_of_names([by_path[i.path] for i in images])
+    scenes = [i.scene for i in images] if any(i.scene for i in images) else None
+    reader = FileReader([i.path for i in images], choices.axes, choices.z, scenes)
+    kind = "one image file" if len(images) == 1 else "image files, one image in each"
+    if scenes is not None:
+        kind = "OME-TIFF files of several images"
+    left_out = {PARTS: [by_path[p] for p in found.parts], _MISSING: found.missing}
+    return Source(
+        kind,
+        Dataset(name, pd.DataFrame(table), reader),
+        left_out={reason: files for reason, files in left_out.items() if files},
+    )
 
 
 def open_file(path: Path, choices: Choices) -> Source:

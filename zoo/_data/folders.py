@@ -11,7 +11,6 @@ from .choices import Choices
 from .files import open_files
 from .image_folders import class_columns, open_image_folder
 from .image_table import open_table
-from .ome_sets import without_parts
 from .plates.detect import open_export
 from .slides import open_slides
 from .source import Source
@@ -26,7 +25,6 @@ _SETTINGS = {
 _OTHERS = "files that are no images"
 _ZARRS = "Zarr images beside other images; open them by their own paths"
 _SLIDES = "whole slides beside other images; open them by their own paths"
-_PARTS = "files of OME-TIFF images that are spread over several files, each counted once"
 
 
 def open_folder(folder: Path, choices: Choices) -> Source:
@@ -66,12 +64,7 @@ def _open_files(tree: Tree, choices: Choices) -> Source:
     if all(p.suffix.lower() in BIOIO for p in tree.images):
         names = [tree.relative(p) for p in tree.images]
         return open_scenes(tree.folder.resolve().name, tree.images, names, choices)
-    paths, parts = without_parts(tree.images)
-    names = [tree.relative(p) for p in paths]
+    names = [tree.relative(p) for p in tree.images]
     classes = class_columns(names)
-    source = open_files(tree.folder.resolve().name, names, paths, choices, classes)
-    if classes:
-        source = replace(source, kind="image files in folders of classes")
-    if parts:
-        source = replace(source, left_out={_PARTS: [tree.relative(p) for p in parts]})
-    return source
+    source = open_files(tree.folder.resolve().name, names, tree.images, choices, classes)
+    return replace(source, kind="image files in folders of classes") if classes else source

@@ -52,10 +52,13 @@ def side(x: float | None, y: float | None) -> float | None:
     return x if abs(x - y) <= _SQUARE * x else None
 
 
-def tiff_pixel_size(file: Any) -> float | None:
-    """Return micrometres per pixel of an open TIFF, by its OME, ImageJ, MetaXpress or SVS text."""
+def tiff_pixel_size(file: Any, image: int = 0) -> float | None:
+    """Return micrometres per pixel of an open TIFF, by its OME, ImageJ, MetaXpress or SVS text.
+
+    `image` is the number of an image in an OME text, from 0.
+    """
     if file.is_ome:
-        return _ome_size(ome_pixels(file.ome_metadata))
+        return _ome_size(ome_pixels(file.ome_metadata, image))
     if file.is_imagej:
         return _imagej_size(file)
     text = file.pages.first.description
@@ -69,11 +72,11 @@ def tiff_pixel_size(file: Any) -> float | None:
     return in_micrometres(found[1], "µm") if found else None
 
 
-def tiff_stains(file: Any, count: int) -> tuple[str, ...] | None:
+def tiff_stains(file: Any, count: int, image: int = 0) -> tuple[str, ...] | None:
     """Return the names of `count` channels of an open TIFF; None unless all are named."""
     names: list[str | None] = []
     if file.is_ome:
-        pixels = ome_pixels(file.ome_metadata)
+        pixels = ome_pixels(file.ome_metadata, image)
         channels = [] if pixels is None else pixels.findall("{*}Channel")
         names = [channel.get("Name") for channel in channels]
     elif file.is_imagej:
@@ -85,14 +88,15 @@ def tiff_stains(file: Any, count: int) -> tuple[str, ...] | None:
     return tuple(str(name) for name in names)
 
 
-def ome_pixels(text: str | None) -> ElementTree.Element | None:
-    """Return the element Pixels of the first image of an OME-XML text; None if it is broken."""
+def ome_pixels(text: str | None, image: int = 0) -> ElementTree.Element | None:
+    """Return the element Pixels of an image of an OME-XML text; None if it is broken."""
     if not text:
         return None
     try:
-        return ElementTree.fromstring(text).find("{*}Image/{*}Pixels")
+        found = ElementTree.fromstring(text).findall("{*}Image")
     except ElementTree.ParseError:
         return None
+    return found[image].find("{*}Pixels") if image < len(found) else None
 
 
 def _metaxpress(text: str) -> dict[str, str]:

@@ -20,15 +20,27 @@ SUFFIXES = (".tif", ".tiff")
 
 
 def read_tiff(
-    path: Path, *, axes: str | None = None, z: Z = None, channels: Channels = None
+    path: Path,
+    *,
+    axes: str | None = None,
+    z: Z = None,
+    channels: Channels = None,
+    scene: tuple[int, int] | None = None,
 ) -> Image:
-    """Read a TIFF file; options as for `read_image`."""
+    """Read a TIFF file; options as for `read_image`.
+
+    `scene` is the number of a series, and of its image in the OME description, both from 0.
+    """
     import tifffile
 
     with unlogged("tifffile"), tifffile.TiffFile(path) as file:
         if not _is_whole(file):
             raise ImageError(f"{path} ends before its last page; is it truncated?")
         series = [s for s in file.series if _size(s) == _size(file.series[0])]
+        if scene is not None:
+            if scene[0] >= len(file.series):
+                raise ImageError(f"{path} has no image {scene[0] + 1}: are files of it missing?")
+            series = [file.series[scene[0]]]
         if any(page is None for s in series for page in s):
             raise ImageError(
                 f"{path} lacks planes that its header lists: is it truncated, or one file of a "
@@ -50,8 +62,9 @@ def read_tiff(
                 f"{count} channels (--axes CYX) or planes in depth (--axes ZYX): choose with axes="
             )
         pixels = to_image(array, named, str(path), given=axes, z=z, channels=channels)
-        names = tiff_stains(file, len(pixels))
-        size = tiff_pixel_size(file)
+        image = 0 if scene is None else scene[1]
+        names = tiff_stains(file, len(pixels), image)
+        size = tiff_pixel_size(file, image)
     if names is None and len(pixels) == 3 and colour:
         names = COLOURS
     return Image(_without_bits(pixels), names, size)

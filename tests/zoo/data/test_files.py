@@ -75,6 +75,67 @@ class TestOmeSets:
         with pytest.raises(errors.DataError, match=rf"{master} describes, which is not"):
             open_images(tmp_path)
 
+    def plate(self, folder, *, several=True):
+        """Write two fields of two channels, all described in each file, or in one file."""
+        truth = plates.truth()
+        names = [f"f{i}.ome.tif" if several else "all.ome.tif" for i in range(4)]
+        images = wells = ""
+        for k, well in enumerate(("A01", "B12")):
+            parts = "".join(
+                f'<TiffData FirstC="{c}" IFD="{0 if several else 2 * k + c}" PlaneCount="1">'
+                f'<UUID FileName="{names[2 * k + c]}">urn:uuid:{2 * k + c if several else 0}</UUID>'
+                "</TiffData>"
+                for c in (0, 1)
+            )
+            channels = "".join(f'<Channel ID="C:{k}:{c}" Name="{"ab"[k]}{c}"/>' for c in (0, 1))
+            images += (
+                f'<Image ID="Image:{k}" Name="field {k}"><Pixels ID="Pixels:{k}" Type="uint16" '
+                f'DimensionOrder="XYCZT" SizeX="32" SizeY="24" SizeC="2" SizeZ="1" SizeT="1" '
+                f'PhysicalSizeX="0.{k + 1}" PhysicalSizeY="0.{k + 1}">{channels}{parts}</Pixels>'
+                "</Image>"
+            )
+            row, column = "AB".index(well[0]), int(well[1:]) - 1
+            wells += (
+                f'<Well ID="W:{k}" Row="{row}" Column="{column}"><WellSample ID="S:{k}" Index="0">'
+                f'<ImageRef ID="Image:{k}"/></WellSample></Well>'
+            )
+        space = "http://www.openmicroscopy.org/Schemas/OME/2016-06"
+        rest = f'<Plate ID="Plate:0" Name="001">{wells}</Plate>{images}</OME>'
+        planes = [p for well in ("A01", "B12") for p in truth[well, "1"]]
+        for i, pixels in enumerate(planes if several else [np.stack(planes)]):
+            text = f'<OME xmlns="{space}" UUID="urn:uuid:{i}">{rest}'
+            plates.write(folder / names[i], pixels, description=text)
+        return truth
+
+    @pytest.mark.parametrize("several", [True, False])
+    def test_files_that_describe_a_plate(self, tmp_path, several):
+        truth = self.plate(tmp_path, several=several)
+        source = open_source(tmp_path)
+        table = source.dataset.metadata
+        assert source.kind == "OME-TIFF files of several images"
+        assert table["Metadata_Plate"].tolist() == ["001", "001"]
+        assert table["Metadata_Well"].tolist() == ["A01", "B12"]
+        assert table["Metadata_Site"].tolist() == ["1", "1"]
+        for k, well in enumerate(("A01", "B12")):
+            image = source.dataset[k]
+            assert (image.pixels == truth[well, "1"]).all()
+            assert image.stains == tuple(f"{'ab'[k]}{c}" for c in (0, 1))
+            assert image.pixel_size == pytest.approx((k + 1) / 10)
+
+    def test_images_of_a_description_that_are_not_there(self, tmp_path):
+        truth = self.plate(tmp_path)
+        for name in ("f0.ome.tif", "f1.ome.tif"):
+            (tmp_path / name).unlink()
+        source = open_source(tmp_path)
+        assert source.dataset.metadata["Metadata_Well"].tolist() == ["B12"]
+        assert (source.dataset[0].pixels == truth["B12", "1"]).all()
+        assert source.dataset[0].stains == ("b0", "b1")
+        assert sorted(map(len, source.left_out.values())) == [1, 1]
+
+    def test_a_file_of_a_set_is_the_whole_image(self, tmp_path):
+        pixels = ome_set(tmp_path)
+        assert (open_images(tmp_path / "c1.ome.tif")[0].pixels == pixels).all()
+
     def test_a_broken_file_is_named_when_it_is_read(self, tmp_path):
         (tmp_path / "a.ome.tif").write_bytes(b"")
         with pytest.raises(errors.ImageError, match=r"a\.ome\.tif cannot be read"):
