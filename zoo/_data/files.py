@@ -78,7 +78,7 @@ def open_files(
     images = found.items
     labels = [by_path[i.path] + (f" {i.name}" if i.scene else "") for i in images]
     own = {path: k for k, path in enumerate(paths)}
-    table: dict[str, list[str | None]] = {"image": list(labels)}
+    table: dict[str, Any] = {"image": list(labels)}
     for column, values in (columns or {}).items():
         table[column] = [values[own[i.path]] for i in images]
     for part in ("plate", "well", "site"):
@@ -86,7 +86,7 @@ def open_files(
         if any(said):
             table[f"Metadata_{part.capitalize()}"] = said
     if "Metadata_Well" not in table:
-        table |= positions_of_names([by_path[i.path] for i in images])
+        table.update(positions_of_names([by_path[i.path] for i in images]))
     scenes = [i.scene for i in images] if any(i.scene for i in images) else None
     reader = FileReader([i.path for i in images], choices.axes, choices.z, scenes)
     kind = "one image file" if len(images) == 1 else "image files, one image in each"

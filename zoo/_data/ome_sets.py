@@ -86,7 +86,7 @@ def ome_items(paths: list[Path]) -> OmeItems:
 def _described(paths: list[Path]) -> set[Path]:
     """Return the TIFF files that may have an OME description.
 
-    By their names; others by a few of them, since opening all files of a large folder takes minutes.
+    By their names; others by a few of them, for opening all files of a large folder takes minutes.
     """
     tiffs = [p for p in paths if p.suffix.lower() in SUFFIXES]
     others = [p for p in tiffs if ".ome." not in p.name.lower()]
