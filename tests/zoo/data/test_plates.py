@@ -99,6 +99,12 @@ class TestPattern:
         check(source, stains=plates.STAINS, micrometres=False)
         assert {k: len(v) for k, v in source.left_out.items()} == {"masks": 8}
 
+    def test_umlauts_in_either_spelling(self, tmp_path):
+        for k in (1, 2):
+            plates.write(tmp_path / f"Gru\u0308n_A01_w{k}.tif", np.zeros((4, 4), np.uint8))
+        found = open_images(tmp_path, pattern="Gr\u00fcn_{well}_w{channel}.tif")
+        assert found[0].pixels.shape == (2, 4, 4)
+
     def test_rows_and_columns_are_wells(self, tmp_path):
         for channel in (1, 2):
             plates.write(tmp_path / f"Channel{channel}-01-B-03.BMP.tif", np.zeros((4, 4), np.uint8))

@@ -19,7 +19,7 @@ from .plane import Export, Plane
 from .xml import attributes, children, elements, local
 
 KIND = "Opera or Operetta (Harmony)"
-_INDEXES = ("index.idx.xml", "index.xml")
+_INDEXES = ("index.idx.xml", "index.xml", "index.ref.xml")
 _WANTED = {
     *("URL", "State", "Row", "Col", "FieldID", "PlaneID", "TimepointID", "ChannelID"),
     *("ChannelName", "ImageResolutionX", "ImageResolutionY"),

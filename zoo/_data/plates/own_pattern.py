@@ -1,6 +1,7 @@
 """Names of files by a pattern of the user's own, ``{plate}_{well}_s{site}_w{channel}.tif``."""
 
 import re
+from unicodedata import normalize
 
 from zoo.registry import DataError
 
@@ -66,12 +67,14 @@ def planes_by_pattern(tree: Tree, text: str) -> Export:
     DataError
         If no file fits, or a well is none.
     """
-    compiled = compile_pattern(text)
+    compiled = compile_pattern(normalize("NFC", text))
     depth = text.count("/")
     export = Export(f"files named {text}", [])
     for path in tree.images:
         relative = tree.relative(path)
-        found = compiled.fullmatch("/".join(relative.split("/")[-depth - 1 :]))
+        # Umlauts have two spellings, and file systems choose.
+        end = normalize("NFC", "/".join(relative.split("/")[-depth - 1 :]))
+        found = compiled.fullmatch(end)
         if found is None:
             reason = reason_of(relative) or "files whose names do not fit the pattern"
             export.leave_out(reason, relative)
