@@ -36,6 +36,9 @@ class TableReader:
         given, names = self._named(i)
         if not given:
             raise DataError(f"row {i + 1} of {self.path.name} names no file")
+        twice = next((part for part in given if given.count(part) > 1), None)
+        if twice is not None:
+            raise DataError(f"row {i + 1} of {self.path.name} names {twice} for several channels")
         choices = self.choices
         paths = [locate(part, choices.base or self.path.parent, choices.moved) for part in given]
         one = len(paths) == 1

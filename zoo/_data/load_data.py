@@ -39,7 +39,9 @@ def open_load_data(path: Path, table: pd.DataFrame, choices: Choices) -> Source:
     table = with_canonical_positions(_without_prefix(table))
     given = _names(table, "FileName_") | _names(table, "URL_")
     names = [n for n in given if not n.startswith(_ILLUMINATION) and not _MADE.search(n)]
+    every = [m[2] for c in table.columns if (m := _NAMED.fullmatch(c)) and m[1] == "FileName"]
     left_out = {
+        "channels without files": [n for n in every if n not in given],
         "overlays and masks made by the pipeline": [n for n in given if _MADE.search(n)],
         "illumination functions of channels that are not there": [
             n for n in given if n.startswith(_ILLUMINATION) and not _corrected(n, names)
@@ -66,20 +68,27 @@ def open_load_data(path: Path, table: pd.DataFrame, choices: Choices) -> Source:
         doubled,
         choices,
     )
-    first = next(iter(channels.values()))
-    kept = [c for c in table.columns if not _is_file_column(c, given | objects)]
-    metadata = table[kept]
-    if "image" not in metadata:
-        metadata.insert(0, "image", [str(f) for f in first.files])
     if functions:
         notes.append(f"illumination functions of {', '.join(_stains(list(map(str, functions))))}")
     return Source(
         "a CellProfiler LoadData table",
-        Dataset(path.stem, metadata, reader),
+        Dataset(path.stem, _metadata(table, channels, {*given, *objects, *every}), reader),
         left_out={reason: files for reason, files in left_out.items() if files},
         notes=tuple(notes),
         stains=_stains(names),
     )
+
+
+def _metadata(
+    table: pd.DataFrame, channels: dict[str, ChannelColumns], named: set[str]
+) -> pd.DataFrame:
+    """Return the columns that say nothing of files, after the name of each image."""
+    metadata = table[[c for c in table.columns if not _is_file_column(c, named)]].copy()
+    if "image" not in metadata:
+        first = next(iter(channels.values()))
+        places = first.files if any(map(pd.notna, first.files[:1])) else first.urls
+        metadata.insert(0, "image", list(map(str, places or first.files)))
+    return metadata
 
 
 def _without_prefix(table: pd.DataFrame) -> pd.DataFrame:
@@ -155,7 +164,7 @@ def _pixel_sizes(table: pd.DataFrame) -> list[float | None] | None:
     return [sizes.get(v) for v in table[_RESOLUTION].tolist()]
 
 
-def _is_file_column(column: str, names: dict[str, None]) -> bool:
+def _is_file_column(column: str, names: set[str]) -> bool:
     """Whether a column says where a channel or its objects are, and so is no metadata."""
     kind, _, name = column.partition("_")
     kinds = ("FileName", "PathName", "URL", "Frame", "Series")

@@ -201,6 +201,11 @@ class TestBadRows:
             dataset[1]
         assert dataset[2].pixels.shape == (2, 24, 32)
 
+    def test_channels_without_files_are_left_out(self, tmp_path):
+        source = open_source(save(tmp_path, rows(tmp_path).assign(FileName_OrigER=None)))
+        assert source.left_out == {"channels without files": ["OrigER"]}
+        check(source.dataset)
+
     def test_overlays_of_a_pipeline_are_left_out(self, tmp_path):
         source = open_source(save(tmp_path, rows(tmp_path).assign(FileName_OrigOverlay="a.png")))
         assert list(source.left_out.values()) == [["OrigOverlay"]]

@@ -125,6 +125,19 @@ def test_as_many_stains_as_planes_say_what_a_stack_is(tmp_path):
         dataset[1]
 
 
+@pytest.mark.parametrize("head", ["image_DNA,image_ER", "image"])
+def test_one_file_for_two_channels_is_an_error_of_its_row(tmp_path, head):
+    plane(tmp_path / "a.tif")
+    plane(tmp_path / "b.tif")
+    between = "," if "ER" in head else "|"
+    rows = (("a.tif", "b.tif"), ("a.tif", "a.tif"))
+    text = "\n".join([head, *(between.join(row) for row in rows)])
+    dataset = open_images(write(tmp_path / "t.csv", text))
+    assert dataset[0].pixels.shape == (2, 6, 8)
+    with pytest.raises(errors.DataError, match=r"row 2 of t\.csv names a\.tif for several"):
+        dataset[1]
+
+
 class TestPaths:
     def test_windows_paths_are_found_where_they_are_relative(self, tmp_path):
         plane(tmp_path / "in" / "Platte ä 1" / "a b.tif", 7)
