@@ -434,6 +434,16 @@ class TestVariants:
         assert source.dataset[0].stains == ("DAPI",)
         assert source.dataset.metadata["Metadata_Well"].tolist() == ["A01"]
 
+    def test_settings_of_other_plates_name_no_stains(self, tmp_path):
+        for c in (1, 2):
+            plates.write(tmp_path / f"p_A01_s1_w{c}.TIF", np.zeros((4, 4), np.uint8))
+        for name, dyes in (("a", ("DAPI", "FITC")), ("b", ("FITC", "DAPI"))):
+            text = "\r\n".join(f'"WaveName{c}", "{dye}"' for c, dye in enumerate(dyes, 1))
+            (tmp_path / f"{name}.HTD").write_text(text)
+        assert open_source(tmp_path).stains is None
+        (tmp_path / "P.HTD").write_text((tmp_path / "b.HTD").read_text())
+        assert open_source(tmp_path).stains == ("FITC", "DAPI")
+
     def test_files_that_no_instrument_wrote_are_images(self, tmp_path):
         for name in ("p_A01_s1.tif", "p_A01_s2.tif"):
             plates.write(tmp_path / name, np.zeros((2, 4, 4), np.uint8))

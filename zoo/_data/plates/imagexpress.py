@@ -34,7 +34,9 @@ def find(tree: Tree) -> Export | None:
         near = [p for p in infos if folder.is_relative_to(p.parent)]
         near = [p for p in near if len(p.parts) == max(len(q.parts) for q in near)]
         own = [p for p in near if p.stem.casefold() == plate.casefold()] or near
-        return _settings(own[0]) if own else {}
+        found = [_settings(p) for p in own]
+        # Settings of several other plates say something if they agree.
+        return found[0] if found and all(f == found[0] for f in found) else {}
 
     def parse(path: Path) -> Plane | str | None:
         found = _NAME.fullmatch(path.name)
