@@ -9,11 +9,12 @@ import pandas as pd
 from zoo.registry import DataError
 
 from .._images.image import Image
-from .._images.read import read_image
+from .._images.read import SUFFIXES, read_image
 from .choices import Choices
 from .dataset import Dataset
 from .load_data import is_load_data, open_load_data
 from .paths import locate
+from .positions import POSITIONS, with_canonical_positions
 from .source import Source
 from .tables import has_only_numbers, read_table
 
@@ -27,6 +28,7 @@ class TableReader:
     """Reads the image of a row; columns are kept as lists, since tables have millions of rows."""
 
     path: Path
+    folder: Path | str
     files: tuple[list[Any], ...]
     per_file: tuple[str, ...] | None
     stains: list[Any] | None
@@ -40,7 +42,7 @@ class TableReader:
         if twice is not None:
             raise DataError(f"row {i + 1} of {self.path.name} names {twice} for several channels")
         choices = self.choices
-        paths = [locate(part, choices.base or self.path.parent, choices.moved) for part in given]
+        paths = [locate(part, self.folder, choices.moved) for part in given]
         one = len(paths) == 1
         image = read_image(
             paths[0] if one else paths,
@@ -88,22 +90,46 @@ def open_table(path: Path, choices: Choices) -> Source:
     columns = image_columns(table)
     if is_load_data(table) and columns[:1] not in (["image"], ["image_path"]):
         return open_load_data(path, table, choices)
-    if not columns:
+    index = () if columns else _channels_of_index(table)
+    if not columns and not index:
         raise DataError(
             f"{path} has neither a column 'image' nor columns such as 'image_DNA'; "
             f"its columns are {', '.join(map(str, table.columns))}"
         )
     per_file = stains = None
-    if columns[0] not in _IMAGE_COLUMNS:
+    folder = choices.base or path.parent
+    if index:
+        per_file, columns = index, list(index)
+        images = path.parent.parent / "images"
+        folder = images if choices.base is None and images.is_dir() else folder
+    elif columns[0] not in _IMAGE_COLUMNS:
         per_file = tuple(c.removeprefix(_PREFIX) for c in columns)
     else:
         named = next((c for c in _STAIN_COLUMNS if c in table.columns), None)
         if named is not None and not has_only_numbers(table[named]):
             stains = table[named].tolist()
     files = tuple(table[c].tolist() for c in columns)
-    reader = TableReader(path, files, per_file, stains, choices)
+    reader = TableReader(path, folder, files, per_file, stains, choices)
     name = path.stem if path.stem != "labels" else path.parent.resolve().name
-    return Source("a table of image files", Dataset(name, table, reader))
+    if not index:
+        return Source("a table of image files", Dataset(name, table, reader))
+    table = with_canonical_positions(table.drop(columns=columns))
+    table.insert(0, "image", files[0])
+    return Source("an index of DeepProfiler", Dataset(name, table, reader), stains=index)
+
+
+def _channels_of_index(table: pd.DataFrame) -> tuple[str, ...]:
+    """Return the channels of an index of DeepProfiler: columns of image files, beside positions."""
+    if not set(POSITIONS) <= set(table.columns):
+        return ()
+    return tuple(
+        column
+        for column in table.columns
+        if column not in POSITIONS
+        and not pd.api.types.is_numeric_dtype(table[column])
+        and len(known := table[column].dropna())
+        and known.map(lambda v: str(v).lower().endswith(SUFFIXES)).all()
+    )
 
 
 def _text(cell: Any) -> str:

@@ -10,7 +10,7 @@ from .tables import as_text
 _POSITION = re.compile(
     r"(?:.*[_/-])?(?P<well>[A-P]\d{2})(?:[_-](?:s|site|f|field)_?(?P<site>\d+))?(?:\.\w+){0,2}"
 )
-_CANONICAL = ("Metadata_Plate", "Metadata_Well", "Metadata_Site")
+POSITIONS = ("Metadata_Plate", "Metadata_Well", "Metadata_Site")
 
 
 def with_canonical_positions(table: pd.DataFrame) -> pd.DataFrame:
@@ -19,12 +19,12 @@ def with_canonical_positions(table: pd.DataFrame) -> pd.DataFrame:
     Names in another case of letters are renamed, wells become ``A01``, sites lose leading zeros.
     """
     names = {str(c).casefold(): c for c in table.columns}
-    for canonical in _CANONICAL:
+    for canonical in POSITIONS:
         found = names.get(canonical.casefold())
         if canonical not in table.columns and found is not None:
             table = table.rename(columns={found: canonical})
     changed = {}
-    for canonical in _CANONICAL:
+    for canonical in POSITIONS:
         if canonical in table.columns:
             values = as_text(table[canonical])
             spelt = {v: _spelt(canonical, v) for v in values.dropna().unique()}

@@ -42,6 +42,20 @@ def table(folder, column="image_{}"):
     return folder
 
 
+def deep_profiler(folder):
+    rows = {}
+    for well, _, _, site, c, _, plane in plates.planes():
+        name = f"{plates.PLATE}/{well}-{site}-{c}.tif"
+        plates.write(folder / "inputs" / "images" / name, plane)
+        position = {"Metadata_Plate": plates.PLATE, "Metadata_Well": well, "Metadata_Site": site}
+        row = rows.setdefault((well, site), {**position, "Treatment": "DMSO@NA", "Dose": 1})
+        row[plates.STAINS[c - 1]] = name
+    path = folder / "inputs" / "metadata" / "index.csv"
+    path.parent.mkdir()
+    pd.DataFrame(list(rows.values())).to_csv(path, index=False)
+    return path
+
+
 def image_folder(folder):
     plates.ome_tiff(folder)
     rows = [
@@ -76,6 +90,7 @@ FORMATS = {
     "ImageJ": (plates.imagej, {}),
     "LoadData": (load_data, {}),
     "table": (table, GIVEN),
+    "DeepProfiler": (deep_profiler, GIVEN),
     "image folder": (image_folder, {}),
     "OME-Zarr 0.4": (lambda f: zarrs(f, "0.4"), {}),
     "OME-Zarr 0.5": (lambda f: zarrs(f, "0.5"), {}),
