@@ -434,6 +434,14 @@ class TestVariants:
         assert source.dataset[0].stains == ("DAPI",)
         assert source.dataset.metadata["Metadata_Well"].tolist() == ["A01"]
 
+    def test_a_picture_of_a_well_is_no_channel(self, tmp_path):
+        plates.imagexpress(tmp_path)
+        plates.write(tmp_path / f"{plates.PLATE}_A01.TIF", np.zeros((4, 4), np.uint8))
+        source = open_source(tmp_path)
+        assert len(source.dataset) == 4
+        other = source.left_out["files whose names are not of this format"]
+        assert other == [f"{plates.PLATE}_A01.TIF"]
+
     def test_settings_of_other_plates_name_no_stains(self, tmp_path):
         for c in (1, 2):
             plates.write(tmp_path / f"p_A01_s1_w{c}.TIF", np.zeros((4, 4), np.uint8))

@@ -47,8 +47,8 @@ def find(tree: Tree) -> Export | None:
         well = canonical_well(found["well"])
         plate = found["plate"] or _folder_of_plate(path.parent)
         said = info(path.parent, plate)
-        # Without a wavelength in the name or settings beside it, it is anybody's file.
-        if well is None or (found["wave"] is None and not said):
+        # Without a wavelength in the name it is anybody's file, unless there was one only.
+        if well is None or (found["wave"] is None and said.get("nwavelengths") != "1"):
             return None
         wave = canonical_number(found["wave"] or "1")
         depth = found["z"] or _numbered(path.parent, "ZStep")
