@@ -13,6 +13,17 @@ from .._images.stack_axes import split_axes
 class Choices:
     """Options of `open_images`; checked when they are made.
 
+    Parameters
+    ----------
+    pattern, z, axes, channels, pixel_size
+        As for `open_images`.
+    moved, stains
+        New beginnings of paths, and new names of stains, by old ones.
+    tile, tile_pixel_size, tissue
+        Side of a slide's tile in pixels, micrometres per pixel, smallest share of tissue.
+    base
+        URL of the folder of a table that was fetched; its paths are relative to it.
+
     Raises
     ------
     TypeError, ValueError
@@ -29,7 +40,6 @@ class Choices:
     tile: int = 224
     tile_pixel_size: float = 0.5
     tissue: float = 0.25
-    # Where the paths of a table begin that was fetched from another machine.
     base: str | None = None
 
     def __post_init__(self) -> None:
