@@ -227,6 +227,18 @@ class TestIncomplete:
         assert source.dataset.metadata["Metadata_Well"].tolist() == ["A01", "A01"]
         assert len(source.left_out["files that the export lists and that are not there"]) == 4
 
+    def test_time_points_that_are_not_there_are_left_out(self, tmp_path):
+        plates.harmony(tmp_path)
+        index = next(tmp_path.glob("*/Images/Index.idx.xml"))
+        text = index.read_text(encoding="utf-8")
+        first = text[text.index("<Image><id>") : text.index("</Image>", text.index("<Image><id>"))]
+        later = first.replace("<TimepointID>0", "<TimepointID>1").replace(".tiff", "-t1.tiff")
+        text = text.replace("</Images>", f"{later}</Image></Images>")
+        index.write_text(text, encoding="utf-8")
+        source = open_source(tmp_path)
+        assert len(source.dataset) == 4
+        assert len(source.left_out["files that the export lists and that are not there"]) == 1
+
     def test_an_index_alone(self, tmp_path):
         plates.harmony(tmp_path)
         for path in tmp_path.glob("**/*.tiff"):
