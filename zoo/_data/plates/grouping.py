@@ -74,7 +74,8 @@ def group(export: Export, tree: Tree, choices: Choices) -> Source:
 
 def _without_single_time(export: Export) -> Export:
     """Drop the time where all planes have the same."""
-    if len({p.time for p in (*export.planes, *export.missing)}) > 1:
+    times = {p.time for p in (*export.planes, *export.missing)}
+    if len(times) > 1 or times == {None}:
         return export
     return replace(
         export,

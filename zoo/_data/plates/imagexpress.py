@@ -4,6 +4,7 @@ Files are called ``{plate}_{well}_s{site}_w{n}{GUID}.tif``, in folders ``TimePoi
 ``ZStep_n``. What is not varied may be absent from the name; without a plate the folder names it.
 """
 
+import os
 import re
 from functools import cache
 from pathlib import Path
@@ -29,9 +30,9 @@ def find(tree: Tree) -> Export | None:
     infos = [p for p in tree.files if p.suffix.lower() == ".htd"]
 
     @cache
-    def info(folder: Path, plate: str) -> dict[str, str]:
+    def info(folder: str, plate: str) -> dict[str, str]:
         """Return the settings of a plate: those of the nearest folder, by the name of the plate."""
-        near = [p for p in infos if folder.is_relative_to(p.parent)]
+        near = [p for p in infos if Path(folder).is_relative_to(p.parent)]
         near = [p for p in near if len(p.parts) == max(len(q.parts) for q in near)]
         own = [p for p in near if p.stem.casefold() == plate.casefold()] or near
         found = [_settings(p) for p in own]
@@ -45,14 +46,15 @@ def find(tree: Tree) -> Export | None:
         if found["thumb1"] or found["thumb2"] or found["thumb3"]:
             return "thumbnails"
         well = canonical_well(found["well"])
-        plate = found["plate"] or _folder_of_plate(path.parent)
-        said = info(path.parent, plate)
+        folder = os.path.dirname(path)  # noqa: PTH120  # text is hashed ten times as fast as a Path
+        plate = found["plate"] or _folder_of_plate(folder)
+        said = info(folder, plate)
         # Without a wavelength in the name it is anybody's file, unless there was one only.
         if well is None or (found["wave"] is None and said.get("nwavelengths") != "1"):
             return None
         wave = canonical_number(found["wave"] or "1")
-        depth = found["z"] or _numbered(path.parent, "ZStep")
-        time = found["time"] or _numbered(path.parent, "TimePoint")
+        depth = found["z"] or _numbered(folder, "ZStep")
+        time = found["time"] or _numbered(folder, "TimePoint")
         return Plane(
             path,
             channel=wave,
@@ -85,16 +87,18 @@ def _channel(plane: Plane) -> tuple[str | None, ...]:
 
 
 @cache
-def _folder_of_plate(folder: Path) -> str:
+def _folder_of_plate(folder: str) -> str:
     """Return the name of the nearest folder that is none of a time point or depth."""
-    named = [p for p in folder.parts if not re.match(r"(TimePoint|ZStep)_?\d+$", p, re.IGNORECASE)]
+    named = [
+        p for p in Path(folder).parts if not re.match(r"(TimePoint|ZStep)_?\d+$", p, re.IGNORECASE)
+    ]
     return named[-1]
 
 
 @cache
-def _numbered(folder: Path, name: str) -> str | None:
+def _numbered(folder: str, name: str) -> str | None:
     """Return the number of the nearest folder of a name, such as 3 of ``ZStep_3``."""
-    for part in reversed(folder.parts):
+    for part in reversed(Path(folder).parts):
         found = re.fullmatch(rf"{name}_?(\d+)", part, re.IGNORECASE)
         if found:
             return found[1]
