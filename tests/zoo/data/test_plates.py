@@ -243,7 +243,9 @@ class TestIncomplete:
         plates.harmony(tmp_path)
         for path in tmp_path.glob("**/*.tiff"):
             path.unlink()
-        with pytest.raises(errors.DataError, match=r"lists 8 files, but none of them is there"):
+        with pytest.raises(
+            errors.DataError, match=r"lists 8 files of 4 images .* 488, HOE.*0\.65 µm.* there: Pl"
+        ):
             open_images(tmp_path)
 
     def test_the_same_plate_twice_is_ambiguous(self, tmp_path):

@@ -42,12 +42,7 @@ def group(export: Export, tree: Tree, choices: Choices) -> Source:
     """
     what = f"{tree.folder} ({export.kind})"
     if not export.planes:
-        raise DataError(
-            f"{what} lists {len(export.missing)} files, but none of them is there: "
-            f"{', '.join(tree.relative(p.path) for p in export.missing[:_NAMED])}"
-            if export.missing
-            else f"{what} has no images, only {said_left_out(export.left_out)}"
-        )
+        raise DataError(_without_files(export, what, tree))
     export = _without_single_time(export)
     groups = _grouped(export.planes, what, tree)
     _add_missing(export, groups, tree)
@@ -69,6 +64,20 @@ def group(export: Export, tree: Tree, choices: Choices) -> Source:
         stains=next(iter(stains)) if len(stains) == 1 else None,
         pixel_size=next(iter(sizes)) if len(sizes) == 1 else None,
         aliases=frozenset(p.channel for p in export.planes if p.stain is None),
+    )
+
+
+def _without_files(export: Export, what: str, tree: Tree) -> str:
+    """Say what an export lists of which no file is there."""
+    if not export.missing:
+        return f"{what} has no images, only {said_left_out(export.left_out)}"
+    images = {(p.plate, p.well, p.site, p.time, p.name) for p in export.missing}
+    channels = {p.stain or p.channel: None for p in export.missing}
+    sizes = {f"{p.pixel_size:.4g} µm per pixel" for p in export.missing if p.pixel_size}
+    files = ", ".join(tree.relative(p.path) for p in export.missing[:_NAMED])
+    return (
+        f"{what} lists {len(export.missing)} files of {len(images)} images with the channels "
+        f"{', '.join([*channels, *sorted(sizes)])}, but none of them is there: {files}"
     )
 
 
