@@ -14,7 +14,7 @@ export TORCHINDUCTOR_COMPILE_THREADS=${TORCHINDUCTOR_COMPILE_THREADS:-12}
 export TRITON_CACHE_DIR=${TRITON_CACHE_DIR:-/tmp/on_gpu_triton}
 PYTHON=${PYTHON:-python3}
 BUDGET=${BUDGET:-520} # seconds in all; a stage that has less than 20 left is not begun
-STAGES=${STAGES:-ceilings tests replay attention encode host layers tune counters}
+STAGES=${STAGES:-ceilings tests replay attention encode host layers train tune counters}
 START=$SECONDS FAILED=0
 mkdir -p "$OUT"
 
@@ -48,6 +48,7 @@ stage attention 110 "$PYTHON" benchmarks/gpu_attention.py
 stage encode 120 "$PYTHON" benchmarks/gpu_encode.py
 stage host 30 "$PYTHON" benchmarks/gpu_host.py
 stage layers 25 "$PYTHON" benchmarks/gpu_layers.py
+stage train 30 "$PYTHON" benchmarks/gpu_train.py
 stage tune 70 "$PYTHON" benchmarks/gpu_tune.py
 if command -v ncu > /dev/null; then
     # Clocks are left as they are. Attention forward and backward, then the first layers of a pass.
@@ -66,7 +67,7 @@ echo
 cat "$OUT/summary.txt"
 "$PYTHON" benchmarks/gpu_report.py "$OUT"
 # At most eight files: the small ones are joined.
-(cd "$OUT" && for small in ceilings.json replay.csv host.csv layers.csv; do
+(cd "$OUT" && for small in ceilings.json replay.csv host.csv layers.csv train.csv; do
     [ -f $small ] && { echo "# $small"; cat $small; } >> small.txt && rm $small
 done)
 exit "$FAILED"

@@ -27,23 +27,27 @@ CASES = {"3 channels": [3] * 4, "1 to 10 channels": [1, 10, 2, 5]}
 SIDE = 224
 
 
-def seconds(run: Callable[[], object]) -> float:
-    """Time one call."""
+def seconds(run: Callable[[], object], device: str) -> float:
+    """Time one call, and what it leaves to the device."""
     began = time.perf_counter()
     run()
+    if device == "cuda":
+        torch.cuda.synchronize()
     return time.perf_counter() - began
 
 
-def measure(name: str, counts: list[int], rounds: int) -> dict[str, object]:
+def measure(
+    name: str, counts: list[int], rounds: int, *, device: str = "cpu", side: int = SIDE
+) -> dict[str, object]:
     """Time all ways by turns."""
     torch.manual_seed(0)
     spec = plugin.get_spec("chadavit-untrained")
-    packed = plugin.build(replace(spec, preprocessing=zoo.Preprocessing()))
+    packed = plugin.build(replace(spec, preprocessing=zoo.Preprocessing())).to(device)
     assert packed.model is not None
     packed.model.train()
-    padded = PaddedChAdaViT().train()
+    padded = PaddedChAdaViT().to(device).train()
     padded.load_state_dict(packed.model.state_dict())
-    planes = torch.rand(sum(counts), SIDE, SIDE)
+    planes = torch.rand(sum(counts), side, side, device=device)
     batch = zoo.ImageBatch(planes, torch.tensor(counts))
 
     def step(embed: Callable[[], torch.Tensor], network: torch.nn.Module) -> None:
@@ -62,18 +66,19 @@ def measure(name: str, counts: list[int], rounds: int) -> dict[str, object]:
     times: dict[str, list[float]] = {way: [] for way in ways}
     for turn in range(rounds + 1):
         for way, run in ways.items():
-            taken = seconds(run)
+            taken = seconds(run, device)
             if turn:  # the first warms up
                 times[way].append(taken)
 
     def ratio(one: str, other: str) -> float:
         return median(a / b for a, b in zip(times[one], times[other], strict=True))
 
-    known = machine("cpu")
+    known = machine(device)
     return {
         "case": name,
         "images": len(counts),
         "planes": sum(counts),
+        "images_per_s": len(counts) / median(times["packed"]),
         "packed_step_s": median(times["packed"]),
         "padded_step_s": median(times["padded"]),
         "packed_forward_s": median(times["forward"]),

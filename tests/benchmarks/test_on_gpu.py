@@ -26,10 +26,10 @@ def run(out, stages, **settings):
 
 @pytest.mark.long
 def test_each_stage_writes_its_rows(tmp_path):
-    done = run(tmp_path, "ceilings attention host layers", COMMIT="abc1234")
+    done = run(tmp_path, "ceilings attention host layers train", COMMIT="abc1234")
     assert done.returncode == 0, done.stdout
     summary = (tmp_path / "summary.txt").read_text()
-    for name in ("ceilings", "attention", "host", "layers"):
+    for name in ("ceilings", "attention", "host", "layers", "train"):
         assert f"== {name}: status 0" in summary
     with (tmp_path / "attention.csv").open() as file:
         rows = list(csv.DictReader(file))

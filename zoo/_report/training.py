@@ -57,7 +57,8 @@ def draw_training(rows: Sequence[Mapping[str, Any]], path: Path, *, prototypes: 
                 )
             if title == "loss" and prototypes is not None:
                 ax.axhline(math.log(prototypes), color="0.6", lw=0.8, ls="--")
-                ax.annotate("ln K", (1, math.log(prototypes)), color="0.4", fontsize=8, va="bottom")
+                where = (rows[-1]["step"] + 1, math.log(prototypes))
+                ax.annotate("ln K", where, color="0.4", fontsize=8, ha="right", va="bottom")
             if len(names) > 1:
                 ax.legend(frameon=False, fontsize=8)
             ax.set_title(title, fontsize=9, loc="left")

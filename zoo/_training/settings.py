@@ -123,10 +123,10 @@ class Settings:
     window: int | None = 96
     input_size: int | None = None
     scaling: Scaling = "auto"
-    steps: int = 220
+    steps: int = 240
     images: int = 64
     tokens: int | None = None
-    small_crops: int = 4
+    small_crops: int = 2
     small_size: int = 48
     large_area: tuple[float, float] = (0.5, 1.0)
     small_area: tuple[float, float] = (0.25, 0.5)
@@ -146,7 +146,7 @@ class Settings:
     centring: Centring = "mean"
     spread: float = 0.0
     optimiser: Optimiser = "adamw"
-    learning_rate: float = 0.012
+    learning_rate: float = 0.02
     warmup: float = 0.1
     first_rate: float = 0.0
     weight_decay: float = 0.04
