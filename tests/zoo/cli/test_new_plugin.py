@@ -40,10 +40,8 @@ def test_it_builds_installs_and_passes_its_own_tests(tmp_path, kind):
     assert plugins.returncode == 0, plugins.stdout
     shown = zoo(site, "info", "my-lab-thing")
     assert "my-lab-thing 0.1.0" in shown.stdout
-    code = (
-        "import sys, pytest; sys.exit(pytest.main(['-q', '-p', 'no:cacheprovider', sys.argv[1]]))"
-    )
-    tests = python(site, code, str(package))
+    code = "import sys, pytest; sys.exit(pytest.main(sys.argv[1:]))"
+    tests = python(site, code, "-q", "-p", "no:cacheprovider", str(package))
     assert tests.returncode == 0, tests.stdout
     assert "failed" not in tests.stdout
     subject = (
