@@ -34,10 +34,10 @@ _LOADING = (
         "--map",
         "channel_map",
         multiple=True,
-        metavar="STAIN=CHANNEL",
+        metavar="STAIN=SLOT",
         callback=lambda _context, _option, given: dict(map(_mapped, given)),
-        help="Where a stain goes in an encoder with named channels, such as 'Hoechst=DNA'; may be "
-        "repeated.",
+        help="Slot of a stain, for an encoder whose channels have a fixed meaning, such as "
+        "'Hoechst=DNA'; may be repeated.",
     ),
 )
 _ASKING = (
@@ -267,7 +267,7 @@ def load_subject(name: str, load: Callable[[str], "Encoder"]) -> Any:
 def _mapped(text: str) -> tuple[str, str]:
     stain, equals, slot = (part.strip() for part in text.partition("="))
     if not (stain and equals and slot):
-        raise click.BadParameter(f"{text!r} is not STAIN=CHANNEL, such as 'Hoechst=DNA'")
+        raise click.BadParameter(f"{text!r} is not STAIN=SLOT, such as 'Hoechst=DNA'")
     return stain, slot
 
 

@@ -111,6 +111,45 @@ def test_a_raising_builder_is_never_called_a_bug_of_ours(raising, name):
     assert "a bug" not in done.stderr
 
 
+FAMILY = """
+    from zoo import plugin
+
+    @plugin.hookimpl
+    def zoo_encoder_families():
+        yield plugin.EncoderFamily(scheme="moody", resolver="moody_plugin:resolve", summary="s")
+
+    @plugin.hookimpl
+    def zoo_datasets():
+        task = plugin.Task(kind="knn", target="a", title="t")
+        yield plugin.DatasetSpec(
+            name="moody-cells",
+            builder="moody_plugin:open_cells",
+            summary="s",
+            design=plugin.Design(label="a", group="b", tasks=(task,)),
+        )
+
+    def resolve(text):
+        raise KeyError(text)
+
+    def open_cells(spec, *, path):
+        raise IndexError("no cells")
+"""
+
+
+def test_nor_are_raising_resolvers_and_datasets(tmp_path):
+    install(tmp_path, "moody_plugin", FAMILY)
+    asked = {
+        "info": ["info", "moody:x"],
+        "evaluate": ["evaluate", "constant", "-d", "moody-cells", "-o", str(tmp_path / "r")],
+    }
+    for command in asked.values():
+        done = zoo(tmp_path, *command)
+        assert done.returncode == 1
+        assert "moody_plugin (moody-plugin 1.2)" in done.stderr
+        assert "update or uninstall moody-plugin" in done.stderr
+        assert "a bug" not in done.stderr
+
+
 def test_nor_is_one_that_raises_when_it_is_used(raising):
     done = zoo(raising, "embed", str(raising / "a.png"), "-e", "late", "-o", str(raising / "x.csv"))
     assert "KeyError: 'x' (raised by the plugin late_plugin (late-plugin 1.2)" in done.stderr

@@ -1,6 +1,7 @@
 """Stains travel from the image to the channels of an encoder, or are refused."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from click.testing import CliRunner
@@ -186,6 +187,26 @@ def test_embeddings_record_what_went_where_and_name_the_image(encoder):
     assert "'FISH' has no place" in some.failures[0][1]
 
 
+def test_an_evaluation_places_channels_for_the_encoder_and_its_twin(golden):
+    rng = np.random.default_rng(0)
+    treated = np.tile([0, 1], 8)
+    table = pd.DataFrame({"treated": treated, "plate": np.repeat(list("ABCD"), 4)})
+    pixels = rng.poisson(20 + 30 * treated[:, None, None, None], (16, 4, 32, 32)).astype(np.uint8)
+    stains = ("protein", "Hoechst", "FISH", "ER")
+    data = zoo.Dataset("mine", table, lambda i: zoo.Image(pixels[i], stains))
+    encoder = zoo.load(f"subcell:{golden.parent / 'subcell-tiny'}", device="cpu")
+    asked = {"label": "treated", "group": "plate", "controls": ["constant"], "permutations": 19}
+    with pytest.raises(ImageError, match="'FISH' has no place"):
+        zoo.evaluate(encoder, data, **asked)
+    encoder.with_channel_map({"FISH": "microtubules"})
+    result = zoo.evaluate(encoder, data, **asked, cache=False)
+    placed = {"protein": "protein", "Hoechst": "nucleus", "FISH": "microtubules", "ER": "ER"}
+    assert result.embeddings.provenance["channels_by_stain"] == placed
+    twin = result.contenders[encoder.spec.twin][1][0]
+    assert twin["channels_by_stain"] == placed
+    assert twin["channel_map"] == {"FISH": "microtubules"}
+
+
 def test_the_kit_checks_that_channels_are_placed_by_name():
     checks = zoo.testing.check_encoder(Placed(spec(embedding_size=1)))
     assert not [c for c in checks if c.failed]
@@ -214,7 +235,7 @@ def test_subcell_takes_its_channels_by_name(golden):
 def test_the_option_wants_a_stain_and_a_channel(arguments):
     done = CliRunner().invoke(main, ["embed", "x", "-e", "constant", "-o", "y.csv", *arguments])
     assert done.exit_code == 2
-    assert "is not STAIN=CHANNEL" in done.output
+    assert "is not STAIN=SLOT" in done.output
 
 
 def test_the_option_maps_stains(golden, tmp_path):
