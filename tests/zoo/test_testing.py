@@ -14,6 +14,7 @@ import zoo
 from zoo.testing import check_encoder
 from zoo.testing._kit import NAMES
 from zoo.testing._promise import PROMISES
+from zoo.testing._worker import moved_clock
 
 FIXED = [n for n, s in sorted(registry().encoders.items()) if s.weights is None]
 
@@ -218,3 +219,17 @@ def test_pytest_runs_one_test_for_each_check_and_encoder(tmp_path):
     assert "test_two[sabotaged-silent]" in done.stdout
     total = sum(int(word) for word in last.split() if word.isdigit())
     assert total == 3 * len(PROMISES)
+
+
+def test_a_moved_clock_is_seen_by_the_modules_of_a_package_and_moves_back():
+    import datetime
+    import time
+
+    before = sabotaged.datetime.datetime.now()
+    names = {"datetime": datetime.datetime, "time": time.time}
+    with moved_clock({"sabotaged"}):
+        assert (sabotaged.datetime.datetime.now() - before).days >= 1000
+        assert time.time() > before.timestamp() + 86_400_000
+        assert time.localtime().tm_year > before.year
+        assert isinstance(datetime.datetime.now(), names["datetime"])
+    assert (datetime.datetime, time.time) == tuple(names.values())

@@ -1,6 +1,7 @@
 """A second process in which encoders are loaded again: another hash seed, date and hour."""
 
 import atexit
+import contextlib
 import datetime
 import functools
 import importlib.util
@@ -11,10 +12,11 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Collection, Iterator
 from typing import IO, Any
 
 SHIFT = datetime.timedelta(days=1001, hours=5, minutes=17)
-LIMIT = 180  # seconds
+LIMIT = 90  # seconds
 
 
 class WorkerError(Exception):
@@ -66,10 +68,6 @@ def serve() -> None:
     """Answer requests until the input ends, as it does with the parent."""
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # prints of encoders must not mix with answers
-    import zoo.testing._subject  # before the clock is moved
-
-    assert zoo.testing is not None
-    _move_the_clock()
     while True:
         try:
             request = _read(sys.stdin.buffer)
@@ -88,9 +86,11 @@ def _answer(request: dict[str, Any]) -> Any:
             sys.path.append(folder)
     for name, file in request["modules"].items():
         _import(name, file)
-    encoder = _loaded(request)
-    images, asked = request["images"], request["asked"]
-    return encoder.encode(images, **asked).embedding.cpu().numpy()
+    encoder = _loaded(request)  # imports all that it needs, under the usual clock
+    with moved_clock({name.partition(".")[0] for name in request["modules"]}):
+        if request["name"]:
+            encoder = _loaded(request)
+        return encoder.encode(request["images"], **request["asked"]).embedding.cpu().numpy()
 
 
 def _loaded(request: dict[str, Any]) -> Any:
@@ -116,36 +116,64 @@ def _import(name: str, file: str | None) -> None:
         spec.loader.exec_module(module)
 
 
-def _move_the_clock() -> None:
-    """Let code that is imported from now on see another date and hour."""
-    seconds = SHIFT.total_seconds()
-    real, now = time.time, datetime.datetime
-    local, universal = time.localtime, time.gmtime
+@contextlib.contextmanager
+def moved_clock(packages: Collection[str]) -> Iterator[None]:
+    """Show another date and hour, also to modules of packages that hold the clock by a name.
 
-    class Moved(now):  # type: ignore[valid-type,misc]
+    Modules are imported before, because libraries cannot be with another class of dates.
+    """
+    moved = _moved_names()
+    places: list[Any] = [time, datetime]
+    places += [m for n, m in list(sys.modules.items()) if n.partition(".")[0] in packages]
+    changed = []
+    for place in places:
+        for name, value in list(vars(place).items()):
+            try:
+                new = moved.get(value)
+            except TypeError:  # a value without a hash is no clock
+                continue
+            if new is not None:
+                changed.append((place, name, value))
+                setattr(place, name, new)
+    try:
+        yield
+    finally:
+        for place, name, value in changed:
+            setattr(place, name, value)
+
+
+def _moved_names() -> dict[Any, Any]:
+    """Return each clock of the standard library, and what takes its place."""
+    seconds = SHIFT.total_seconds()
+    real, real_date = datetime.datetime, datetime.date
+    clock, clock_ns, local, universal = time.time, time.time_ns, time.localtime, time.gmtime
+
+    class Moved(real):  # type: ignore[valid-type,misc]
         @classmethod
         def now(cls, tz: datetime.tzinfo | None = None) -> Any:
-            return now.now(tz) + SHIFT
+            return real.now(tz) + SHIFT
 
         @classmethod
         def utcnow(cls) -> Any:
-            return now.now(datetime.UTC).replace(tzinfo=None) + SHIFT
+            return real.now(datetime.UTC).replace(tzinfo=None) + SHIFT
 
         @classmethod
         def today(cls) -> Any:
-            return now.now() + SHIFT
+            return real.now() + SHIFT
 
-    class MovedDate(datetime.date):
+    class MovedDate(real_date):  # type: ignore[valid-type,misc]
         @classmethod
         def today(cls) -> Any:
-            return (now.now() + SHIFT).date()
+            return (real.now() + SHIFT).date()
 
-    time.time = lambda: real() + seconds
-    time.time_ns = lambda: int((real() + seconds) * 1e9)
-    time.localtime = lambda s=None: local(real() + seconds if s is None else s)  # type: ignore[assignment]
-    time.gmtime = lambda s=None: universal(real() + seconds if s is None else s)  # type: ignore[assignment]
-    datetime.datetime = Moved  # type: ignore[misc]
-    datetime.date = MovedDate  # type: ignore[misc]
+    return {
+        real: Moved,
+        real_date: MovedDate,
+        clock: lambda: clock() + seconds,
+        clock_ns: lambda: int(clock_ns() + seconds * 1e9),
+        local: lambda s=None: local(clock() + seconds if s is None else s),
+        universal: lambda s=None: universal(clock() + seconds if s is None else s),
+    }
 
 
 def _write(stream: IO[bytes], what: Any) -> None:
