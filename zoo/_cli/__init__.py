@@ -1,9 +1,20 @@
 """The command line. Commands import inside functions, so that help and listings are fast."""
 
-from . import diagnosis, embedding, evaluation, listing, new_plugin, sources, training, weights
+from . import (
+    citing,
+    diagnosis,
+    embedding,
+    evaluation,
+    listing,
+    new_plugin,
+    sources,
+    training,
+    weights,
+)
 from .group import main
 
 __all__ = [
+    "citing",
     "diagnosis",
     "embedding",
     "evaluation",
