@@ -84,7 +84,8 @@ def gradients(subject: Subject) -> None:
     planes = torch.cat([torch.as_tensor(image) for image in images])
     stains = subject.beside(images).get("stains", ())
     with torch.inference_mode(False), torch.enable_grad():
-        batch = ImageBatch(planes.clone(), torch.tensor([subject.low] * 2), tuple(stains))
+        given = planes.clone().to(trained.device, trained.dtype)
+        batch = ImageBatch(given, torch.tensor([subject.low] * 2), tuple(stains))
         found = trained.forward(batch).embedding
         if not found.requires_grad:
             raise BrokenPromiseError("the embedding has no gradient")

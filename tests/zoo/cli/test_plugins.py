@@ -207,6 +207,12 @@ def test_provenance_and_cache_tell_one_release_of_a_plugin_from_the_next(tmp_pat
     third, _ = embedded(site)
     assert third["value"] == pytest.approx(5 * first["value"])
     assert third["plugin_sha256"] != first["plugin_sha256"]
+    (site / "good_plugin-1.3.dist-info" / "top_level.txt").write_text("good_core\ngood_plugin\n")
+    hashes = {third["plugin_sha256"]}
+    for text in ("GAIN = 1\n", "GAIN = 2\nraise RuntimeError('imported')\n"):
+        (site / "good_core.py").write_text(text)  # another package of the same distribution
+        hashes.add(embedded(site)[0]["plugin_sha256"])
+    assert len(hashes) == 3
 
 
 @pytest.mark.slow
