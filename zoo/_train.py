@@ -71,7 +71,8 @@ class Training:
     @property
     def parameters(self) -> int:
         """Number of the network's parameters."""
-        return sum(p.numel() for p in _network(self.settings, None).model.parameters())
+        model = _network(self.settings, None).model
+        return 0 if model is None else sum(p.numel() for p in model.parameters())
 
     @property
     def encoder(self) -> str:

@@ -63,10 +63,11 @@ def read_card(path: Path) -> dict[str, Any]:
     ``trained_on`` (names of datasets) and ``licence``. Raises `WeightsError` for anything else
     under these names.
     """
-    raw, found = read_config(path), {}
+    raw = read_config(path)
+    found: dict[str, Any] = {}
     try:
         if "preprocessing" in raw:
-            given = {
+            given: dict[str, Any] = {
                 k: tuple(v) if isinstance(v, list) else v for k, v in raw["preprocessing"].items()
             }
             found["preprocessing"] = plugin.Preprocessing(**given)

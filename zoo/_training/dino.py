@@ -151,6 +151,7 @@ def clip_each(parameters: Sequence[nn.Parameter], most: float) -> None:
 @torch.no_grad()
 def follow(teacher: nn.Module, student: nn.Module, kept: float) -> None:
     """Move the teacher's parameters towards the student's; `kept` is what stays."""
-    targets, sources = list(teacher.parameters()), list(student.parameters())
+    targets: list[Tensor] = list(teacher.parameters())
+    sources: list[Tensor] = list(student.parameters())
     torch._foreach_mul_(targets, kept)
     torch._foreach_add_(targets, sources, alpha=1 - kept)

@@ -202,7 +202,7 @@ def make_optimiser(model: nn.Module, settings: Settings) -> torch.optim.Optimize
     trained = [p for p in model.parameters() if p.requires_grad]
     spared = [p for p in trained if p.ndim <= 1 and not settings.decay_all]
     chosen = {id(p) for p in spared}
-    groups = [
+    groups: list[dict[str, Any]] = [
         {"params": [p for p in trained if id(p) not in chosen]},
         {"params": spared, "weight_decay": 0.0},
     ]

@@ -1,6 +1,7 @@
 """The tiny preset learns: on synthetic plates, and on blood cells."""
 
 import pytest
+
 import zoo
 
 
