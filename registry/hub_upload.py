@@ -38,6 +38,15 @@ def upload(
     ------
     WeightsError
         If the hub cannot be reached or refuses.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     zoo.registry.upload(Path(folder), "mine")
+    Traceback (most recent call last):
+    ValueError: 'mine' is not a repository: give org/name
     """
     if repo.count("/") != 1:
         raise ValueError(f"{repo!r} is not a repository: give org/name")

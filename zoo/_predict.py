@@ -44,6 +44,17 @@ def predict(
     ------
     DataError
         If the folder is no predictor.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> data = zoo.load_dataset("phantom")
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     run = zoo.train(data, f"{folder}/doses", label="dose", group="plate", device="cpu",
+    ...                     steps=2, images=8, size=32, small_size=16)
+    ...     table = zoo.predict(run.folder, data, device="cpu")
+    >>> len(table), "predicted_dose" in table
+    (96, True)
     """
     layer, labels = read_predictor(Path(folder))
     dataset = source if isinstance(source, Dataset) else open_images(source)

@@ -38,6 +38,14 @@ def push(
     ------
     WeightsError
         If the folder holds no encoder, or the hub cannot be reached or refuses.
+
+    Examples
+    --------
+    >>> try:
+    ...     zoo.push("nowhere", "org/mine")
+    ... except zoo.errors.WeightsError as error:
+    ...     print(error)
+    chadavit:nowhere: there is no such folder
     """
     load(f"chadavit:{folder}", device="cpu")
     commit = upload(Path(folder), repo, leave_out=LEFT_OUT, private=private, endpoint=endpoint)
