@@ -44,6 +44,10 @@ class SceneReader:
         named = len(stains) == len(pixels) and not any(s.startswith("Channel:") for s in stains)
         return Image(pixels, stains if named else None, size)
 
+    def files_of(self, i: int) -> list[Path]:
+        """Return the file of a scene."""
+        return [self.scenes[i][0]]
+
 
 def open_scenes(name: str, paths: list[Path], names: list[str], choices: Choices) -> Source:
     """Open files of which each scene is an image.

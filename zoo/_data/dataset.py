@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -105,6 +106,12 @@ class Dataset:
     def __repr__(self) -> str:
         what = "images" if self.read is not None else "embeddings"
         return f"<zoo.Dataset {self.name}: {len(self)} {what}>"
+
+
+def files_of(read: Reader | None, i: int) -> list[Path]:
+    """Return the local files of an image, where its reader has a method `files_of` to say so."""
+    known = getattr(read, "files_of", None)
+    return [] if known is None else list(known(i))
 
 
 def check_columns(wanted: Iterable[str], table: pd.DataFrame, name: str) -> None:

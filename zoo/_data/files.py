@@ -40,6 +40,10 @@ class FileReader:
         with named_errors(path):
             return read_tiff(path, axes=self.axes, z=self.z, scene=scene)
 
+    def files_of(self, i: int) -> list[Path]:
+        """Return the file of an image."""
+        return [self.paths[i]]
+
 
 @dataclass(frozen=True)
 class ArrayReader:
@@ -57,6 +61,10 @@ class ArrayReader:
             with np.load(self.path, allow_pickle=False) as archive:
                 array = archive[self.names[i]]
         return Image(as_planes(np.array(array), name, self.choices.axes, self.choices.z))
+
+    def files_of(self, _i: int) -> list[Path]:
+        """Return the one file."""
+        return [self.path]
 
 
 def open_files(

@@ -13,7 +13,7 @@ from .._images.read import SUFFIXES, read_image
 from .choices import Choices
 from .dataset import Dataset
 from .load_data import is_load_data, open_load_data
-from .paths import locate
+from .paths import local_file, locate
 from .positions import POSITIONS, with_canonical_positions
 from .source import Source
 from .tables import has_only_numbers, read_table
@@ -58,6 +58,11 @@ class TableReader:
                 f"but row {i + 1} of {self.path.name} names {len(names)}: {', '.join(names)}"
             )
         return replace(image, stains=names)
+
+    def files_of(self, i: int) -> list[Path]:
+        """Return the files of a row that are on this machine."""
+        found = [local_file(part, self.folder, self.choices.moved) for part in self._named(i)[0]]
+        return [path for path in found if path is not None]
 
     def _named(self, i: int) -> tuple[list[str], tuple[str, ...] | None]:
         """Return the files of a row and the names of their channels."""

@@ -16,7 +16,7 @@ from .._images.image import Image
 from .._images.read import join_channels, named_errors, read_image
 from .._images.tiff import SUFFIXES, read_page
 from .choices import Choices
-from .paths import locate
+from .paths import local_file, locate
 
 # Illumination functions kept in memory: those of one plate with some to spare.
 _KEPT = 8
@@ -34,9 +34,17 @@ class ChannelColumns:
 
     def path(self, i: int, table: Path, choices: Choices) -> Path | None:
         """Return the file of a row; None if the row names none."""
-        name, folder = _text(self.files, i), _text(self.folders, i)
-        whole = f"{folder.rstrip('/')}/{name}" if name and folder else name or _text(self.urls, i)
+        whole = self._whole(i)
         return locate(whole, choices.base or table.parent, choices.moved) if whole else None
+
+    def local_path(self, i: int, table: Path, choices: Choices) -> Path | None:
+        """Return the file of a row; None if the row names none, or one on another machine."""
+        whole = self._whole(i)
+        return local_file(whole, choices.base or table.parent, choices.moved) if whole else None
+
+    def _whole(self, i: int) -> str:
+        name, folder = _text(self.files, i), _text(self.folders, i)
+        return f"{folder.rstrip('/')}/{name}" if name and folder else name or _text(self.urls, i)
 
     def place(self, i: int) -> tuple[int | None, int]:
         """Return the page and the series of a row, from 0; None for the whole file."""
@@ -87,6 +95,16 @@ class LoadDataReader:
             image = replace(image, pixel_size=self.pixel_sizes[i])
         path = None if self.mask is None else self.mask.path(i, self.table, self.choices)
         return image if path is None else replace(image, mask=read_image(path).pixels[0])
+
+    def files_of(self, i: int) -> list[Path]:
+        """Return the files of a row that are on this machine: channels, functions and mask."""
+        columns = [c for _, c in self.channels] + [
+            c for name, _ in self.channels if (c := self.functions.get(name)) is not None
+        ]
+        if self.mask is not None:
+            columns.append(self.mask)
+        found = [c.local_path(i, self.table, self.choices) for c in columns]
+        return [path for path in found if path is not None]
 
     def _read(self, path: Path, place: tuple[int | None, int], name: str) -> Image:
         page, series = place

@@ -57,6 +57,15 @@ def locate(text: str, folder: Path | str, moved: Mapping[str, str] | None = None
     return _spelt_otherwise(folder / text.replace("\\", "/"))
 
 
+def local_file(
+    text: str, folder: Path | str, moved: Mapping[str, str] | None = None
+) -> Path | None:
+    """Return the file that a table names, as `locate`; None if it is on another machine."""
+    if isinstance(folder, str) or is_remote(_replaced(text.strip(), moved or {})):
+        return None
+    return locate(text, folder, moved)
+
+
 def _replaced(text: str, moved: Mapping[str, str]) -> str:
     plain = text.replace("\\", "/")
     for old in sorted(moved, key=len, reverse=True):

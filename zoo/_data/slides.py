@@ -56,6 +56,10 @@ class TileReader:
         planes = np.ascontiguousarray(np.moveaxis(array, -1, 0))
         return Image(planes, COLOURS, self.pixel_size)
 
+    def files_of(self, i: int) -> list[Path]:
+        """Return the slide of a tile."""
+        return [self.tiles[i].slide]
+
 
 def open_slides(name: str, slides: list[Path], names: list[str], choices: Choices) -> Source:
     """Open slides as tiles.

@@ -1,12 +1,13 @@
 """A source: a dataset, and what it was taken for."""
 
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from zoo.registry import DataError
 
 from .._images.image import Image
 from .choices import Choices
-from .dataset import Dataset, Reader
+from .dataset import Dataset, Reader, files_of
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,10 @@ class ChosenReader:
             return image
         places = _places(choices.channels, stains, f"image {i + 1}")
         return replace(image, pixels=image.pixels[places], stains=choices.channels)
+
+    def files_of(self, i: int) -> list[Path]:
+        """Return the files of an image, as far as they are known."""
+        return files_of(self.read, i)
 
 
 def with_choices(source: Source, choices: Choices) -> Source:

@@ -44,6 +44,10 @@ class FieldReader:
             pixel_size=field.pixel_size or image.pixel_size,
         )
 
+    def files_of(self, i: int) -> list[Path]:
+        """Return the files of a field, all depths of all channels."""
+        return list(chain(*self.fields[i].files))
+
     def _channel(self, files: tuple[Path, ...], field: Field) -> Image:
         z = self.choices.z
         paths = [files[k] for k in needed(len(files), z, field.label)] if len(files) > 1 else files
