@@ -14,6 +14,8 @@ from safetensors import SafetensorError
 
 from zoo.registry import DataError
 
+from .._embedding.records import differences
+
 RECORD, LOG, STATE, HASHES = "run.json", "log.jsonl", "state.pt", "images.sha256"
 DIGEST = 32
 
@@ -46,12 +48,7 @@ class RunFolder:
             if any(path.iterdir()):
                 raise DataError(f"{path} holds files, but no run: give a new folder")
             return
-        before = _flat(found)
-        changed = [
-            f"{name} was {before.get(name)} and is {value}"
-            for name, value in _flat(self.record).items()
-            if before.get(name) != value
-        ]
+        changed = differences(found, self.record)
         if changed:
             raise DataError(
                 f"{path} holds a run with other settings: {'; '.join(changed[:4])}. Give a new "
@@ -142,12 +139,3 @@ class RunFolder:
         """Add a row to the log."""
         with (self.path / LOG).open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
-
-
-def _flat(record: Mapping[str, Any], before: str = "") -> dict[str, Any]:
-    """One entry for each value, nested ones by dotted names."""
-    found: dict[str, Any] = {}
-    for name, value in record.items():
-        inner = isinstance(value, dict)
-        found |= _flat(value, f"{before}{name}.") if inner else {before + name: value}
-    return found
