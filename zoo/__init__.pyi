@@ -2,9 +2,10 @@ from . import errors, kernels, metrics, plugin, registry, testing
 from ._compare import Comparison, compare
 from ._data.dataset import Dataset
 from ._data.sources import load_dataset, open_images
+from ._embedding.aggregate import aggregate
 from ._embedding.embed import embed
 from ._embedding.embeddings import Embeddings
-from ._embedding.profiles import read_profiles
+from ._embedding.profiles import feature_columns, read_profiles
 from ._encoders.contract import Encoder
 from ._encoders.features import Attention, Features
 from ._encoders.loading import load
@@ -46,11 +47,13 @@ __all__ = [
     "Verdict",
     "ZooError",
     "__version__",
+    "aggregate",
     "compare",
     "embed",
     "encoder_info",
     "errors",
     "evaluate",
+    "feature_columns",
     "kernels",
     "list_datasets",
     "list_encoders",

@@ -12,9 +12,9 @@ from zoo import errors, plugin
 
 FACE = """
 Attention Comparison Dataset Design Diagnostic Embeddings Encoder Estimate Features Finding Image
-ImageBatch Preprocessing Result Row Task Training Verdict ZooError __version__ compare embed
-encoder_info errors evaluate kernels list_datasets list_encoders load load_dataset metrics
-open_images plugin predict push read_image read_profiles registry testing train
+ImageBatch Preprocessing Result Row Task Training Verdict ZooError __version__ aggregate compare
+embed encoder_info errors evaluate feature_columns kernels list_datasets list_encoders load
+load_dataset metrics open_images plugin predict push read_image read_profiles registry testing train
 """
 FOR_AUTHORS = """
 AccessDeniedError ArchitectureMismatchError Attention ControlKind DataError Dataset DatasetSpec

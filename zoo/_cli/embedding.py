@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from . import jobs
 from .group import main
 from .options import TRAINED, cache_option, loading_options, source_options
 from .terminal import progress
@@ -19,7 +20,26 @@ if TYPE_CHECKING:
 @main.command()
 @click.argument("source")
 @click.option("--encoder", "-e", required=True, help="Name of the encoder.")
-@click.option("--out", "-o", required=True, type=click.Path(path_type=Path), help="Parquet or CSV.")
+@click.option(
+    "--out",
+    "-o",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Parquet or CSV; or a folder, for a job that goes on where it was left.",
+)
+@click.option(
+    "--shard-size",
+    type=click.IntRange(min=1),
+    metavar="IMAGES",
+    help="Images in each part of a job; 256 by default.",
+)
+@click.option(
+    "--shard",
+    "share",
+    metavar="RANK/WORLD",
+    callback=jobs.parse_share,
+    help="Of a job, only each WORLD-th shard from RANK on: 0/4 to 3/4 on four machines.",
+)
 @source_options
 @loading_options
 @cache_option
@@ -27,6 +47,8 @@ def embed(
     source: str,
     encoder: str,
     out: Path,
+    shard_size: int | None,
+    share: tuple[int, int] | None,
     choices: "Choices",
     load: "Callable[[str], Encoder]",
     no_cache: bool,
@@ -36,11 +58,21 @@ def embed(
     A table has a column image (or image_STAIN for one file a channel), or is a LoadData table of
     CellProfiler; other columns are metadata. 'zoo sources SOURCE' shows first what it is taken for.
     Images that cannot be used are reported and left out, and the exit status is 1.
+
+    With a folder as --out (a path without suffix) embeddings are written in parts. The same command
+    computes only the parts that are missing, after whatever stopped it; several may run at once.
     """
     from .._data.sources import open_source
     from .._embedding.embed import embed as run
     from .._embedding.embeddings import check_output
 
+    if jobs.is_folder(out):
+        dataset = open_source(source, choices).dataset
+        size = shard_size or jobs.SHARD_SIZE
+        jobs.run(dataset, load(encoder), out, choices, shard_size=size, share=share)
+        return
+    if shard_size is not None or share is not None:
+        raise click.UsageError(f"--shard and --shard-size need a folder as --out, not {out}")
     check_output(out)
     dataset = open_source(source, choices).dataset
     loaded = load(encoder)

@@ -255,7 +255,8 @@ def load_encoder(
 
 def load_subject(name: str, load: Callable[[str], "Encoder"]) -> Any:
     """Load an encoder, read a table of embeddings, or return a name for the dataset to resolve."""
-    if name.lower().removesuffix(".gz").endswith((".csv", ".tsv", ".parquet", ".h5ad")):
+    tables = (".csv", ".tsv", ".parquet", ".h5ad")
+    if name.lower().removesuffix(".gz").endswith(tables) or (Path(name) / "job.json").is_file():
         from .._embedding.profiles import read_profiles
 
         return read_profiles(name)

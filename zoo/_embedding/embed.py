@@ -37,6 +37,14 @@ class UnequalChannelsError(DataError):
     """Images differ in their number of channels, but an encoder concatenates channels."""
 
 
+class NothingUsableError(DataError):
+    """No image of a dataset could be used; `failures` are its items with the reasons."""
+
+    def __init__(self, message: str, failures: tuple[tuple[str, str], ...]) -> None:
+        super().__init__(message)
+        self.failures = failures
+
+
 def embed(
     source: str | Path | Dataset | Images | Sequence[str | Path],
     encoder: str | Encoder,
@@ -137,14 +145,17 @@ def embed_many(
                 progress(f"embedding {dataset.name}", done, len(dataset))
     if not kept:
         first = f": {failures[0][1]}" if failures else ""
-        raise DataError(f"none of the {len(dataset)} images of {dataset.name} could be used{first}")
+        raise NothingUsableError(
+            f"none of the {len(dataset)} images of {dataset.name} could be used{first}",
+            tuple(failures),
+        )
     metadata = dataset.metadata.iloc[kept].reset_index(drop=True)
     metadata = _with_channels(metadata, [seen[i] for i in kept])
     return [
         Embeddings(
             np.stack(parts),
             metadata,
-            _provenance(dataset, e) | _placed(e, [seen[i][1] for i in kept]),
+            provenance_of(dataset, e) | _placed(e, [seen[i][1] for i in kept]),
             tuple(failures),
         )
         for e, parts in zip(encoders, rows, strict=True)
@@ -305,7 +316,8 @@ def _placed(encoder: Encoder, seen: list[tuple[str, ...] | None]) -> dict[str, A
     return {"channels_by_stain": found or "by their order: the images name no stains"}
 
 
-def _provenance(dataset: Dataset, encoder: Encoder) -> dict[str, Any]:
+def provenance_of(dataset: Dataset, encoder: Encoder) -> dict[str, Any]:
+    """Return everything that determines the embeddings of a dataset, as plain values."""
     return {
         "zoo": version("microscopy-zoo"),
         "dataset": dataset.name,

@@ -13,6 +13,8 @@ from zoo.registry import DataError, suggest
 
 from .anndata_files import read_anndata
 from .embeddings import Embeddings
+from .job_folder import JobFolder
+from .parts import open_parts, parts_sha256
 from .tables import Table, duplicated, open_table, sha256, unreadable
 
 _SUFFIX = re.compile(r"\.(parquet|[ct]sv(\.gz)?)$", re.IGNORECASE)
@@ -39,6 +41,8 @@ def read_profiles(
 ) -> Embeddings:
     """Read a table of profiles: CSV, TSV (also gzipped), Parquet or AnnData, one row for each item.
 
+    The folder of a finished job of ``zoo embed`` is read as one table.
+
     Features are the columns ``embedding_0000`` and so on; without these, the CellProfiler columns
     (``Cells_*``, ``Cytoplasm_*``, ``Nuclei_*``, ``Image_*``); without these too, all numeric
     columns of a table that marks its metadata as ``Metadata_*``. Every other column is metadata,
@@ -47,7 +51,8 @@ def read_profiles(
     Parameters
     ----------
     path
-        The table; of ``.h5ad``, ``X`` holds the features and ``obs`` the metadata.
+        The table, or the folder of a job; of ``.h5ad``, ``X`` holds the features and ``obs`` the
+        metadata.
     prefix
         Prefix of the feature names, instead of these rules.
     missing
@@ -58,7 +63,7 @@ def read_profiles(
     ------
     DataError
         When the table cannot be read, features cannot be told from metadata, are not numeric, or
-        are NaN, infinite or beyond float32.
+        are NaN, infinite or beyond float32; when shards of a job are missing.
     MissingExtraError
         For Parquet without pyarrow, for ``.h5ad`` without anndata.
 
@@ -77,9 +82,9 @@ def read_profiles(
     if prefix is not None and not (prefix and all(prefix)):
         raise ValueError(f"prefix is {prefix!r}, but must be the beginning of feature names")
     path = Path(path)
-    if path.suffix.lower() == ".h5ad":
+    if path.suffix.lower() == ".h5ad" and not path.is_dir():
         return read_anndata(path)
-    table = open_table(path)
+    table = open_parts(path) if path.is_dir() else open_table(path)
     features, ignored = _choose(table, prefix)
     matrix, dropped = _fill(table, features, missing)
     metadata = table.metadata([c for c in table.columns if c not in {*features, *ignored}])
@@ -91,7 +96,7 @@ def read_profiles(
         "summary": f"{len(kept)} columns of {path.name}: {span}",
         **table.provenance,
         "file": path.name,
-        "sha256": sha256(path),
+        "sha256": parts_sha256(path) if path.is_dir() else sha256(path),
         "features": len(kept),
         "duplicated_rows": duplicated(matrix),
     }
@@ -99,7 +104,39 @@ def read_profiles(
         provenance["dropped_features"] = dropped
     if ignored:
         provenance["ignored_columns"] = ignored
-    return Embeddings(matrix, metadata, provenance)
+    failures = JobFolder(path).failures() if path.is_dir() else []
+    return Embeddings(matrix, metadata, provenance, tuple(failures))
+
+
+def feature_columns(path: str | Path) -> list[str]:
+    """List the feature columns of a table of profiles, or of the folder of a job.
+
+    Other tools ask for this list, such as pycytominer's ``normalize(features=…)``.
+
+    Parameters
+    ----------
+    path
+        Parquet, CSV or TSV, read by the rules of `read_profiles`; or the folder of a job.
+
+    Raises
+    ------
+    DataError
+        When the table cannot be read, a job is not complete, or features cannot be told from
+        metadata.
+    MissingExtraError
+        For Parquet without pyarrow.
+
+    Examples
+    --------
+    >>> import pandas as pd, tempfile
+    >>> table = pd.DataFrame({"Metadata_Well": ["A01"], "embedding_0000": [0.5]})
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     table.to_csv(f"{folder}/plate.csv", index=False)
+    ...     zoo.feature_columns(f"{folder}/plate.csv")
+    ['embedding_0000']
+    """
+    path = Path(path)
+    return _choose(open_parts(path) if path.is_dir() else open_table(path), None)[0]
 
 
 def _choose(table: Table, prefix: str | tuple[str, ...] | None) -> tuple[list[str], list[str]]:

@@ -52,7 +52,7 @@ def open_table(path: Path) -> Table:
     if not path.is_file():
         raise DataError(f"{path} is missing" if not path.exists() else f"{path} is not a file")
     try:
-        table = _open_parquet(path) if path.suffix.lower() == ".parquet" else _open_text(path)
+        table = open_parquet(path) if path.suffix.lower() == ".parquet" else _open_text(path)
     except (DataError, MissingExtraError):
         raise
     except Exception as error:  # readers raise any exception on broken files
@@ -71,7 +71,8 @@ def unreadable(path: Path, error: Exception) -> DataError:
     return DataError(f"{path} is not a readable table: {reason[0] if reason else repr(error)}")
 
 
-def _open_parquet(path: Path) -> Table:
+def open_parquet(path: Path) -> Table:
+    """Open a Parquet file, also one without rows."""
     try:
         import pyarrow.parquet as pq
         import pyarrow.types as kinds
