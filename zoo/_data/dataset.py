@@ -108,7 +108,7 @@ class Dataset:
         return f"<zoo.Dataset {self.name}: {len(self)} {what}>"
 
 
-def files_of(read: Reader | None, i: int) -> list[Path]:
+def files_of(read: Reader | None, i: int) -> list[str | Path]:
     """Return the local files of an image, where its reader has a method `files_of` to say so."""
     known = getattr(read, "files_of", None)
     return [] if known is None else list(known(i))

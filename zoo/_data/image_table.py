@@ -59,7 +59,7 @@ class TableReader:
             )
         return replace(image, stains=names)
 
-    def files_of(self, i: int) -> list[Path]:
+    def files_of(self, i: int) -> list[str]:
         """Return the files of a row that are on this machine."""
         found = [local_file(part, self.folder, self.choices.moved) for part in self._named(i)[0]]
         return [path for path in found if path is not None]
@@ -139,4 +139,6 @@ def _channels_of_index(table: pd.DataFrame) -> tuple[str, ...]:
 
 def _text(cell: Any) -> str:
     """Return the text of a cell, empty if it is missing."""
+    if isinstance(cell, str):
+        return cell.strip()
     return "" if pd.isna(cell) else str(cell).strip()

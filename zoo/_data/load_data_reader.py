@@ -37,7 +37,7 @@ class ChannelColumns:
         whole = self._whole(i)
         return locate(whole, choices.base or table.parent, choices.moved) if whole else None
 
-    def local_path(self, i: int, table: Path, choices: Choices) -> Path | None:
+    def local_path(self, i: int, table: Path, choices: Choices) -> str | None:
         """Return the file of a row; None if the row names none, or one on another machine."""
         whole = self._whole(i)
         return local_file(whole, choices.base or table.parent, choices.moved) if whole else None
@@ -96,7 +96,7 @@ class LoadDataReader:
         path = None if self.mask is None else self.mask.path(i, self.table, self.choices)
         return image if path is None else replace(image, mask=read_image(path).pixels[0])
 
-    def files_of(self, i: int) -> list[Path]:
+    def files_of(self, i: int) -> list[str]:
         """Return the files of a row that are on this machine: channels, functions and mask."""
         columns = [c for _, c in self.channels] + [
             c for name, _ in self.channels if (c := self.functions.get(name)) is not None

@@ -1,5 +1,6 @@
 """Paths as tables name them: relative, moved, of Windows, as URLs."""
 
+import os
 import re
 import unicodedata
 from collections.abc import Mapping
@@ -45,7 +46,8 @@ def locate(text: str, folder: Path | str, moved: Mapping[str, str] | None = None
         text = re.sub(r"^/(?=[A-Za-z]:/)", "", text)
     path = folder / text
     if "\\" not in text and not _WINDOWS.match(text):
-        return path if path.exists() else _spelt_otherwise(path)
+        # Only names beyond ASCII can be spelt otherwise; asking for each of millions takes minutes.
+        return path if str(path).isascii() or path.exists() else _spelt_otherwise(path)
     if path.exists():  # a backslash is part of a name here, or this is Windows
         return path
     if _WINDOWS.match(text):
@@ -57,16 +59,20 @@ def locate(text: str, folder: Path | str, moved: Mapping[str, str] | None = None
     return _spelt_otherwise(folder / text.replace("\\", "/"))
 
 
-def local_file(
-    text: str, folder: Path | str, moved: Mapping[str, str] | None = None
-) -> Path | None:
+def local_file(text: str, folder: Path | str, moved: Mapping[str, str] | None = None) -> str | None:
     """Return the file that a table names, as `locate`; None if it is on another machine."""
-    if isinstance(folder, str) or is_remote(_replaced(text.strip(), moved or {})):
+    if isinstance(folder, str):
         return None
-    return locate(text, folder, moved)
+    if not moved and text.isascii() and ":" not in text and "\\" not in text:
+        return os.path.join(folder, text)  # noqa: PTH118 (tables have millions of plain paths)
+    if is_remote(_replaced(text.strip(), moved or {})):
+        return None
+    return str(locate(text, folder, moved))
 
 
 def _replaced(text: str, moved: Mapping[str, str]) -> str:
+    if not moved:
+        return text
     plain = text.replace("\\", "/")
     for old in sorted(moved, key=len, reverse=True):
         start = old.replace("\\", "/").rstrip("/")

@@ -62,7 +62,7 @@ class ChosenReader:
         places = _places(choices.channels, stains, f"image {i + 1}")
         return replace(image, pixels=image.pixels[places], stains=choices.channels)
 
-    def files_of(self, i: int) -> list[Path]:
+    def files_of(self, i: int) -> list[str | Path]:
         """Return the files of an image, as far as they are known."""
         return files_of(self.read, i)
 

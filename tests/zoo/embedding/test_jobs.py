@@ -337,3 +337,35 @@ def test_embeddings_of_several_sizes_are_refused(tmp_path):
         pytest.skip("pixel-statistics averages channels")
     with pytest.raises(errors.DataError, match="differ in their number of channels"):
         job(folder, joining, tmp_path / "job")
+
+
+def sources(folder):
+    """Sources of each kind of local reader, with a file of the second image."""
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    names = [f"{well}_{stain}.tif" for well in ("A01", "A02") for stain in ("DNA", "ER")]
+    for name in names:
+        tifffile.imwrite(folder / name, rng.integers(0, 99, (16, 16), dtype=np.uint16))
+    pairs = [names[:2], names[2:]]
+    pd.DataFrame(pairs, columns=["image_DNA", "image_ER"]).to_csv(folder / "a.csv", index=False)
+    pd.DataFrame({"image": ["|".join(p) for p in pairs]}).to_csv(folder / "b.csv", index=False)
+    columns = ["FileName_OrigDNA", "FileName_OrigER"]
+    pd.DataFrame(pairs, columns=columns).to_csv(folder / "c.csv", index=False)
+    yield zoo.open_images(folder / "a.csv"), "A02_ER.tif"
+    yield zoo.open_images(folder / "a.csv", stains={"ER": "RNA"}), "A02_ER.tif"
+    yield zoo.open_images(folder / "b.csv", paths={"/old": "/new"}), "A02_DNA.tif"
+    yield zoo.open_images(folder / "c.csv"), "A02_ER.tif"
+    yield zoo.open_images(folder, pattern="{well}_{channel}.tif"), "A02_DNA.tif"
+    yield zoo.open_images([folder / names[0], folder / names[3]]), "A02_ER.tif"
+    np.save(folder / "d.npy", np.ones((2, 1, 16, 16), np.uint8))
+    yield zoo.open_images(folder / "d.npy"), "d.npy"
+
+
+def test_each_source_knows_its_files(encoder, tmp_path):
+    for k, (dataset, name) in enumerate(sources(tmp_path / "images")):
+        out = tmp_path / f"job{k}"
+        run_job(dataset, encoder, out, shard_size=1, share=(0, 2))
+        os.utime(tmp_path / "images" / name, ns=(k, k))
+        made = run_job(dataset, encoder, out, shard_size=1)
+        assert [name in reason for _, reason in made.left_out] == [True], (k, made.left_out)
+        assert "was changed after the job was planned" in made.left_out[0][1]
