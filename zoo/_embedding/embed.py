@@ -1,7 +1,6 @@
 """Embed datasets; each image is read once for all encoders, and cached by content."""
 
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from importlib.metadata import version
 from pathlib import Path
@@ -25,12 +24,10 @@ from .._images.image import Image
 from .._images.resample import resampled
 from .cache import EmbeddingCache, image_hash
 from .embeddings import Embeddings
+from .read_ahead import item_name, read_ahead
 
 Row = NDArray[np.float32]
 OnError = Literal["raise", "skip"]
-_CHUNK = 64
-# A short chunk comes first, so that the time of the others is soon known.
-_FIRST = 4
 
 
 class UnequalChannelsError(DataError):
@@ -114,14 +111,14 @@ def embed_many(
             progress(f"embedding {dataset.name} with {encoder.name}", done, len(dataset))
 
     with cache if cache is not None else nullcontext():  # writes finished rows even after an error
-        for items in _chunks(dataset):
+        for items in read_ahead(dataset):
             sound: dict[int, Image] = {}
             bad: dict[int, ZooError] = {}
             for i, image in items:
                 try:
                     if isinstance(image, Exception):
                         raise image
-                    sound[i] = _checked(image, _item_name(dataset, i), encoders)
+                    sound[i] = _checked(image, item_name(dataset, i), encoders)
                 except ZooError as error:
                     if on_error == "raise":
                         raise
@@ -129,7 +126,7 @@ def embed_many(
             seen |= {i: (len(image.pixels), image.stains) for i, image in sound.items()}
             _check_equal(dataset, encoders, {count for count, _ in seen.values()})
             places, images = list(sound), list(sound.values())
-            names = [_item_name(dataset, i) for i in places]
+            names = [item_name(dataset, i) for i in places]
             found, refused = _encode_chunk(images, names, encoders, cache, tell)
             bad |= {places[k]: error for k, error in refused.items()}
             if bad and on_error == "raise":
@@ -139,7 +136,7 @@ def embed_many(
                     row for k, row in enumerate(block) if k not in refused and row is not None
                 ]
             kept += [i for k, i in enumerate(places) if k not in refused]
-            failures += [(_item_name(dataset, i), str(bad[i])) for i in sorted(bad)]
+            failures += [(item_name(dataset, i), str(bad[i])) for i in sorted(bad)]
             done += len(items)
             if progress is not None:
                 progress(f"embedding {dataset.name}", done, len(dataset))
@@ -274,34 +271,6 @@ def _with_channels(
     if known and not {"stains", "channels"} & set(metadata.columns):
         added["stains"] = ["|".join(stains) if stains else None for _, stains in seen]
     return metadata.assign(**added)
-
-
-def _chunks(dataset: Dataset) -> Iterable[list[tuple[int, Image | Exception]]]:
-    """Read the next chunk while one is encoded."""
-
-    def read(start: int, stop: int) -> list[tuple[int, Image | Exception]]:
-        items: list[tuple[int, Image | Exception]] = []
-        for i in range(start, min(stop, len(dataset))):
-            try:
-                items.append((i, dataset[i]))
-            except ZooError as error:
-                items.append((i, error))
-        return items
-
-    with ThreadPoolExecutor(1) as pool:
-        ahead = pool.submit(read, 0, _FIRST)
-        for start in range(_FIRST, len(dataset) + _CHUNK, _CHUNK):
-            items = ahead.result()
-            ahead = pool.submit(read, start, start + _CHUNK)
-            if items:
-                yield items
-
-
-def _item_name(dataset: Dataset, i: int) -> str:
-    for column in ("image", "image_path", "well"):
-        if column in dataset.metadata.columns:
-            return str(dataset.metadata[column].iloc[i])
-    return f"item {i}"
 
 
 def _placed(encoder: Encoder, seen: list[tuple[str, ...] | None]) -> dict[str, Any]:

@@ -194,8 +194,9 @@ def write(target: Path, save: Callable[[Path], object]) -> None:
         partial.replace(target)
         _sync(target.parent)
     except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else error
         raise DataError(
-            f"{target} could not be written ({error.strerror or error}): make room and start the "
+            f"{target} could not be written ({reason}): make room and start the "
             "same command again, which goes on from what is done"
         ) from error
     finally:
