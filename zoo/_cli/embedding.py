@@ -61,6 +61,7 @@ def embed(
 
     With a folder as --out (a path without suffix) embeddings are written in parts. The same command
     computes only the parts that are missing, after whatever stopped it; several may run at once.
+    Jobs use no cache.
     """
     from .._data.sources import open_source
     from .._embedding.embed import embed as run

@@ -311,6 +311,13 @@ def test_memory_that_runs_out_is_told(folder, encoder, tmp_path, monkeypatch):
         job(folder, encoder, tmp_path / "job")
 
 
+def test_without_pyarrow_the_line_to_install_is_told(folder, encoder, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(errors.MissingExtraError, match=r'pip install "microscopy-zoo\[parquet\]"'):
+        job(folder, encoder, tmp_path / "job")
+    assert not (tmp_path / "job").exists()
+
+
 def test_ranks_do_each_shard_once(folder, encoder, tmp_path):
     out = tmp_path / "job"
     seen = []
