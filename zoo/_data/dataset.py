@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from zoo.registry import ControlKind, DataError, DatasetSpec, Design, Role, suggest
 
 from .._images.image import Image
+from .remote import is_copy
 
 Reader = Callable[[int], Image]
 
@@ -111,7 +112,7 @@ class Dataset:
 def files_of(read: Reader | None, i: int) -> list[str | Path]:
     """Return the local files of an image, where its reader has a method `files_of` to say so."""
     known = getattr(read, "files_of", None)
-    return [] if known is None else list(known(i))
+    return [] if known is None else [path for path in known(i) if not is_copy(path)]
 
 
 def check_columns(wanted: Iterable[str], table: pd.DataFrame, name: str) -> None:

@@ -13,6 +13,7 @@ from zoo.registry import ImageError, MissingExtraError
 # More files than any image has, so that none is removed before it is read.
 _KEPT = 512
 _URL = re.compile(r"(?!file:)[A-Za-z][A-Za-z0-9+.-]+://")
+_COPIES = "zoo-fetched-"
 _lock = threading.Lock()
 
 
@@ -50,6 +51,11 @@ def local_copy(url: str) -> Path:
     return target
 
 
+def is_copy(path: str | Path) -> bool:
+    """Whether a file was fetched: it has another place and time in each process."""
+    return _COPIES in str(path)
+
+
 def _name(url: str) -> str:
     """Return the name of a file; only those of web servers are quoted and may have a query."""
     name = url.rpartition("/")[2]
@@ -60,7 +66,7 @@ class _Copies:
     """Copies of this process, removed when it ends."""
 
     def __init__(self) -> None:
-        self.folder = tempfile.TemporaryDirectory(prefix="zoo-fetched-")
+        self.folder = tempfile.TemporaryDirectory(prefix=_COPIES)
         self.paths: OrderedDict[str, Path] = OrderedDict()
         self.count = 0
 

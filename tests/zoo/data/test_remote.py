@@ -1,5 +1,7 @@
 """Files of web servers and object stores, from servers on the loopback address."""
 
+from io import BytesIO
+
 import fsspec
 import numpy as np
 import pandas as pd
@@ -9,6 +11,7 @@ from loopback_store import LoopbackStore
 
 from zoo import errors
 from zoo._data import remote
+from zoo._data.dataset import files_of
 from zoo._data.sources import open_images
 
 
@@ -61,6 +64,14 @@ class TestAnyStore:
         with memory.open("/a.npy", "wb") as file:
             np.save(file, content)
         assert (open_images("memory://a.npy")[0].pixels == content).all()
+
+    def test_copies_are_no_files_of_an_image(self, memory):
+        npy = BytesIO()
+        np.save(npy, np.ones((2, 1, 8, 8), np.uint8))
+        memory.pipe_file("/images.npy", npy.getvalue())
+        dataset = open_images("memory://images.npy")
+        assert dataset[1].pixels.shape == (1, 8, 8)
+        assert files_of(dataset.read, 1) == []
 
     def test_a_file_that_is_not_there(self, memory):
         with pytest.raises(errors.ImageError, match=r"memory://gone\.tif is not there"):
