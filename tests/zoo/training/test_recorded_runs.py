@@ -1,5 +1,6 @@
 """Self-distillation against recorded runs of the authors' code."""
 
+import itertools
 import json
 import math
 from dataclasses import replace
@@ -234,3 +235,59 @@ def test_the_log_is_bounded_by_ln_k():
         assert row["loss_of_uniform"] == pytest.approx(
             row["loss"] / math.log(ours.settings.prototypes)
         )
+
+
+def late_momentum(update, updates, base, right=schedules.momentum):
+    return right(max(update - 1, 1), updates, base)
+
+
+STEPS = itertools.count()
+
+
+def temperature_by_step(epoch, *, first, final, warmup):
+    return first + (final - first) * min(next(STEPS) / 3, 1)
+
+
+def centre_before_use(teacher, centre, temperature, right=dino.sharpened):
+    return right(teacher, dino.moved_centre(centre, teacher), temperature)
+
+
+def clip_together(parameters, most):
+    torch.nn.utils.clip_grad_norm_(parameters, most)
+
+
+def without_small_crops(student, targets, *, views, right=dino.cross_entropy):
+    return right(student[: len(targets)], targets, views=2)
+
+
+@pytest.mark.parametrize(
+    ("run", "module", "name", "mistake", "changes"),
+    [
+        ("adamw", schedules, "momentum", late_momentum, {}),
+        ("adamw", schedules, "teacher_temperature", temperature_by_step, {}),
+        ("adamw", dino, "sharpened", centre_before_use, {}),
+        ("adamw", dino, "clip_each", clip_together, {}),
+        ("multicrop", dino, "cross_entropy", without_small_crops, {}),
+        ("adamw", None, "", None, {"clip": 0.0}),
+        ("adamw", None, "", None, {"frozen_epochs": 0}),
+        ("adamw", None, "", None, {"decay_all": False}),
+        ("sgd", None, "", None, {"decay_all": True}),
+        ("sgd", None, "", None, {"fixed_length": True}),
+    ],
+)
+def test_a_mistake_is_noticed(monkeypatch, run, module, name, mistake, changes):
+    """What replays exactly does so because it is right: each error moves losses or embeddings."""
+    if module is not None:
+        monkeypatch.setattr(module, name, mistake)
+    recorded_run, tensors, ours, logged = replayed(GOLDEN / f"dino-tiny-{run}", **changes)
+    losses = [
+        abs(found["loss"] - wanted["loss"])
+        for found, wanted in zip(logged, recorded_run["steps"], strict=True)
+    ]
+    probe = ImageBatch(
+        tensors["probe.planes"].float() / 255, torch.tensor(recorded_run["probe_counts"])
+    )
+    with torch.no_grad():
+        rows = ours.student.encoder.forward(probe).embedding
+    moved = (rows - tensors["final.probe.student_cls"]).abs().max()
+    assert max(losses) > 4e-5 or moved > 2e-5
