@@ -1,5 +1,6 @@
 """Outside packages at the command line: each fault is told with its plugin, and breaks no other."""
 
+import os
 import time
 
 import numpy as np
@@ -217,13 +218,17 @@ def test_provenance_and_cache_tell_one_release_of_a_plugin_from_the_next(tmp_pat
 
 @pytest.mark.slow
 def test_a_listing_stays_fast_with_fifty_plugins(tmp_path):
+    """Fifty plugins take less than the listing itself, in seconds of the processor."""
+
+    def cost():
+        before = sum(os.times()[2:4])
+        done = zoo(tmp_path, "list")
+        return sum(os.times()[2:4]) - before, done
+
+    alone = min(cost()[0] for _ in range(3))
     for k in range(50):
         body = ENCODER.format(name=f"encoder-{k}", module=f"fifty_{k}_plugin")
         install(tmp_path, f"fifty_{k}_plugin", body)
-    took = []
-    for _ in range(5):
-        start = time.perf_counter()
-        done = zoo(tmp_path, "list")
-        took.append(time.perf_counter() - start)
-        assert "encoder-49" in done.stdout, done.stderr
-    assert min(took) < 1.0  # half a second on a machine that does nothing else
+    with_fifty, done = min((cost() for _ in range(3)), key=lambda found: found[0])
+    assert "encoder-49" in done.stdout, done.stderr
+    assert with_fifty < 2 * alone

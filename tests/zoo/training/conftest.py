@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 import zoo
 
@@ -40,6 +41,15 @@ def striped(seed=0, count=24, side=48, channels=(1, 2, 3)):
     table = pd.DataFrame(rows)
     table["period"] = [16.0 + i / 100 if i % 2 == 0 else 5.0 + i / 100 for i in range(count)]
     return zoo.Dataset("stripes", table, lambda i: zoo.Image(images[i]))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Sums depend on the number of threads, which other tests change, in their last bits."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

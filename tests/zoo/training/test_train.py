@@ -112,7 +112,8 @@ def test_a_run_that_is_killed_goes_on_from_its_last_state(whole, stripes, tmp_pa
     script = (
         "import os, sys; sys.path.insert(0, sys.argv[1])\n"
         "from tests.zoo.training.conftest import SMALL, striped\n"
-        "import zoo\n"
+        "import torch, zoo\n"
+        "torch.set_num_threads(1)\n"
         "def kill(what, done, total):\n"
         "    if what.startswith('training') and done == 4: os.kill(os.getpid(), 9)\n"
         "zoo.train(striped(), sys.argv[2], device='cpu', probe='stripe', group='well',\n"
