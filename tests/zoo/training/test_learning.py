@@ -34,5 +34,5 @@ def test_the_tiny_preset_learns_blood_cells(tmp_path, real_data):
         controls=[found.twin],
         control_seeds=3,
     )
-    probe = next(row for row in result.rows if "linear probe" in row.task)
+    probe = next(row for row in result.rows if "linear probe" in row.metric)
     assert probe.verdict.gap >= 0.1, probe.verdict.detail
