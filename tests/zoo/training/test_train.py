@@ -423,3 +423,13 @@ def test_the_usual_settings_of_the_method_collapse_on_synthetic_plates(tmp_path,
             centring=centring,
             spread=0.1 if centring == "sinkhorn" else 0.0,
         )
+
+
+def test_half_precision_follows_full_precision(stripes, tmp_path):
+    """Products in bfloat16; parameters, head and what is saved stay float32."""
+    full = run(stripes, tmp_path / "full")
+    half = run(stripes, tmp_path / "half", precision="bfloat16")
+    for one, other in zip(full.log, half.log, strict=True):
+        assert other["loss"] == pytest.approx(one["loss"], abs=0.1)
+    assert full.log[-1]["loss"] != half.log[-1]["loss"]
+    assert {t.dtype for t in networks(half.folder)["."].values()} == {torch.float32}
