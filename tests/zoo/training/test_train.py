@@ -430,6 +430,6 @@ def test_half_precision_follows_full_precision(stripes, tmp_path):
     full = run(stripes, tmp_path / "full")
     half = run(stripes, tmp_path / "half", precision="bfloat16")
     for one, other in zip(full.log, half.log, strict=True):
-        assert other["loss"] == pytest.approx(one["loss"], abs=0.1)
+        assert other["loss"] == pytest.approx(one["loss"], abs=0.3)
     assert full.log[-1]["loss"] != half.log[-1]["loss"]
     assert {t.dtype for t in networks(half.folder)["."].values()} == {torch.float32}
