@@ -26,7 +26,7 @@ from ._training.labels import read_labels
 from ._training.loop import run
 from ._training.predictor import write_predictor
 from ._training.probe import make_probe
-from ._training.ranks import joined, rank
+from ._training.ranks import first_before_others, joined, rank
 from ._training.run_folder import RunFolder
 from ._training.settings import Settings, read_settings
 from ._training.supervised import Supervised
@@ -177,9 +177,10 @@ def train(
     chosen = chosen.for_sides(images.shortest)
     columns = {"label": label, "probe": probe, "group": group}
     with joined(pick_device(device)) as here:
-        folder = RunFolder(Path(out), _record(chosen, images, start, columns))
-        if rank() == 0:
-            folder.write_record(failures=images.failures)
+        with first_before_others():  # one of them makes the folder
+            folder = RunFolder(Path(out), _record(chosen, images, start, columns))
+            if rank() == 0:
+                folder.write_record(failures=images.failures)
         encoder = _network(chosen, first).to(here)
         if label is None or group is None:
             trained = _distil(encoder, chosen, images, folder, columns, keep_going, tell)

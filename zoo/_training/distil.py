@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from zoo.registry import CollapseError
+
 from .._encoders.contract import Encoder
 from .._images.batch import ImageBatch
 from . import dino, schedules
@@ -63,16 +65,9 @@ class Distillation:
         self.teacher = copy.deepcopy(self.student).requires_grad_(False)
         self.centre = torch.zeros(1, settings.prototypes, dtype=dtype, device=self.device)
         self.optimiser = make_optimiser(self.student, settings)
-        self.kept = settings.momentum
-        if self.kept is None:
-            self.kept = max(1 - 10 / settings.steps, 0.9)
-        self._forward: nn.Module = self.student
-        if world() > 1:
-            where = [self.device] if self.device.type == "cuda" else None
-            # Statistics of batches are summed by the head itself.
-            self._forward = DistributedDataParallel(
-                self.student, device_ids=where, broadcast_buffers=False
-            )
+        given = settings.momentum
+        self.kept = max(1 - 10 / settings.steps, 0.9) if given is None else given
+        self._forward = over_ranks(self.student, self.device)
 
     finished = False
 
@@ -85,7 +80,7 @@ class Distillation:
             final=settings.teacher_temperature,
             warmup=settings.temperature_epochs,
         )
-        self._set_rate(planned.step, len(planned.images))
+        set_rate(self.optimiser, settings, planned.step)
         views = [here(views, self.device) for views in batch.views]
         with self._autocast():
             with torch.no_grad():
@@ -100,7 +95,7 @@ class Distillation:
             large = embeddings[: len(views[0])]
             total = loss + settings.spread * dino.spread_loss(large)
         if not bool(torch.isfinite(total)):
-            raise FloatingPointError(
+            raise CollapseError(
                 f"the loss is {float(total.detach())} at step {planned.step}: lower learning_rate, "
                 "or set clip to 1"
             )
@@ -110,7 +105,7 @@ class Distillation:
         self._bound_gradients(planned.epoch)
         self.optimiser.step()
         self.centre = dino.moved_centre(self.centre, seen)
-        kept = schedules.momentum(planned.step + 1, settings.steps, self.kept or 0.0)
+        kept = schedules.momentum(planned.step + 1, settings.steps, self.kept)
         dino.follow(self.teacher, self.student, kept)
         return self._log(loss, targets, embeddings[: len(views[0])], batch) | {
             "learning_rate": self.optimiser.param_groups[0]["lr"],
@@ -127,18 +122,6 @@ class Distillation:
         if self.settings.centring == "sinkhorn":
             return dino.balanced(seen, temperature)
         return dino.sharpened(seen, self.centre, temperature)
-
-    def _set_rate(self, step: int, images: int) -> None:
-        settings = self.settings
-        rate = schedules.learning_rate(
-            step,
-            settings.steps,
-            peak=settings.learning_rate * settings.images / 256,
-            warmup=round(settings.warmup * settings.steps),
-            start=settings.first_rate,
-        )
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
 
     def _bound_gradients(self, epoch: int) -> None:
         if self.settings.clip:
@@ -190,6 +173,28 @@ def here(views: ImageBatch, device: torch.device) -> ImageBatch:
         return views
     planes = views.planes.pin_memory().to(device, non_blocking=True)
     return ImageBatch(planes, views.counts, channel_index=views.channel_index)
+
+
+def over_ranks(branch: Branch, device: torch.device) -> nn.Module:
+    """Return the branch, whose gradients are the mean over processes where there are several."""
+    if world() == 1:
+        return branch
+    where = [device] if device.type == "cuda" else None
+    # Statistics of batches are summed by the head itself.
+    return DistributedDataParallel(branch, device_ids=where, broadcast_buffers=False)
+
+
+def set_rate(optimiser: torch.optim.Optimizer, settings: Settings, step: int) -> None:
+    """Set the learning rate of a step."""
+    rate = schedules.learning_rate(
+        step,
+        settings.steps,
+        peak=settings.learning_rate * settings.images / 256,
+        warmup=round(settings.warmup * settings.steps),
+        start=settings.first_rate,
+    )
+    for group in optimiser.param_groups:
+        group["lr"] = rate
 
 
 def entropy(probabilities: Tensor) -> Tensor:

@@ -2,10 +2,9 @@
 
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from hashlib import sha256
 from threading import Lock
 
@@ -49,10 +48,9 @@ class TrainingImages:
         Name of each image that cannot be used, and why.
     stains
         Names of the channels of each, or None where they are unknown.
-    known
-        Stains of the channels of the network that training starts from; others come after.
-    most
-        Places for channels that the network has.
+    names
+        Stains by which channels are told, in the order of their places; a part of the images keeps
+        those of the whole.
     shortest
         Shortest side of a prepared image, in pixels.
     """
@@ -64,8 +62,7 @@ class TrainingImages:
     hashes: list[str]
     failures: list[tuple[str, str]]
     stains: list[tuple[str, ...] | None] = field(default_factory=list)
-    known: tuple[str, ...] = ()
-    most: int = sys.maxsize
+    names: tuple[str, ...] = ()
     shortest: int = sys.maxsize
     _kept: dict[int, Tensor] = field(default_factory=dict)
     _bytes: int = 0
@@ -110,21 +107,6 @@ class TrainingImages:
             _lock=Lock(),
         )
 
-    @cached_property
-    def names(self) -> tuple[str, ...]:
-        """The stains of all images, in order of appearance.
-
-        Empty, so that channels are told by their position, unless each image names its channels,
-        each by another name, and there are places for all.
-        """
-        found = dict.fromkeys(self.known)
-        for stains in self.stains:
-            if stains is None or len({s.lower() for s in stains}) < len(stains):
-                return ()
-            found |= dict.fromkeys(stains)
-        same = len({s.lower() for s in found}) < len(found)
-        return () if same or len(found) > self.most else tuple(found)
-
     def index(self, i: int) -> Tensor:
         """Place of each channel of image i among the network's channels, `(C,)`."""
         stains = self.stains[i]
@@ -155,8 +137,7 @@ def survey(
         If fewer than two images remain.
     """
     preprocessing = replace(settings.preprocessing, resize=settings.resize, crop=None)
-    most = settings.max_channels
-    found = TrainingImages(dataset, preprocessing, [], [], [], [], known=known, most=most)
+    found = TrainingImages(dataset, preprocessing, [], [], [], [])
 
     def look(i: int) -> Seen:
         try:
@@ -179,6 +160,7 @@ def survey(
     if len(found) < 2:
         why = f": {found.failures[0][0]}: {found.failures[0][1]}" if found.failures else ""
         raise DataError(f"{dataset.name} has {len(found)} usable image(s), but needs 2{why}")
+    found.names = common_names(found.stains, known, settings.max_channels)
     return found
 
 
@@ -209,3 +191,20 @@ def _check(array: Pixels, item: str, settings: Settings) -> None:
         )
     if array.min() == array.max():
         raise ImageError(f"{item} is constant: there is nothing to learn from it")
+
+
+def common_names(
+    stains: Iterable[tuple[str, ...] | None], known: tuple[str, ...], most: int
+) -> tuple[str, ...]:
+    """Return the stains of all images in order of appearance, after those that are known.
+
+    Empty, so that channels are told by their position, unless each image names its channels, each
+    by another name, and there are at most `most`.
+    """
+    found = dict.fromkeys(known)
+    for names in stains:
+        if names is None or len({s.lower() for s in names}) < len(names):
+            return ()
+        found |= dict.fromkeys(names)
+    same = len({s.lower() for s in found}) < len(found)
+    return () if same or len(found) > most else tuple(found)

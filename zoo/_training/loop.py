@@ -81,6 +81,8 @@ def run(
     log = folder.read_log(before=first)
     if rank() == 0:
         folder.write_log(log)
+    if objective.finished:
+        return log
     waiting, began = Waiting(), time.monotonic()
     saved = began
     every = max(settings.steps // 10, 1)

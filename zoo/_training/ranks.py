@@ -36,6 +36,16 @@ def joined(device: torch.device) -> Iterator[torch.device]:
         dist.destroy_process_group()
 
 
+@contextmanager
+def first_before_others() -> Iterator[None]:
+    """Let the first process do something before the others do it."""
+    if rank() > 0:
+        dist.barrier()
+    yield
+    if rank() == 0 and world() > 1:
+        dist.barrier()
+
+
 def summed(x: Tensor) -> Tensor:
     """Sum over processes, without a gradient."""
     if world() == 1:

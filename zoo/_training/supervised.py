@@ -8,15 +8,13 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 
 from zoo.registry import DataError
 
 from .._encoders.contract import Encoder
 from ..metrics import balanced_accuracy, r_squared
-from . import schedules
 from .batches import ViewBatch
-from .distil import Branch, here, make_optimiser
+from .distil import Branch, here, make_optimiser, over_ranks, set_rate
 from .images import TrainingImages
 from .labels import Labels, weights_of
 from .probe import embed
@@ -57,10 +55,7 @@ class Supervised:
         self._held_out = np.flatnonzero(labels.held_out).tolist()
         self.best = copy.deepcopy(self.student.state_dict())
         self.best_score, self.waited = -float("inf"), 0
-        self._forward: nn.Module = self.student
-        if world() > 1:
-            where = [self.device] if self.device.type == "cuda" else None
-            self._forward = DistributedDataParallel(self.student, device_ids=where)
+        self._forward = over_ranks(self.student, self.device)
 
     @property
     def finished(self) -> bool:
@@ -69,16 +64,8 @@ class Supervised:
 
     def step(self, batch: ViewBatch) -> dict[str, float]:
         """Update with a batch; return what is logged."""
-        settings, planned = self.settings, batch.planned
-        rate = schedules.learning_rate(
-            planned.step,
-            settings.steps,
-            peak=settings.learning_rate * settings.images / 256,
-            warmup=round(settings.warmup * settings.steps),
-            start=settings.first_rate,
-        )
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
+        planned = batch.planned
+        set_rate(self.optimiser, self.settings, planned.step)
         _, outputs = self._forward([here(batch.large, self.device)])
         truth = torch.from_numpy(self.labels.values[list(batch.images)]).to(self.device).repeat(2)
         loss = self._loss(outputs, truth)
@@ -86,6 +73,7 @@ class Supervised:
         share = len(batch.images) / len(planned.images)
         (loss * (share * world())).backward()
         self.optimiser.step()
+        rate = self.optimiser.param_groups[0]["lr"]
         return {"loss": float(summed(loss.detach() * share)), "learning_rate": rate}
 
     def _loss(self, outputs: Tensor, truth: Tensor) -> Tensor:

@@ -433,3 +433,27 @@ def test_half_precision_follows_full_precision(stripes, tmp_path):
         assert other["loss"] == pytest.approx(one["loss"], abs=0.3)
     assert full.log[-1]["loss"] != half.log[-1]["loss"]
     assert {t.dtype for t in networks(half.folder)["."].values()} == {torch.float32}
+
+
+def test_a_part_of_the_images_keeps_the_places_of_channels():
+    """Held-out images must not see other places than those that the network was trained with."""
+    from zoo._training.images import survey
+    from zoo._training.settings import read_settings
+
+    images = survey(named(("DNA",), ("ER", "DNA"), ("ER",)), read_settings("tiny", None, SMALL))
+    later = images.part([1, 2])
+    assert later.names == images.names == ("DNA", "ER")
+    assert later.index(0).tolist() == [1, 0]
+
+
+def test_a_run_that_ended_early_does_not_go_on(stripes, tmp_path):
+    asked = {"label": "stripe", "group": "well", "steps": 60, "learning_rate": 0.0001}
+    first = run(stripes, tmp_path / "run", **asked)
+    assert len(first.log) < 60, "validation stopped improving"
+    again = run(stripes, tmp_path / "run", **asked)
+    assert len(again.log) == len(first.log)
+
+
+def test_a_loss_that_is_no_number_is_told(stripes, tmp_path):
+    with pytest.raises(zoo.errors.CollapseError, match="lower learning_rate"):
+        run(stripes, tmp_path / "run", learning_rate=1e30, optimiser="sgd", warmup=0.0)
