@@ -3,7 +3,6 @@
 import csv
 import json
 import os
-import socket
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from hashlib import sha256
@@ -14,6 +13,7 @@ from zoo.registry import DataError, MissingExtraError
 
 from .claims import Claims
 from .records import differences
+from .write_aside import write
 
 RECORD, STATES, PARTS, FAILURES, CLAIMS = "job.json", "files.parquet", "parts", "failures", "claims"
 # Claimed by who plans the job: above the number of any shard.
@@ -175,40 +175,3 @@ def _make(path: Path, key: Mapping[str, Any], states: Callable[[], list[str]]) -
         write(path / RECORD, lambda partial: partial.write_text(text, encoding="utf-8"))
     finally:
         claims.close()
-
-
-def write(target: Path, save: Callable[[Path], object]) -> None:
-    """Call `save` with a path beside `target`, and move what it wrote into place.
-
-    Raises
-    ------
-    DataError
-        If it cannot be written; `target` is as it was.
-    """
-    partial = target.with_name(f".{target.name}.{socket.gethostname()}.{os.getpid()}.partial")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        save(partial)
-        with partial.open("rb+") as file:
-            os.fsync(file.fileno())
-        partial.replace(target)
-        _sync(target.parent)
-    except OSError as error:
-        reason = os.strerror(error.errno) if error.errno else error
-        raise DataError(
-            f"{target} could not be written ({reason}): make room and start the "
-            "same command again, which goes on from what is done"
-        ) from error
-    finally:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
-
-
-def _sync(folder: Path) -> None:
-    """Have the names in a folder survive a power failure, where the system can."""
-    with suppress(OSError):
-        opened = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(opened)
-        finally:
-            os.close(opened)

@@ -16,8 +16,9 @@ from .._encoders.contract import Encoder
 from .._encoders.progress import Progress
 from .embed import NothingUsableError, embed_many, provenance_of
 from .embeddings import Embeddings
-from .job_folder import JobFolder, write
+from .job_folder import JobFolder
 from .manifest import UnchangedReader
+from .write_aside import write
 
 if TYPE_CHECKING:
     import pyarrow as pa

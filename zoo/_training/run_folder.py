@@ -1,8 +1,7 @@
 """The folder of a run: its record, its log, the state to go on from."""
 
 import json
-import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from hashlib import sha256
 from io import BytesIO
@@ -10,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 
 from zoo.registry import DataError
 
 from .._embedding.records import differences
+from .._embedding.write_aside import write
 
 RECORD, LOG, STATE, HASHES = "run.json", "log.jsonl", "state.pt", "images.sha256"
 DIGEST = 32
@@ -69,30 +68,9 @@ class RunFolder:
         text = json.dumps({"run": self.record, **beside}, indent=1, default=str)
         self.write(RECORD, lambda path: path.write_text(text + "\n", encoding="utf-8"))
 
-    def write(self, name: str, save: Any) -> None:
-        """Call `save` with a path, and move what it wrote into place.
-
-        Raises
-        ------
-        DataError
-            If it cannot be written; the earlier file is as it was.
-        """
-        target = self.path / name
-        partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            save(partial)
-            with partial.open("rb+") as file:
-                os.fsync(file.fileno())
-            partial.replace(target)
-        except (OSError, SafetensorError) as error:
-            with suppress(OSError):
-                partial.unlink()
-            reason = error.strerror if isinstance(error, OSError) else error
-            raise DataError(
-                f"{target} could not be written ({reason}): make room and start the same command "
-                "again, which goes on from the last state"
-            ) from error
+    def write(self, name: str, save: Callable[[Path], object]) -> None:
+        """Call `save` with a path, and move what it wrote into place; see `write_aside`."""
+        write(self.path / name, save)
 
     def save_state(self, state: Mapping[str, Any]) -> None:
         """Write the state from which the run goes on, after its sha256."""
