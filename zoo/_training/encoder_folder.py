@@ -4,6 +4,7 @@ import json
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,7 @@ def write_encoder(
 
     kept = settings.keep if settings.keep in networks else next(iter(networks))
     text = "\n".join(sorted(hashes)) + "\n"
-    folder.write(HASHES, lambda path: path.write_text(text, encoding="utf-8"))
+    folder.write_text(HASHES, text)
     for name, network in networks.items():
         place = "" if name == kept else f"{name}/"
         config = {
@@ -58,13 +59,12 @@ def write_encoder(
             **({"channel_names": list(channels)} if channels else {}),
         }
         state = {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}
-        folder.write(f"{place}model.safetensors", lambda path, s=state: save_file(s, path))
-        lines = json.dumps(config, indent=1) + "\n"
-        folder.write(f"{place}config.json", lambda path, t=lines: path.write_text(t))
+        folder.write(f"{place}model.safetensors", partial(save_file, state))
+        folder.write_text(f"{place}config.json", json.dumps(config, indent=1) + "\n")
     if channels:
         summary += f" Its channels are {', '.join(channels)}, and are told by these names."
     text = _card(folder.path, kept, list(networks), settings, data, licence, summary)
-    folder.write(CARD, lambda path: path.write_text(text, encoding="utf-8"))
+    folder.write_text(CARD, text)
 
 
 def _card(

@@ -29,7 +29,7 @@ def write_predictor(folder: RunFolder, layer: nn.Module, labels: Labels) -> None
         "sd": labels.sd,
     }
     text = json.dumps(meaning, indent=1) + "\n"
-    folder.write(COLUMN, lambda path: path.write_text(text, encoding="utf-8"))
+    folder.write_text(COLUMN, text)
 
 
 def read_predictor(folder: Path) -> tuple[nn.Linear, Labels]:

@@ -66,11 +66,15 @@ class RunFolder:
     def write_record(self, **beside: Any) -> None:
         """Write the record, and what is to be known beside it."""
         text = json.dumps({"run": self.record, **beside}, indent=1, default=str)
-        self.write(RECORD, lambda path: path.write_text(text + "\n", encoding="utf-8"))
+        self.write_text(RECORD, text + "\n")
 
     def write(self, name: str, save: Callable[[Path], object]) -> None:
         """Call `save` with a path, and move what it wrote into place; see `write_aside`."""
         write(self.path / name, save)
+
+    def write_text(self, name: str, text: str) -> None:
+        """Write a file of text."""
+        self.write(name, lambda path: path.write_text(text, encoding="utf-8"))
 
     def save_state(self, state: Mapping[str, Any]) -> None:
         """Write the state from which the run goes on, after its sha256."""
@@ -111,7 +115,7 @@ class RunFolder:
     def write_log(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Write a whole log."""
         text = "".join(json.dumps(row) + "\n" for row in rows)
-        self.write(LOG, lambda path: path.write_text(text, encoding="utf-8"))
+        self.write_text(LOG, text)
 
     def append_log(self, row: Mapping[str, Any]) -> None:
         """Add a row to the log."""
