@@ -1,11 +1,13 @@
 """The simulation of verdicts as a table and as a picture, from its committed rows."""
 
 from collections.abc import Mapping, Sequence
+from math import ceil
 from pathlib import Path
 
 Row = Mapping[str, str]
 PLAIN = {"items": "12", "sizes": "equal", "correlation": "0", "equal": "1", "weaker": "1"}
 COLOURS = ("#1f77b4", "#d95f02", "#1b9e77", "#7570b3", "#a6761d", "#666666")
+SHADES = ("#9ecae1", "#4292c6", "#2171b5", "#08306b")  # fewer to more groups
 
 
 def scores(rows: Sequence[Row]) -> list[str]:
@@ -58,6 +60,43 @@ def summary(rows: Sequence[Row]) -> str:
         f"groups of {worst['items']} items. In {worst['runs']} runs a rate of 5 % has a "
         f"standard error of {100 * (0.05 * 0.95 / int(worst['runs'])) ** 0.5:.0f} points."
     )
+
+
+def planted(rows: Sequence[Row], metric: str) -> dict[int, list[Row]]:
+    """Rows of one score with a better encoder, by number of groups, smallest difference first."""
+    better = [row for row in rows if row["metric"] == metric and row["gain"] != "0"]
+    found: dict[int, list[Row]] = {}
+    for row in sorted(better, key=lambda row: (int(row["groups"]), float(row["gap"]))):
+        found.setdefault(int(row["groups"]), []).append(row)
+    return found
+
+
+def draw_planted(rows: Sequence[Row], picture: Path) -> None:
+    """Draw how often a true difference is found, and how often it stays undecided."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    metrics = [metric for metric in scores(rows) if planted(rows, metric)]
+    with mpl.rc_context({"font.size": 9, "svg.hashsalt": "zoo"}):
+        figure = Figure(figsize=(8.2, 2.3 * ceil(len(metrics) / 3)), dpi=150, layout="constrained")
+        grid = figure.subplots(ceil(len(metrics) / 3), 3, sharey=True, squeeze=False)
+        for axes, metric in zip(grid.flat, metrics, strict=False):
+            for (groups, found), colour in zip(planted(rows, metric).items(), SHADES, strict=False):
+                at = [float(row["gap"]) for row in found]
+                for name, style in (("beats", "o-"), ("undecided", "o:")):
+                    rates = [100 * float(row[name]) for row in found]
+                    label = f"{groups} groups" if name == "beats" else None
+                    axes.plot(at, rates, style, color=colour, ms=3, lw=1, label=label)
+            axes.set_title(metric, fontsize=9)
+            axes.set_xlim(0, None)
+            axes.spines[["top", "right"]].set_visible(False)
+        for axes in list(grid.flat)[len(metrics) :]:
+            axes.axis("off")
+        figure.supxlabel("true difference to the best control", fontsize=9)
+        figure.supylabel("beats all controls (lines), undecided (dots), %", fontsize=9)
+        handles, labels = grid.flat[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside upper center", ncols=4, frameon=False)
+        figure.savefig(picture, metadata={"Software": None})
 
 
 def draw(rows: Sequence[Row], picture: Path) -> None:

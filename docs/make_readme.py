@@ -165,11 +165,12 @@ def verdicts() -> str:
     """Draw and show the committed rows of the simulation of verdicts."""
     sys.path.insert(0, str(ROOT / "benchmarks"))
     from kept_rows import read
-    from verdict_figure import draw, summary, table
+    from verdict_figure import draw, draw_planted, summary, table
 
     rows = read(ROOT / "benchmarks" / "results" / "verdicts-of-equal-encoders.csv")
     target = ROOT / "docs" / "verdicts-of-equal-encoders.png"
     draw(rows, target)
+    draw_planted(rows, ROOT / "docs" / "planted-differences.png")
     image = f"![How often equal encoders are told apart](docs/{target.name})"
     return f"{image}\n\n{table(rows)}\n\n{summary(rows)}"
 

@@ -34,3 +34,18 @@ def test_a_picture_is_drawn(tmp_path):
     picture = tmp_path / "verdicts.png"
     verdict_figure.draw(ROWS, picture)
     assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_planted_differences_are_drawn_by_groups_and_size(tmp_path):
+    rows = [
+        *ROWS,
+        row("mAP", 8, 0.2, gain="0.1", gap="0.02"),
+        row("mAP", 8, 0.1, gain="0.05", gap="0.01"),
+    ]
+    rows[3]["gap"] = "0.05"
+    found = verdict_figure.planted(rows, "mAP")
+    assert [r["gap"] for r in found[8]] == ["0.01", "0.02", "0.05"]
+    assert list(found) == [8]
+    picture = tmp_path / "planted.png"
+    verdict_figure.draw_planted(rows, picture)
+    assert picture.read_bytes().startswith(b"\x89PNG")
