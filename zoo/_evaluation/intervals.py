@@ -3,11 +3,12 @@
 Predictions that were made out of fold are resampled by the bootstrap of groups; its standard error
 is too small, for another sample would also have trained another model, and is raised by a factor
 that simulation gave (`INFLATION`). Retrieval has no training, but its gallery is a sample too: the
-delete-one-group jackknife leaves a group out of queries and gallery.
+delete-one-group jackknife leaves a group out of queries and gallery. What pairs of groups add to
+the error, one of queries and one of the gallery, it counts twice; this is taken off once.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import inf, nan, sqrt
 from typing import Any
 
@@ -40,19 +41,26 @@ class Estimate:
         Degrees of freedom: independent groups less one.
     ceiling
         The highest score there is.
+    doubled
+        What each pair of groups adds to the error and `deviations` count twice: the sum of the
+        squares is taken off the variance.
     """
 
     value: float
     deviations: NDArray[np.float64]
     degrees: int
     ceiling: float = inf
+    doubled: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
 
     @property
     def error(self) -> float:
         """Standard error; NaN if there is nothing to estimate it from."""
         if len(self.deviations) == 0 or self.degrees <= 0:
             return nan
-        return float(np.sqrt(np.sum(self.deviations**2)))
+        whole = float(np.sum(self.deviations**2))
+        # No less than is left where pairs of groups make the whole error.
+        least = whole * (self.degrees - 1) / (2 * self.degrees) if len(self.doubled) else whole
+        return sqrt(max(whole - float(np.sum(self.doubled**2)), least))
 
     @property
     def low(self) -> float:
@@ -91,6 +99,7 @@ class Estimate:
             _resolved(np.array(self.value - other.value)).item(),
             _resolved(deviations),
             min(self.degrees, other.degrees),
+            doubled=_resolved(self.doubled - other.doubled),
         )
 
 
@@ -131,12 +140,12 @@ def estimate(
     degrees = len(np.unique(groups[tested])) - 1
     if scores[0].without is not None:
         found = [s.without(tested) for s in scores if s.without is not None]
-        left = np.mean([scored for scored, _ in found], axis=0)
-        # Retrieval compares pairs of groups, and the jackknife of a mean over pairs of G units is
-        # too wide by (G − 1)/(G − 2) (Arvesen, 1969).
-        shrink = max(len(left) - 2, 1) / max(len(left) - 1, 1)
-        deviations = shrink * jackknifed(value, left, found[0][1])
-        return Estimate(value, deviations, degrees, 1.0)
+        between = np.mean([scored for scored, _ in found], axis=0)
+        sizes = found[0][1]
+        left = _left_out(between, sizes)
+        return Estimate(
+            value, jackknifed(value, left, sizes), degrees, 1.0, counted_twice(between, sizes)
+        )
     drawn = np.mean([[s.at(i) for i in draws] for s in scores], axis=0)
     factor = INFLATION[scores[0].kind] * sqrt((degrees + 1) / degrees) if degrees > 0 else nan
     return Estimate(value, factor * centred(drawn), degrees, 1.0)
@@ -164,6 +173,57 @@ def jackknifed(
     found = np.zeros(len(left))
     found[known] = (pseudo - centre) / np.sqrt((share - 1) * max(int(known.sum()), 1))
     return found
+
+
+def _left_out(between: NDArray[np.float64], sizes: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean score of the queries of all other groups without each group, from `counted_twice`'s."""
+    known = np.isfinite(between) & ~np.eye(len(sizes), dtype=bool)
+    weight = np.where(known, sizes[:, None], 0.0)
+    total = (weight * np.where(known, between, 0.0)).sum(0)
+    with np.errstate(invalid="ignore"):
+        return total / weight.sum(0)
+
+
+def counted_twice(between: NDArray[np.float64], sizes: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Part of a jackknife's error that pairs of groups make, which it counts twice.
+
+    The jackknife's variance of a mean over pairs of units is right for what units add and too large
+    for what pairs add beyond their units (Efron and Stein, 1981). Here a pair is a group of queries
+    and a group of what they rank. Its share of the score follows from the scores without one group,
+    as if average precision were a mean over the groups that are ranked; shares of units are fitted
+    by least squares, and what is left is what the pair adds.
+
+    Parameters
+    ----------
+    between
+        `(G, G)` score of the queries of each group (rows) without each group (columns), and on the
+        diagonal with all; NaN where undefined.
+    sizes
+        `(G,)` number of items in each group.
+
+    Returns
+    -------
+    ndarray
+        `(G(G − 1)/2,)`, linear in `between`; its squares sum to what the variance has too much.
+        Empty for fewer than four groups.
+    """
+    count = len(sizes)
+    if count < 4:
+        return np.empty(0)
+    total, own = sizes.sum(), np.diag(between)[:, None]
+    ranked = np.maximum(total - sizes[:, None], 1)
+    share = sizes[:, None] / total * sizes[None] / ranked
+    # What group j adds to the score of group i shows when it is left out.
+    part = share * own - sizes[:, None] / total * (1 - sizes[None] / ranked) * (between - own)
+    known = np.isfinite(part) & np.isfinite(part.T) & ~np.eye(count, dtype=bool)
+    part, share = (np.where(known, m + m.T, 0.0) for m in (part, share))
+    units = np.linalg.pinv(np.diag(share.sum(1)) + share, hermitian=True) @ part.sum(1)
+    rest = part - share * (units[:, None] + units[None])
+    # The jackknife counts a pair as often as it does both of its groups, and more for small ones.
+    weight = total / count / np.maximum(sizes, 1)
+    times = (weight[:, None] + weight[None]) * (count - 1) / (count - 2) - 1
+    fitted = (count - 1) / (count - 3)
+    return (np.sqrt(np.maximum(times, 0) * fitted) * rest)[np.triu_indices(count, 1)]
 
 
 def centred(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -35,10 +35,18 @@ class Retrieval:
     note: str
 
     def scores_without(self, items: Array) -> tuple[Array, Array]:
-        """Mean over some queries without each block, and the queries in each block."""
+        """Mean over the queries of each block without each block, and the queries in each block.
+
+        On the diagonal is the mean over the queries of a block with all that they rank.
+        """
         asked = items[np.isfinite(self.precision[items, 0])]
-        sizes = np.bincount(self.block[asked], minlength=self.without.shape[1])
-        return np.array([mean_known(c) for c in self.without[asked].T]), sizes.astype(float)
+        blocks = self.without.shape[1]
+        own = self.block[asked, None] == np.arange(blocks)
+        scored = np.where(own, self.precision[asked, :1], self.without[asked])
+        known = np.isfinite(scored)
+        with np.errstate(invalid="ignore"):
+            between = (own.T @ np.where(known, scored, 0.0)) / (own.T.astype(float) @ known)
+        return between, own.sum(0).astype(float)
 
 
 def retrieve(embedding: Array, codes: Array, groups: Array, seed: int) -> Retrieval:
@@ -83,8 +91,10 @@ def precision_without(relevant: Array, block: Array, blocks: int) -> Array:
     """
     places = np.flatnonzero(relevant)
     own = block[places, None] == np.arange(blocks)  # (R, blocks)
-    # How many items of each block stand at or before each positive.
-    ahead = (block[:, None] == np.arange(blocks)).cumsum(0)[places]
+    # How many items of each block stand at or before each positive: those since the last, summed.
+    turn = (np.cumsum(relevant) - relevant)[: places[-1] + 1 if len(places) else 0]
+    since = np.bincount(turn * blocks + block[: len(turn)], minlength=len(places) * blocks)
+    ahead = since.reshape(len(places), blocks).cumsum(0)
     hits = np.arange(1, len(places) + 1)[:, None] - own.cumsum(0)
     ranks = places[:, None] + 1 - ahead
     total = np.where(own, 0.0, hits / np.maximum(ranks, 1)).sum(0)

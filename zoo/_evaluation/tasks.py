@@ -63,8 +63,9 @@ class Score:
     null
         Scores of the same embedding for permuted labels, `(permutations,)`.
     without
-        Maps positions to the scores without each block of groups and to the items in each block,
-        `(blocks,)` both; None for scores of out-of-fold predictions, which can be resampled.
+        Maps positions to the scores of each block of groups (rows) without each block (columns) and
+        to the items in each block, `(blocks, blocks)` and `(blocks,)`; None for scores of
+        out-of-fold predictions, which can be resampled.
     note
         Items left out to limit the computing time.
     """

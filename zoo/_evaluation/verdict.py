@@ -181,7 +181,7 @@ def simultaneous(gaps: Sequence[Estimate], errors: Sequence[float]) -> list[floa
     Quantiles of the largest of correlated t statistics, by simulation; differences to several
     controls are correlated, for all have the same encoder.
     """
-    spread = [gap.deviations / gap.error for gap in gaps if gap.error > 0]
+    spread = [gap.deviations / np.linalg.norm(gap.deviations) for gap in gaps if gap.error > 0]
     degrees = min(gap.degrees for gap in gaps)
     if len(spread) < 2:
         return [gaps[0].quantile(1 - error) for error in errors]

@@ -8,7 +8,7 @@ import pytest
 from sklearn.metrics import average_precision_score
 
 import zoo
-from zoo._evaluation.intervals import Estimate, jackknifed
+from zoo._evaluation.intervals import Estimate, counted_twice, estimate, jackknifed
 from zoo._evaluation.margins import margin_of, margins_with
 from zoo._evaluation.retrieval import BLOCKS, precision_without, retrieve
 from zoo._evaluation.scorecard import Scorecard
@@ -40,12 +40,14 @@ def test_a_group_leaves_queries_and_gallery():
     for g in range(6):
         own = rows[groups == g]
         rows[groups == g] = (own - own.mean(0)) / own.std(0)
-    scores, sizes = retrieve(rows, codes[:, None], groups, 0).scores_without(np.arange(24))
+    found = retrieve(rows, codes[:, None], groups, 0)
+    scores, sizes = found.scores_without(np.arange(24))
     assert sizes.tolist() == [4.0] * 6
     for g in range(6):
         left = groups != g
         again = retrieve(rows[left], codes[left, None], groups[left], 0).precision[:, 0]
-        assert scores[g] == pytest.approx(again.mean())
+        assert scores[left[::4], g] == pytest.approx(again.reshape(5, 4).mean(1))
+        assert scores[g, g] == pytest.approx(found.precision[groups == g, 0].mean())
 
 
 def test_many_groups_are_left_out_several_at_a_time():
@@ -53,7 +55,7 @@ def test_many_groups_are_left_out_several_at_a_time():
     found = retrieve(np.random.default_rng(0).normal(size=(n, 2)), np.arange(n)[:, None] % 2,
                      np.arange(n), 0)  # fmt: skip
     scores, sizes = found.scores_without(np.arange(n))
-    assert len(scores) == BLOCKS
+    assert scores.shape == (BLOCKS, BLOCKS)
     assert set(sizes) == {3.0}
 
 
@@ -65,6 +67,69 @@ def test_the_jackknife_of_a_mean_is_its_textbook_error():
     # What is undefined without a group adds nothing.
     left[3] = np.nan
     assert jackknifed(values.mean(), left, np.ones(9))[3] == 0
+
+
+def pairs_world(rng, units, pairs, sizes):
+    """A mean over ordered pairs of groups, weighted by sizes, as `scores_without` gives it.
+
+    What a unit or a pair adds is a mean over its items, so that its variance falls with their
+    number.
+    """
+    count = len(sizes)
+    u = units * rng.normal(size=count) / np.sqrt(sizes)
+    g = pairs * rng.normal(size=(count, count)) / np.sqrt(np.outer(sizes, sizes))
+    kernel = u[:, None] + u[None] + g
+    ranked = np.where(np.eye(count), 0.0, sizes[None])
+    total = (kernel * ranked).sum(1, keepdims=True) - np.where(np.eye(count), 0.0, kernel * ranked)
+    between = total / (ranked.sum(1, keepdims=True) - ranked)
+    return between, float(np.average(np.diag(between), weights=sizes))
+
+
+@pytest.mark.parametrize("sizes", [[1] * 8, [1, 1, 2, 3, 4, 4, 3, 2]], ids=["equal", "unequal"])
+@pytest.mark.parametrize(("units", "pairs"), [(1, 0), (0, 1), (0.3, 1)])
+def test_the_error_of_a_mean_over_pairs_of_groups(units, pairs, sizes):
+    """Right within its own error, and the jackknife alone too wide where pairs add much."""
+    rng, sizes = np.random.default_rng(0), np.array(sizes, float)
+    values, variances, alone = [], [], []
+    for _ in range(1000):
+        between, value = pairs_world(rng, units, pairs, sizes)
+        score = SimpleNamespace(
+            kind="retrieval", at=lambda _, v=value: v, without=lambda _, b=between: (b, sizes)
+        )
+        found = estimate([score], np.arange(len(sizes)), [])
+        values.append(value)
+        variances.append(found.error**2)
+        alone.append((found.deviations**2).sum())
+    ratio = np.sqrt(np.mean(variances)) / np.std(values)
+    assert 0.93 < ratio < 1.15
+    if units == 0:
+        assert np.sqrt(np.mean(alone)) / np.std(values) > 1.25
+
+
+def test_pairs_of_encoders_are_compared_pair_by_pair():
+    """What two encoders have in common leaves no error; nor does a pair that is undefined."""
+    sizes = np.full(6, 2.0)
+    rng = np.random.default_rng(0)
+    one, other = (rng.random((6, 6)) for _ in range(2))
+    difference = counted_twice(one, sizes) - counted_twice(other, sizes)
+    assert counted_twice(one - other, sizes) == pytest.approx(difference)
+    assert counted_twice(np.full((6, 6), 0.5), sizes) == pytest.approx(0)
+    one[2, 4] = np.nan
+    found = counted_twice(one, sizes)
+    assert np.isfinite(found).all()
+    assert (
+        found[np.flatnonzero((np.triu_indices(6, 1)[0] == 2) & (np.triu_indices(6, 1)[1] == 4))]
+        == 0
+    )
+    assert len(counted_twice(one[:3, :3], sizes[:3])) == 0
+
+
+def test_the_variance_keeps_at_least_what_pairs_alone_leave():
+    found = Estimate(0.5, np.array([0.3, 0.4]), 5, doubled=np.array([0.5]))
+    assert found.error == pytest.approx(0.5 * np.sqrt(4 / 10))
+    assert Estimate(0.5, np.array([0.3, 0.4]), 5, doubled=np.array([0.3])).error == pytest.approx(
+        0.4
+    )
 
 
 def test_margins_are_replaced_by_metric():
