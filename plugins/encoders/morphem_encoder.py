@@ -11,10 +11,11 @@ from zoo.kernels import TokenLayout, pack_tokens
 
 from zoo import plugin
 
-from .packed_vit import Block, PatchEmbedding, check_patches, features, filled, resampled
+from .bag_of_channels import BagOfChannels, PlaneNetwork
+from .packed_vit import Block, PatchEmbedding, filled, resampled
 
 
-class PlaneViT(nn.Module):
+class PlaneViT(PlaneNetwork):
     """A vision transformer of single planes, under the names of the code of DINO."""
 
     def __init__(
@@ -39,8 +40,9 @@ class PlaneViT(nn.Module):
         )
         self.norm = nn.LayerNorm(embed_dim, eps=layer_norm_eps)
 
-    def forward(self, planes: Tensor) -> tuple[Tensor, TokenLayout]:
-        """Return all tokens `(T, D)` of planes `(N, H, W)`, each an image, and where each is."""
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return CLS tokens `(N, D)` and patches `(N, P, D)` of single planes `(N, 1, H, W)`."""
+        planes = images[:, 0]
         grid = tuple(side // self.patch_size for side in planes.shape[1:])
         alone = [1] * len(planes)
         layout = TokenLayout.from_counts(alone, [0] * len(planes), grid[0] * grid[1], planes.device)
@@ -58,41 +60,10 @@ class PlaneViT(nn.Module):
         )
         for block in self.blocks:
             x = block(x, layout.plan)
-        return self.norm(x), layout
+        rows = self.norm(x).view(len(planes), 1 + layout.patches, -1)
+        return rows[:, 0], rows[:, 1:]
 
 
-class MorphEmEncoder(plugin.Encoder):
-    """The embedding is the CLS token of each channel, joined in the order of channels."""
-
-    outputs = frozenset({"channels", "tokens"})
-    requires_equal_channels = True
-    differentiable = True
-    model: PlaneViT
-
-    def forward(
-        self,
-        batch: plugin.ImageBatch,
-        *,
-        channels: bool = False,
-        tokens: bool = False,
-        layer: int | None = None,
-    ) -> plugin.Features:
-        """Embed a batch of images with equally many channels."""
-        check_patches(batch.size, self.model.patch_size, self.name)
-        rows, layout = self.model(batch.planes)
-        cls = rows[layout.first_rows].float()  # (sum of C_i, D)
-        patches = rows[layout.patch_rows()].float() if tokens else None
-        joined = cls.reshape(len(batch), -1)
-        return features(
-            joined, batch.counts, patches, channels=cls if channels else None, tokens=tokens
-        )
-
-    def count_tokens(self, channels: int, size: tuple[int, int]) -> int:
-        """Return the tokens of an image: a CLS token and patches for each channel."""
-        patch = self.model.patch_size
-        return channels * (1 + (size[0] // patch) * (size[1] // patch))
-
-
-def build(spec: plugin.EncoderSpec, *, weights: Path | None, seed: int) -> MorphEmEncoder:
+def build(spec: plugin.EncoderSpec, *, weights: Path | None, seed: int) -> BagOfChannels:
     """Build from the record's options, filled from `weights`, or drawn by `seed` without."""
-    return MorphEmEncoder(spec, model=filled(PlaneViT, spec, weights, seed))
+    return BagOfChannels(spec, model=filled(PlaneViT, spec, weights, seed))

@@ -13,21 +13,13 @@ from zoo.kernels import RaggedPlan, TokenLayout, pack_tokens, ragged_attention
 
 from zoo import plugin
 
-from .packed_vit import PatchEmbedding, features, filled, tensor_names
+from .packed_vit import LayerScale, PatchEmbedding, features, filled, tensor_names
 from .part_of_checkpoint import load_part
 from .random_parameters import sine_cosine
 
 EPS = 1e-6
 # Where the published file has the encoder, beside the decoder of the autoencoder.
 _PUBLISHED = "encoder.vit_backbone."
-
-
-class Scale(nn.Module):
-    """A learned factor of each feature."""
-
-    def __init__(self, dim: int) -> None:
-        super().__init__()
-        self.gamma = nn.Parameter(torch.ones(dim))
 
 
 class ParallelBlock(nn.Module):
@@ -47,7 +39,7 @@ class ParallelBlock(nn.Module):
         self.k_norm = nn.LayerNorm(dim // heads, eps=EPS)
         self.attn_out_proj = nn.Linear(dim, dim)
         self.mlp_out_proj = nn.Linear(hidden, dim)
-        self.ls = Scale(dim)
+        self.ls = LayerScale(dim)
 
     def forward(self, x: Tensor, plan: RaggedPlan) -> Tensor:
         """Map tokens `(T, D)` to tokens."""
@@ -56,7 +48,7 @@ class ParallelBlock(nn.Module):
         qkv = torch.stack([self.q_norm(q), self.k_norm(k), v], dim=1)
         mixed = ragged_attention(qkv, plan.cu_seqlens, plan=plan).flatten(1)
         both = self.attn_out_proj(mixed) + self.mlp_out_proj(F.gelu(inner + self.mlp_bias))
-        y: Tensor = x + self.ls.gamma * both
+        y: Tensor = x + self.ls(both)
         return y
 
 

@@ -49,6 +49,38 @@ class MLP(nn.Module):
         return rows
 
 
+class SwiGLU(nn.Module):
+    """Two linear layers with a gate between them (Shazeer, 2020), under the names of DINOv2.
+
+    `hidden` is that of the MLP in whose place it stands; two thirds of it, rounded up to a multiple
+    of 8, keep the number of parameters.
+    """
+
+    def __init__(self, dim: int, hidden: int) -> None:
+        super().__init__()
+        kept = (int(hidden * 2 / 3) + 7) // 8 * 8
+        self.w12 = nn.Linear(dim, 2 * kept)
+        self.w3 = nn.Linear(kept, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map rows `(T, D)` to rows."""
+        gate, value = self.w12(x).chunk(2, dim=1)
+        rows: Tensor = self.w3(F.silu(gate) * value)
+        return rows
+
+
+class LayerScale(nn.Module):
+    """A learned factor of each feature of a residual branch (Touvron et al., 2021)."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.gamma = nn.Parameter(torch.ones(dim))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map rows `(T, D)` to rows."""
+        return x * self.gamma
+
+
 class Block(nn.Module):
     """A layer with its norms first (Dosovitskiy et al., 2021), under timm's names."""
 
@@ -63,6 +95,25 @@ class Block(nn.Module):
         """Map tokens `(T, D)` to tokens."""
         x = x + self.attn(self.norm1(x), plan)
         y: Tensor = x + self.mlp(self.norm2(x))
+        return y
+
+
+class ScaledBlock(nn.Module):
+    """A layer with its norms first whose branches are scaled, under the names of DINOv2."""
+
+    def __init__(self, dim: int, heads: int, mlp: MLP | SwiGLU, eps: float) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(dim, eps=eps)
+        self.attn = SelfAttention(dim, heads)
+        self.ls1 = LayerScale(dim)
+        self.norm2 = nn.LayerNorm(dim, eps=eps)
+        self.mlp = mlp
+        self.ls2 = LayerScale(dim)
+
+    def forward(self, x: Tensor, plan: RaggedPlan) -> Tensor:
+        """Map tokens `(T, D)` to tokens."""
+        x = x + self.ls1(self.attn(self.norm1(x), plan))
+        y: Tensor = x + self.ls2(self.mlp(self.norm2(x)))
         return y
 
 
@@ -90,11 +141,11 @@ def resampled(stored: Tensor, rows: int, columns: int) -> Tensor:
 
 
 class PatchEmbedding(nn.Module):
-    """Parameters of one projection of patches of single planes, under timm's names."""
+    """Parameters of one projection of patches, of single planes or more, under timm's names."""
 
-    def __init__(self, dim: int, patch: int) -> None:
+    def __init__(self, dim: int, patch: int, channels: int = 1) -> None:
         super().__init__()
-        self.proj = nn.Conv2d(1, dim, kernel_size=patch, stride=patch)
+        self.proj = nn.Conv2d(channels, dim, kernel_size=patch, stride=patch)
 
     def bias(self) -> Tensor:
         """Return what is added to each projected patch."""
@@ -116,6 +167,26 @@ def places_of(batch: plugin.ImageBatch, known: int, name: str) -> Tensor:
             f"{int(places.min())} to {int(places.max())}"
         )
     return places
+
+
+def in_slots(batch: plugin.ImageBatch, count: int, name: str) -> Tensor:
+    """Return images `(B, C, H, W)` with each channel at the place that its number says.
+
+    Raises `ImageError` unless each image has the `count` channels of the encoder called `name`,
+    each once.
+    """
+    if batch.counts.tolist() != [count] * len(batch):
+        raise plugin.ImageError(f"{name} takes {count} channels, no more and no fewer")
+    places = places_of(batch, count, name).view(-1, count)
+    order = places.argsort(1)
+    if bool((places.gather(1, order) != torch.arange(count)).any()):
+        raise plugin.ImageError(
+            f"channel_index must name each of the {count} channels of {name} once"
+        )
+    images = batch.planes.view(len(batch), count, *batch.size)
+    if bool((order == torch.arange(count)).all()):
+        return images
+    return images[torch.arange(len(batch))[:, None], order]
 
 
 def check_patches(size: tuple[int, int], patch: int, name: str) -> None:

@@ -12,7 +12,7 @@ from zoo.kernels import RaggedPlan, ragged_attention
 
 from zoo import plugin
 
-from .packed_vit import check_patches, filled, places_of, tensor_names
+from .packed_vit import check_patches, filled, in_slots, tensor_names
 
 
 class Dense(nn.Module):
@@ -194,25 +194,9 @@ class SubCellEncoder(plugin.Encoder):
     ) -> plugin.Features:
         """Embed a batch."""
         check_patches(batch.size, self.model.patch_size, self.name)
-        images = self._ordered(batch)
+        images = in_slots(batch, int(self.spec.options["in_chans"]), self.name)
         embedding, _ = self.model.pool_model(self.model.encoder(images))
         return plugin.Features(embedding.float(), batch.counts)
-
-    def _ordered(self, batch: plugin.ImageBatch) -> torch.Tensor:
-        """Return images `(B, C, H, W)` with each channel at its place."""
-        count = int(self.spec.options["in_chans"])
-        if batch.counts.tolist() != [count] * len(batch):
-            raise plugin.ImageError(f"{self.name} takes {count} channels, no more and no fewer")
-        places = places_of(batch, count, self.name).view(-1, count)
-        order = places.argsort(1)
-        if bool((places.gather(1, order) != torch.arange(count)).any()):
-            raise plugin.ImageError(
-                f"channel_index must name each of the {count} channels of {self.name} once"
-            )
-        images = batch.planes.view(len(batch), count, *batch.size)
-        if bool((order == torch.arange(count)).all()):
-            return images
-        return images[torch.arange(len(batch))[:, None], order]
 
     def count_tokens(self, channels: int, size: tuple[int, int]) -> int:
         """Return the tokens of an image: a CLS token, and one for each patch."""
