@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from zoo import plugin
 
-from . import chadavit, channelvit, morphem, openphenom, subcell, timm_specs
+from . import celldino, chadavit, channelvit, morphem, openphenom, subcell, timm_specs
 
 
 @plugin.hookimpl
@@ -21,4 +21,5 @@ def zoo_encoder_families() -> Iterable[plugin.EncoderFamily]:
     yield from channelvit.FAMILIES
     yield from morphem.FAMILIES
     yield from subcell.FAMILIES
+    yield from celldino.FAMILIES
     yield from timm_specs.FAMILIES

@@ -11,6 +11,8 @@ from zoo import plugin
 def open_checkpoint(scheme: str, place: str) -> tuple[Path, plugin.Weights]:
     """Find config.json and weights at a folder or at ``org/repo@commit``.
 
+    The file must have the hash that config.json gives as ``sha256``, if it gives one.
+
     Raises
     ------
     WeightsError
@@ -33,7 +35,12 @@ def open_checkpoint(scheme: str, place: str) -> tuple[Path, plugin.Weights]:
     for needed in ("config.json", "model.safetensors"):
         if not (folder / needed).is_file():
             raise plugin.WeightsNotFoundError(f"{scheme}:{place}: the folder has no {needed}")
-    return folder / "config.json", plugin.Weights(path=folder / "model.safetensors")
+    path = folder / "config.json"
+    try:
+        known = read_config(path).get("sha256")
+        return path, plugin.Weights(path=folder / "model.safetensors", sha256=known)
+    except (TypeError, ValueError) as error:
+        raise plugin.WeightsError(f"{path}: sha256 is not usable: {error}") from error
 
 
 def read_config(path: Path, required: Sequence[str] = ()) -> dict[str, Any]:
@@ -56,14 +63,15 @@ def read_config(path: Path, required: Sequence[str] = ()) -> dict[str, Any]:
     return raw
 
 
-def read_card(path: Path) -> dict[str, Any]:
-    """Read what a config.json says beside the architecture, as fields of an `EncoderSpec`.
+def read_card(path: Path, raw: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Read what is said beside the architecture, as fields of an `EncoderSpec`.
 
-    These are ``preprocessing`` (fields of `zoo.Preprocessing`; what is left out has its default),
+    It stands in config.json, or in the fields `raw` in its place. These are ``preprocessing``
+    (fields of `zoo.Preprocessing`; what is left out has its default),
     ``trained_on`` (names of datasets) and ``licence``. Raises `WeightsError` for anything else
     under these names.
     """
-    raw = read_config(path)
+    raw = read_config(path) if raw is None else raw
     found: dict[str, Any] = {}
     try:
         if "preprocessing" in raw:
@@ -79,15 +87,17 @@ def read_card(path: Path) -> dict[str, Any]:
     return {**found, "trained_on": tuple(named), "licence": licence}
 
 
-def channel_names(path: Path, most: int) -> tuple[str, ...]:
-    """Read the stains of the channels, in the order of their numbers, if config.json has them.
+def channel_names(path: Path, most: int, raw: dict[str, Any] | None = None) -> tuple[str, ...]:
+    """Read the stains of the channels, in the order of their numbers, if they are given.
+
+    They stand in config.json, or in the fields `raw` in its place.
 
     Raises
     ------
     WeightsError
         For names that are no texts, or more than `most`.
     """
-    names = read_config(path).get("channel_names", [])
+    names = (read_config(path) if raw is None else raw).get("channel_names", [])
     if not isinstance(names, list) or not all(isinstance(n, str) for n in names):
         raise plugin.WeightsError(f"{path} has channel_names {names!r}, but must list texts")
     if len(names) > most:

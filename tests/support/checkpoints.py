@@ -1,5 +1,6 @@
 """Recorded checkpoints of other people's encoders: their outputs, and copies with one change."""
 
+import json
 import shutil
 
 from safetensors.torch import load_file, save_file
@@ -20,4 +21,13 @@ def changed(folder, target, name, change):
     state = load_file(folder / "model.safetensors")
     state[name] = change(state[name]).contiguous()
     save_file(state, target / "model.safetensors")
+    return target
+
+
+def relaid(folder, target, fields, rename=str):
+    """Copy a checkpoint with other fields in config.json and other names of its tensors."""
+    config = json.loads((folder / "config.json").read_text())
+    (target / "config.json").write_text(json.dumps(config | fields))
+    state = load_file(folder / "model.safetensors")
+    save_file({rename(name): t for name, t in state.items()}, target / "model.safetensors")
     return target

@@ -5,10 +5,13 @@ import pytest
 import zoo
 from zoo import testing
 
+CHECKPOINTS = ("openphenom", "channelvit", "morphem", "subcell", "celldino", "celldino-bag")
 
-@pytest.mark.parametrize("scheme", ["openphenom", "channelvit", "morphem", "subcell"])
-def test_encoders_of_others_keep_the_promises(golden, scheme):
-    name = f"{scheme}:{golden.parent / f'{scheme}-tiny'}"
+
+@pytest.mark.parametrize("checkpoint", CHECKPOINTS)
+def test_encoders_of_others_keep_the_promises(golden, checkpoint):
+    scheme = checkpoint.partition("-")[0]
+    name = f"{scheme}:{golden.parent / f'{checkpoint}-tiny'}"
     failed = [check for check in testing.check_encoder(name) if check.problem is not None]
     assert not failed
     assert zoo.encoder_info(name).citation

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 import zoo
 
 SEEDS = 200
-SCHEMES = ("chadavit", "openphenom", "morphem", "channelvit", "subcell")
+SCHEMES = ("chadavit", "openphenom", "morphem", "channelvit", "subcell", "celldino")
 
 
 def split(content):

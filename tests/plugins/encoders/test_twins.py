@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 import zoo
 from zoo import errors
 
-SCHEMES = ("openphenom", "morphem", "channelvit", "subcell")
+SCHEMES = ("openphenom", "morphem", "channelvit", "subcell", "celldino")
 CLOSE = {"rtol": 1e-5, "atol": 1e-5}
 
 
@@ -22,7 +22,7 @@ def place(golden):
 
 
 def planes(scheme, seed=0):
-    count = 4 if scheme == "subcell" else 3
+    count = {"subcell": 4, "celldino": 5}.get(scheme, 3)
     return np.random.default_rng(seed).random((count, 32, 32)).astype(np.float32)
 
 
@@ -126,7 +126,7 @@ def test_a_broken_file_of_a_known_layout_is_told(place, tmp_path):
         zoo.load(f"openphenom:{folder}", device="cpu")
 
 
-@pytest.mark.parametrize("scheme", ["openphenom", "morphem", "channelvit"])
+@pytest.mark.parametrize("scheme", ["openphenom", "morphem", "channelvit", "celldino"])
 def test_a_size_may_be_two_equal_numbers_and_no_others(scheme, place, tmp_path):
     folder = checkpoints.changed(place(scheme), tmp_path, *same_tensor(place(scheme)))
     config = json.loads((folder / "config.json").read_text())
