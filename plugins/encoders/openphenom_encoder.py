@@ -43,11 +43,14 @@ class ParallelBlock(nn.Module):
 
     def forward(self, x: Tensor, plan: RaggedPlan) -> Tensor:
         """Map tokens `(T, D)` to tokens."""
-        inner, qkv = self.in_proj(self.in_norm(x)).split([self.hidden, 3 * x.shape[1]], dim=1)
-        q, k, v = qkv.view(len(x), 3, self.heads, -1).unbind(1)
+        y = self.in_norm(x)
+        # Two products of the one matrix, so that the bias is added in the first.
+        mlp, joint = self.in_proj.weight.split([self.hidden, 3 * x.shape[1]])
+        inner = F.linear(y, mlp, self.mlp_bias)
+        q, k, v = F.linear(y, joint).view(len(x), 3, self.heads, -1).unbind(1)
         qkv = torch.stack([self.q_norm(q), self.k_norm(k), v], dim=1)
         mixed = ragged_attention(qkv, plan.cu_seqlens, plan=plan).flatten(1)
-        both = self.attn_out_proj(mixed) + self.mlp_out_proj(F.gelu(inner + self.mlp_bias))
+        both = self.attn_out_proj(mixed) + self.mlp_out_proj(F.gelu(inner))
         y: Tensor = x + self.ls(both)
         return y
 
