@@ -11,14 +11,14 @@ from zoo import plugin
 
 from .chadavit_model import ChAdaViT
 from .chadavit_replay import Replay
-from .packed_vit import check_patches, features, filled, places_of
+from .channel_tokens import ChannelTokens
+from .packed_vit import filled
 
 
-class ChAdaViTEncoder(plugin.Encoder):
+class ChAdaViTEncoder(ChannelTokens):
     """Runs `ChAdaViT` on batches; small batches on a GPU run as CUDA graphs."""
 
     outputs = frozenset({"attention", "channels", "tokens", "layer"})
-    differentiable = True
     uses_channel_index = True
     model: ChAdaViT
     _recorded: Replay | None = None
@@ -55,36 +55,21 @@ class ChAdaViTEncoder(plugin.Encoder):
                 f"the layers of {self.name} run on PyTorch's own operators: {error}", stacklevel=3
             )
 
-    def forward(
-        self,
-        batch: plugin.ImageBatch,
-        *,
-        channels: bool = False,
-        tokens: bool = False,
-        layer: int | None = None,
-    ) -> plugin.Features:
-        """Embed a batch; the embedding is the CLS row, a channel's is the mean of its patches."""
-        check_patches(batch.size, self.model.patch_size, self.name)
-        depth, places = len(self.model.blocks), self._places(batch)
+    def embed(
+        self, batch: plugin.ImageBatch, places: torch.Tensor, *, layer: int | None, patches: bool
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Return the CLS rows, and patches."""
         if layer is not None:
-            if not (1 <= layer <= depth or -depth <= layer <= -1):
-                raise ValueError(f"layer is {layer}, but {self.name} has the layers 1 to {depth}")
-            layer = layer if layer > 0 else depth + 1 + layer
-        cls_only = not (channels or tokens)
-        if cls_only and self.device.type == "cuda" and torch.is_inference_mode_enabled():
+            if not (1 <= layer <= self.depth or -self.depth <= layer <= -1):
+                raise ValueError(
+                    f"layer is {layer}, but {self.name} has the layers 1 to {self.depth}"
+                )
+            layer = layer if layer > 0 else self.depth + 1 + layer
+        if not patches and self.device.type == "cuda" and torch.is_inference_mode_enabled():
             replayed = self._replay()(batch.planes, batch.counts, places, layer)
             if replayed is not None:
-                return plugin.Features(replayed, batch.counts)
-        cls, patches = self.model(
-            batch.planes, batch.counts, places, layer=layer, cls_only=cls_only
-        )
-        if patches is None:
-            return plugin.Features(cls, batch.counts)
-        means = patches.mean(1) if channels else None
-        return features(cls, batch.counts, patches, channels=means, tokens=tokens)
-
-    def _places(self, batch: plugin.ImageBatch) -> torch.Tensor:
-        return places_of(batch, self.model.channel_token.shape[1], self.name)
+                return replayed, None
+        return self.model(batch.planes, batch.counts, places, layer=layer, cls_only=not patches)
 
     def _replay(self) -> Replay:
         if self._recorded is None:
@@ -93,15 +78,10 @@ class ChAdaViTEncoder(plugin.Encoder):
 
     def forward_attention(self, batch: plugin.ImageBatch) -> list[plugin.Attention]:
         """Return the attention between channels, for each image of a batch."""
-        check_patches(batch.size, self.model.patch_size, self.name)
-        rows, columns = (side // self.model.patch_size for side in batch.size)
-        found = self.model.attention(batch.planes, batch.counts, self._places(batch))
+        places = self.places(batch)
+        rows, columns = (side // self.patch for side in batch.size)
+        found = self.model.attention(batch.planes, batch.counts, places)
         return [plugin.Attention(mass, maps.unflatten(-1, (rows, columns))) for mass, maps in found]
-
-    def count_tokens(self, channels: int, size: tuple[int, int]) -> int:
-        """Return the tokens of an image: a CLS token, and those of the patches."""
-        patch = self.model.patch_size
-        return 1 + channels * (size[0] // patch) * (size[1] // patch)
 
 
 def lower(model: ChAdaViT, dtype: torch.dtype) -> None:

@@ -11,7 +11,8 @@ from zoo.kernels import TokenLayout, pack_tokens
 
 from zoo import plugin
 
-from .packed_vit import Block, check_patches, features, filled, places_of, resampled, tensor_names
+from .channel_tokens import ChannelTokens
+from .packed_vit import Block, filled, resampled, tensor_names
 
 
 class ChannelPatchEmbedding(nn.Module):
@@ -105,37 +106,21 @@ class ChannelViT(nn.Module):
         return x.index_add(0, torch.cat(same), moved.repeat(len(same), 1).to(x.dtype))
 
 
-class ChannelViTEncoder(plugin.Encoder):
-    """The embedding is the CLS token, a channel's the mean of its patches."""
+class ChannelViTEncoder(ChannelTokens):
+    """The embedding is the CLS token."""
 
-    outputs = frozenset({"channels", "tokens"})
     uses_channel_index = True
-    differentiable = True
     model: ChannelViT
 
-    def forward(
-        self,
-        batch: plugin.ImageBatch,
-        *,
-        channels: bool = False,
-        tokens: bool = False,
-        layer: int | None = None,
-    ) -> plugin.Features:
-        """Embed a batch; channels without a number are counted from 0."""
-        check_patches(batch.size, self.model.patch_size, self.name)
-        places = places_of(batch, int(self.spec.options["in_chans"]), self.name)
+    def embed(
+        self, batch: plugin.ImageBatch, places: Tensor, *, layer: int | None, patches: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return the CLS rows, and patches."""
         rows, layout = self.model(batch.planes, batch.counts, places)
-        embedding = rows[layout.first_rows].float()
-        if not (channels or tokens):
-            return plugin.Features(embedding, batch.counts)
-        patches = rows[layout.patch_rows()].float()  # (sum of C_i, P, D)
-        means = patches.mean(1) if channels else None
-        return features(embedding, batch.counts, patches, channels=means, tokens=tokens)
-
-    def count_tokens(self, channels: int, size: tuple[int, int]) -> int:
-        """Return the tokens of an image: a CLS token, and those of the patches."""
-        patch = self.model.patch_size
-        return 1 + channels * (size[0] // patch) * (size[1] // patch)
+        return (
+            rows[layout.first_rows].float(),
+            rows[layout.patch_rows()].float() if patches else None,
+        )
 
 
 def build(spec: plugin.EncoderSpec, *, weights: Path | None, seed: int) -> ChannelViTEncoder:

@@ -13,7 +13,8 @@ from zoo.kernels import RaggedPlan, TokenLayout, pack_tokens, ragged_attention
 
 from zoo import plugin
 
-from .packed_vit import LayerScale, PatchEmbedding, features, filled, tensor_names
+from .channel_tokens import ChannelTokens
+from .packed_vit import LayerScale, PatchEmbedding, filled, tensor_names
 from .part_of_checkpoint import load_part
 from .random_parameters import sine_cosine
 
@@ -43,11 +44,11 @@ class ParallelBlock(nn.Module):
 
     def forward(self, x: Tensor, plan: RaggedPlan) -> Tensor:
         """Map tokens `(T, D)` to tokens."""
-        y = self.in_norm(x)
+        normed = self.in_norm(x)
         # Two products of the one matrix, so that the bias is added in the first.
         mlp, joint = self.in_proj.weight.split([self.hidden, 3 * x.shape[1]])
-        inner = F.linear(y, mlp, self.mlp_bias)
-        q, k, v = F.linear(y, joint).view(len(x), 3, self.heads, -1).unbind(1)
+        inner = F.linear(normed, mlp, self.mlp_bias)
+        q, k, v = F.linear(normed, joint).view(len(x), 3, self.heads, -1).unbind(1)
         qkv = torch.stack([self.q_norm(q), self.k_norm(k), v], dim=1)
         mixed = ragged_attention(qkv, plan.cu_seqlens, plan=plan).flatten(1)
         both = self.attn_out_proj(mixed) + self.mlp_out_proj(F.gelu(inner))
@@ -118,22 +119,15 @@ class OpenPhenom(nn.Module):
         self.vit_backbone = Backbone(**options)  # type: ignore[arg-type]
 
 
-class OpenPhenomEncoder(plugin.Encoder):
-    """The embedding is the mean of all patch tokens, a channel's that of its own."""
+class OpenPhenomEncoder(ChannelTokens):
+    """The embedding is the mean of all patches."""
 
-    outputs = frozenset({"channels", "tokens"})
-    differentiable = True
     model: OpenPhenom
 
-    def forward(
-        self,
-        batch: plugin.ImageBatch,
-        *,
-        channels: bool = False,
-        tokens: bool = False,
-        layer: int | None = None,
-    ) -> plugin.Features:
-        """Embed a batch of images of the size of the training."""
+    def embed(
+        self, batch: plugin.ImageBatch, places: Tensor, *, layer: int | None, patches: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return the means, and patches; images must have the size of the training."""
         side = int(self.spec.options["img_size"])
         if tuple(batch.size) != (side, side):
             raise plugin.ImageError(
@@ -141,16 +135,9 @@ class OpenPhenomEncoder(plugin.Encoder):
                 f"{side} × {side}: let encode prepare them with preprocess=True"
             )
         rows, layout = self.model.vit_backbone(batch.planes, batch.counts)
-        patches = rows[layout.patch_rows()].float()  # (sum of C_i, P, D)
-        means = patches.mean(1)
-        embedding = torch.stack([one.mean(0) for one in means.split(batch.counts.tolist())])
-        return features(
-            embedding, batch.counts, patches, channels=means if channels else None, tokens=tokens
-        )
-
-    def count_tokens(self, channels: int, size: tuple[int, int]) -> int:
-        """Return the tokens of an image: a CLS token, and those of the patches."""
-        return 1 + channels * self.model.vit_backbone.patches
+        found = rows[layout.patch_rows()].float()  # (sum of C_i, P, D)
+        images = found.mean(1).split(batch.counts.tolist())
+        return torch.stack([channels.mean(0) for channels in images]), found
 
 
 def build(spec: plugin.EncoderSpec, *, weights: Path | None, seed: int) -> OpenPhenomEncoder:
