@@ -80,6 +80,8 @@ def fetch(
     """
     if (local := _local(weights)) is not None:
         return _verify_local(weights, local)
+    if weights.is_pickle:
+        raise WeightsNotFoundError(by_hand(weights, hub_endpoint(endpoint)))
     if force and not download:
         raise ValueError("force=True downloads again, so it excludes download=False")
     cache, etag = _cache(cache_dir), None
@@ -94,6 +96,17 @@ def fetch(
             raise WeightsNotFoundError(f"{weights} is not in the cache {cache}; {WAY_OUT}")
         path, etag = _download(weights, hub_endpoint(endpoint), cache, force)
     return _verify(weights, path, cache, etag, force)
+
+
+def by_hand(weights: Weights, endpoint: str) -> str:
+    """Say how to come by weights that the hub has as a pickle only."""
+    page = f"{endpoint}/{weights.repo}"
+    first = f"accept the terms at {page}, then " if weights.gated else ""
+    return (
+        f"{page} has its weights as a pickle only, which is never read: {first}fetch it with "
+        f"'hf download {weights.repo} {weights.filename}', turn it into safetensors with "
+        "'zoo convert', and give that file with weights=PATH"
+    )
 
 
 def is_cached(weights: Weights, *, cache_dir: Path | None = None) -> bool:
@@ -111,6 +124,8 @@ def is_cached(weights: Weights, *, cache_dir: Path | None = None) -> bool:
         return False
     if local is not None:
         return local.is_file()
+    if weights.is_pickle:
+        return False
     cache = _cache(cache_dir)
     if weights.latest:
         commit = _known_commit(_ref(str(weights.repo), MAIN, cache))

@@ -24,6 +24,7 @@ Scaling = Literal["auto", "range", "percentile", "instance", "image", "none"]
 TaskKind = Literal["dose", "separation", "retrieval", "knn", "probe"]
 
 _RESERVED = ("precomputed",)
+_PICKLES = (".bin", ".ckpt", ".pkl", ".pt", ".pth")
 _FILES = (".csv", ".tsv", ".parquet", ".h5ad", ".gz")
 _SHA1 = re.compile(r"[0-9a-f]{40}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -128,6 +129,8 @@ class Weights:
         from then on.
     size
         Bytes, for display.
+    gated
+        Whether the hub asks to accept terms first.
 
     Examples
     --------
@@ -144,6 +147,7 @@ class Weights:
     path: Path | None = None
     sha256: str | None = None
     size: int | None = None
+    gated: bool = False
 
     def __post_init__(self) -> None:
         if isinstance(self.path, str):
@@ -171,6 +175,11 @@ class Weights:
             )
         if self.sha256 is not None and not _SHA256.fullmatch(self.sha256):
             raise ValueError(f"sha256 is {self.sha256!r}, but must be 64 lower-case hex digits")
+
+    @property
+    def is_pickle(self) -> bool:
+        """Whether the hub has a pickle only, which users convert by themselves."""
+        return self.repo is not None and self.filename.endswith(_PICKLES)
 
     def __str__(self) -> str:
         """Source of the file, in one line."""
@@ -220,6 +229,9 @@ class EncoderSpec:
         `ImageBatch.channel_index`.
     stain_synonyms
         Further names of stains: name → slot, beside the table of synonyms that all encoders share.
+    pixel_size
+        Micrometres per pixel of the images that it was trained on, one for each magnification; for
+        information. `Preprocessing.pixel_size` resamples.
     reference
         ``"module:callable"`` that returns images and the embeddings that they must give, `(B, D)`:
         `zoo.testing` compares them.
@@ -255,6 +267,7 @@ class EncoderSpec:
     trained_on: tuple[str, ...] = ()
     slots: tuple[str, ...] = ()
     stain_synonyms: Mapping[str, str] = field(default_factory=dict)
+    pixel_size: tuple[float, ...] = ()
     reference: str | None = None
 
     def __post_init__(self) -> None:
@@ -302,6 +315,13 @@ class EncoderSpec:
             check_type(f"embedding_size of {self.name}", size, int, "a whole number or None")
             if size < 1:
                 raise ValueError(f"embedding_size of {self.name} is {size}, but must be positive")
+        check_type(f"pixel_size of {self.name}", self.pixel_size, tuple, "a tuple of micrometres")
+        for micrometres in self.pixel_size:
+            check_type(
+                f"pixel_size of {self.name}", micrometres, (int, float), "a tuple of micrometres"
+            )
+            if not 0 < micrometres < float("inf"):
+                raise ValueError(f"pixel_size of {self.name} is {self.pixel_size}, but must be > 0")
         if self.weights is not None:
             check_type(f"weights of {self.name}", self.weights, Weights, "zoo.plugin.Weights(…)")
         check_type(

@@ -71,3 +71,15 @@ def test_records_cannot_be_changed():
 def test_preprocessing_says_itself_in_one_line():
     assert str(Preprocessing()) == "scaling auto (0.1–99.9 %), shorter side 256, centre crop 224"
     assert str(Preprocessing(scaling="range", resize=None, crop=None)) == "scaling range"
+
+
+@pytest.mark.parametrize("size", [0.5, ("half",), (-1.0,), (float("inf"),)])
+def test_pixel_sizes_of_the_training(size):
+    with pytest.raises((TypeError, ValueError), match="pixel_size of mine"):
+        EncoderSpec(name="mine", builder="a.b:c", summary="x", pixel_size=size)
+
+
+def test_weights_that_the_hub_has_as_a_pickle_only():
+    assert Weights(repo="org/repo", latest=True, filename="pytorch_model.bin").is_pickle
+    assert not Weights(repo="org/repo", latest=True).is_pickle
+    assert not Weights(path=Path("mine.bin")).is_pickle

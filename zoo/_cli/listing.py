@@ -5,8 +5,19 @@ from typing import Any
 
 import click
 
-from zoo.registry import Design, EncoderFamily, EncoderSpec, Registry, is_cached, registry
+from zoo.registry import (
+    Design,
+    EncoderFamily,
+    EncoderSpec,
+    Registry,
+    Weights,
+    is_cached,
+    registry,
+)
+from zoo.registry.hub import by_hand
+from zoo.registry.hub_client import hub_endpoint
 
+from .._encoders.terms import access_page
 from .group import main
 from .terminal import add_row, console
 from .terminal import table as table_of
@@ -89,15 +100,17 @@ def info(name: str) -> None:
             value = "\n".join(f"{t.title}: {t.kind} of {t.target}" for t in value)
         elif field == "channels":
             value = _channels(record)
+        elif field == "pixel_size" and isinstance(value, tuple):
+            value = ", ".join(f"{micrometres:g}" for micrometres in value) + " µm, in training"
         elif field == "options":
             value = ", ".join(f"{k} {v}" for k, v in value.items())
         elif isinstance(value, tuple):
             value = "\n".join(map(str, value))
         add_row(table, field.replace("_", " "), str(value))
     if isinstance(record, EncoderSpec) and record.weights is not None:
-        add_row(
-            table, "on this machine", "yes" if is_cached(record.weights) else "no: zoo pull " + name
-        )
+        add_row(table, "on this machine", _whether_here(record.weights, name))
+        if asked := access_page(record.weights):
+            add_row(table, "access", f"gated: ask at {asked}")
     if origin is not None:
         add_row(table, "plugin", str(origin))
     console().print(table)
@@ -188,9 +201,17 @@ def _size(spec: EncoderSpec) -> str:
     return str(spec.embedding_size) if spec.embedding_size else "varies"
 
 
+def _whether_here(weights: Weights, name: str) -> str:
+    if weights.is_pickle:
+        return "no: " + by_hand(weights, hub_endpoint(None))
+    return "yes" if is_cached(weights) else f"no: zoo pull {name}"
+
+
 def _state(spec: EncoderSpec) -> str:
     if spec.weights is None:
         return "none needed"
+    if spec.weights.is_pickle:
+        return "by hand"
     return "here" if is_cached(spec.weights) else "to pull"
 
 

@@ -1,11 +1,14 @@
 """Commands that fetch, convert and publish weights: pull, convert and push."""
 
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import click
 
-from zoo.registry import fetch, registry
+from zoo.registry import EncoderSpec, WeightsError, fetch, registry
 
+from .._encoders.terms import in_bytes, terms
 from .group import main
 
 
@@ -14,16 +17,60 @@ from .group import main
 @click.option("--force", is_flag=True, help="Fetch again what is already on this machine.")
 @click.option("--record", is_flag=True, help="Print the hash for the encoder's record.")
 def pull(names: tuple[str, ...], force: bool, record: bool) -> None:
-    """Fetch and verify the weights of encoders ahead of time."""
-    for name in names:
-        spec = registry().encoder(name)
+    """Fetch and verify the weights of encoders ahead of time.
+
+    NAMES are names of encoders, or patterns such as 'kaiko-*', which take all listed encoders that
+    fit and have weights. Licence, where access is asked for, and size are said before a file is
+    fetched. Of several encoders, those that are not available are told at the end.
+    """
+    specs = _chosen(names)
+    failed: list[str] = []
+    size = 0
+    for place, spec in enumerate(specs, 1):
         if spec.weights is None:
-            click.echo(f"{name} needs no weights")
+            click.echo(f"{spec.name} needs no weights")
             continue
-        fetched = fetch(spec.weights, force=force)
-        click.echo(f"{name}: {fetched.path} (sha256 verified by: {fetched.verified})")
+        count = f" ({place} of {len(specs)})" if len(specs) > 1 else ""
+        click.echo(f"{spec.name}{count}: {terms(spec)}")
+        try:
+            fetched = fetch(spec.weights, force=force)
+        except WeightsError as error:
+            if len(specs) == 1:
+                raise
+            click.secho(f"{spec.name}: {error}", fg="red", err=True)
+            failed.append(spec.name)
+            continue
+        bytes_here = fetched.path.stat().st_size
+        size += bytes_here
+        verified = f"sha256 verified by: {fetched.verified}"
+        click.echo(f"{spec.name}: {fetched.path} ({in_bytes(bytes_here)}, {verified})")
         if record:
             click.echo(f'sha256="{fetched.sha256}"')
+    if len(specs) > 1:
+        click.echo(f"{len(specs) - len(failed)} of {len(specs)} are here, {in_bytes(size)}")
+    if failed:
+        raise click.ClickException(f"not fetched, as said above: {', '.join(failed)}")
+
+
+def _chosen(names: Sequence[str]) -> list[EncoderSpec]:
+    """Return the records of names and patterns, each once."""
+    found: dict[str, EncoderSpec] = {}
+    for name in names:
+        if not set("*?[") & set(name):
+            found[name] = registry().encoder(name)
+            continue
+        fitting = [
+            spec
+            for spec in registry().encoders.values()
+            if spec.weights is not None and fnmatchcase(spec.name, name)
+        ]
+        if not fitting:
+            raise click.ClickException(
+                f"no listed encoder with weights fits {name!r}: 'zoo list' shows them; members of "
+                "a family are named in full"
+            )
+        found |= {spec.name: spec for spec in fitting}
+    return list(found.values())
 
 
 @main.command()

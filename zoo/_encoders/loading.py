@@ -1,10 +1,12 @@
 """Load an encoder by name, ready to encode."""
 
+import logging
 from pathlib import Path
 
 import torch
 
 from zoo.registry import (
+    AccessDeniedError,
     ArchitectureMismatchError,
     EncoderSpec,
     Fetched,
@@ -13,12 +15,16 @@ from zoo.registry import (
     WeightsNotFoundError,
     check_header,
     fetch,
+    is_cached,
 )
 
 from ..metrics._torch_defaults import with_torch_defaults
 from .build import build, get_spec
 from .contract import Encoder
 from .plugin_origin import origin_of
+from .terms import terms
+
+_LOG = logging.getLogger("zoo")
 
 
 @with_torch_defaults
@@ -32,6 +38,9 @@ def load(
     preprocessing: Preprocessing | None = None,
 ) -> Encoder:
     """Load an encoder by name.
+
+    Before weights are fetched from the hub, their licence, the page where access to gated ones is
+    asked for, and their size are logged as a warning of the logger ``zoo``.
 
     Parameters
     ----------
@@ -105,8 +114,12 @@ def pick_device(name: torch.device | str | None) -> torch.device:
 
 
 def _fetch(spec: EncoderSpec, weights: Weights) -> Fetched:
+    if weights.repo is not None and not weights.is_pickle and not is_cached(weights):
+        _LOG.warning("%s: %s is fetched; %s", spec.name, weights, terms(spec))
     try:
         return fetch(weights)
+    except AccessDeniedError as error:
+        raise AccessDeniedError(f"{spec.name}: {error}") from error
     except WeightsNotFoundError as error:
         twin = f"; the untrained network is {spec.twin!r}" if spec.twin else ""
         raise WeightsNotFoundError(f"{spec.name}: {error}{twin}") from error
