@@ -4,13 +4,23 @@ from collections.abc import Iterable
 
 from zoo import plugin
 
-from . import celldino, chadavit, channelvit, morphem, openphenom, subcell, timm_specs
+from . import (
+    celldino,
+    chadavit,
+    channelvit,
+    morphem,
+    openphenom,
+    pathology,
+    subcell,
+    timm_specs,
+)
 
 
 @plugin.hookimpl
 def zoo_encoders() -> Iterable[plugin.EncoderSpec]:
     """Yield the encoders with fixed names."""
     yield from chadavit.ENCODERS
+    yield from pathology.ENCODERS
 
 
 @plugin.hookimpl
@@ -22,4 +32,5 @@ def zoo_encoder_families() -> Iterable[plugin.EncoderFamily]:
     yield from morphem.FAMILIES
     yield from subcell.FAMILIES
     yield from celldino.FAMILIES
+    yield from pathology.FAMILIES
     yield from timm_specs.FAMILIES

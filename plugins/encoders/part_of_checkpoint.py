@@ -1,9 +1,10 @@
 """Load the part of a published checkpoint that an encoder needs."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
-from torch import nn
+from torch import Tensor, nn
 
 from zoo import plugin
 
@@ -27,7 +28,20 @@ def load_part(model: nn.Module, path: Path, prefix: str, ignored: tuple[str, ...
     IntegrityError
         When the file is not a safetensors file.
     """
-    expected = {f"{prefix}{name}": tensor.shape for name, tensor in model.state_dict().items()}
+    expected = {f"{prefix}{name}": tuple(t.shape) for name, t in model.state_dict().items()}
+    given = read_part(path, expected, ignored)
+    model.load_state_dict({k.removeprefix(prefix): v for k, v in given.items()}, assign=True)
+    for parameter in model.parameters():
+        parameter.requires_grad_(True)
+
+
+def read_part(
+    path: Path, expected: Mapping[str, tuple[int, ...]], ignored: tuple[str, ...]
+) -> dict[str, Tensor]:
+    """Read the tensors of these names and shapes, strictly, beside those that are `ignored`.
+
+    Raises as `load_part`, before any tensor is read.
+    """
     try:
         with safe_open(path, "pt") as file:
             names = set(file.keys())
@@ -44,11 +58,8 @@ def load_part(model: nn.Module, path: Path, prefix: str, ignored: tuple[str, ...
                 raise plugin.ArchitectureMismatchError(
                     f"{path} does not fit the network: {'; '.join(told)}"
                 )
-            state = {name.removeprefix(prefix): file.get_tensor(name) for name in both}
+            return {name: file.get_tensor(name) for name in both}
     except SafetensorError as error:
         raise plugin.IntegrityError(
             f"{path} is not a safetensors file, or a broken one ({error})"
         ) from error
-    model.load_state_dict(state, assign=True)
-    for parameter in model.parameters():
-        parameter.requires_grad_(True)

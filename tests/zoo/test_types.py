@@ -133,7 +133,7 @@ def test_names_are_listed_by_pattern_role_and_weights():
     controls, encoders = (zoo.list_encoders(role=r) for r in ("control", "encoder"))
     assert sorted(controls + encoders) == everything
     assert zoo.list_encoders("*DENSITY") == ["object-density"]
-    assert zoo.list_encoders(trained=True) == ["chadavit-idrcell100k"]
+    assert zoo.list_encoders("chadavit*", trained=True) == ["chadavit-idrcell100k"]
     assert "chadavit-idrcell100k" not in zoo.list_encoders(trained=False)
     assert zoo.encoder_info("chadavit-untrained").channels == (1, 10)
     with pytest.raises(errors.UnknownNameError, match="chadavit-untrained"):
