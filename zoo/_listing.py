@@ -26,8 +26,8 @@ def list_encoders(
     --------
     >>> zoo.list_encoders("chadavit*")
     ['chadavit-idrcell100k', 'chadavit-untrained']
-    >>> zoo.list_encoders(role="encoder", trained=True)
-    ['chadavit-idrcell100k']
+    >>> zoo.list_encoders("vir*", role="encoder", trained=True)
+    ['virchow', 'virchow2']
     """
     return _matching(
         pattern,

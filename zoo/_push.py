@@ -14,14 +14,15 @@ LEFT_OUT = (STATE, "*.partial")
 def push(
     folder: str | Path, repo: str, *, private: bool = False, endpoint: str | None = None
 ) -> str:
-    """Upload the folder of a run of `train` to a repository of the hub.
+    """Upload a folder with an encoder, such as that of a run of `train`, to the hub.
 
-    The network is loaded first, so that nothing is published that cannot be loaded.
+    The network is loaded first, so that nothing is published that cannot be loaded. Its config.json
+    names the family that reads it as ``model_type``.
 
     Parameters
     ----------
     folder
-        Of the run: config.json, model.safetensors, model card.
+        With config.json, model.safetensors and, as a rule, a model card, README.md.
     repo
         ``org/name``; made if it is not there.
     private
@@ -32,7 +33,7 @@ def push(
     Returns
     -------
     str
-        The name that loads it anywhere, ``chadavit:org/name@commit``.
+        The name that loads it anywhere, ``hf:org/name@commit``.
 
     Raises
     ------
@@ -45,8 +46,8 @@ def push(
     ...     zoo.push("nowhere", "org/mine")
     ... except zoo.errors.WeightsError as error:
     ...     print(error)
-    chadavit:nowhere: there is no such folder
+    hf:nowhere: there is no such folder
     """
-    load(f"chadavit:{folder}", device="cpu")
+    load(f"hf:{folder}", device="cpu")
     commit = upload(Path(folder), repo, leave_out=LEFT_OUT, private=private, endpoint=endpoint)
-    return f"chadavit:{repo}@{commit}"
+    return f"hf:{repo}@{commit}"

@@ -11,6 +11,7 @@ from . import (
     morphem,
     openphenom,
     pathology,
+    published_folder,
     subcell,
     timm_specs,
 )
@@ -33,4 +34,5 @@ def zoo_encoder_families() -> Iterable[plugin.EncoderFamily]:
     yield from subcell.FAMILIES
     yield from celldino.FAMILIES
     yield from pathology.FAMILIES
+    yield from published_folder.FAMILIES
     yield from timm_specs.FAMILIES

@@ -94,7 +94,7 @@ def convert(checkpoint: Path, out: Path) -> None:
 @click.argument("repo", metavar="ORG/NAME")
 @click.option("--private", is_flag=True, help="Make a new repository private.")
 def push(folder: Path, repo: str, private: bool) -> None:
-    """Publish the encoder in FOLDER, made by 'zoo train', as ORG/NAME on the hub."""
+    """Publish the encoder in FOLDER, such as one made by 'zoo train', as ORG/NAME on the hub."""
     from .._push import push as run
 
     click.echo(f"{run(folder, repo, private=private)} loads it, on any machine.")

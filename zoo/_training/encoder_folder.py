@@ -51,6 +51,7 @@ def write_encoder(
     for name, network in networks.items():
         place = "" if name == kept else f"{name}/"
         config = {
+            "model_type": "chadavit",
             **settings.architecture,
             "preprocessing": asdict(settings.preprocessing),
             "trained_on": [data],

@@ -26,7 +26,7 @@ def hub(monkeypatch, tmp_path):
 
 def test_what_is_pushed_loads_back(trained, stripes, hub):
     name = zoo.push(trained.folder, "org/mine")
-    assert name == f"chadavit:org/mine@{hub.commit}"
+    assert name == f"hf:org/mine@{hub.commit}"
     files = set(hub.repos["org/mine"])
     assert {"config.json", "model.safetensors", "README.md", "student/config.json"} <= files
     assert "state.pt" not in files
