@@ -21,6 +21,7 @@ from . import (
 def zoo_encoders() -> Iterable[plugin.EncoderSpec]:
     """Yield the encoders with fixed names."""
     yield from chadavit.ENCODERS
+    yield from openphenom.ENCODERS
     yield from pathology.ENCODERS
 
 

@@ -5,11 +5,64 @@ from zoo import plugin
 from .checkpoint_folder import open_checkpoint, read_architecture
 from .twin_record import twin_family, twin_of
 
+
+def _preprocessing(side: int) -> plugin.Preprocessing:
+    return plugin.Preprocessing(resize=side, crop=side, min_side=min(16, side), standardise=1e-5)
+
+
 CITATION = (
     "Kraus et al., Masked Autoencoders for Microscopy are Scalable Learners of Cellular Biology, "
     "CVPR 2024, arXiv:2404.10242"
 )
+# As the authors' class has them, which takes no sizes from its config.json.
+_S16: dict[str, int | float] = {
+    "img_size": 256,
+    "patch_size": 16,
+    "embed_dim": 384,
+    "depth": 12,
+    "num_heads": 6,
+    "max_in_chans": 11,
+    "mlp_ratio": 4.0,
+}
 _WHOLE = ("img_size", "patch_size", "embed_dim", "depth", "num_heads", "max_in_chans")
+
+_BUILDER = "zoo.plugins.encoders.openphenom_encoder:build"
+
+ENCODERS = (
+    plugin.EncoderSpec(
+        name="openphenom-s16",
+        builder=_BUILDER,
+        summary="OpenPhenom-S/16 (CA-MAE); 1 to 11 channels; to be centred and scaled by controls",
+        embedding_size=384,
+        channels=(1, 11),
+        weights=plugin.Weights(
+            repo="recursionpharma/OpenPhenom",
+            revision="2f824758db2414defc093c531a1b904f89bbf155",
+            size=712_000_000,
+        ),
+        twin="openphenom-s16-untrained",
+        options=_S16,
+        preprocessing=_preprocessing(256),
+        licence="Recursion, non-commercial: https://huggingface.co/recursionpharma/OpenPhenom "
+        "(LICENSE)",
+        citation=CITATION,
+        trained_on=("RxRx3", "JUMP-CP"),
+    ),
+    plugin.EncoderSpec(
+        name="openphenom-s16-untrained",
+        builder=_BUILDER,
+        summary="The same network with random parameters, by seed",
+        embedding_size=384,
+        channels=(1, 11),
+        seeded=True,
+        role="control",
+        control="untrained",
+        options={**_S16, "final_norm": False},
+        preprocessing=_preprocessing(256),
+        licence="none needed",
+        citation=CITATION,
+    ),
+)
 
 FAMILIES = (
     plugin.EncoderFamily(
@@ -33,16 +86,14 @@ def resolve(place: str) -> plugin.EncoderSpec:
     side = config["img_size"]
     return plugin.EncoderSpec(
         name=f"openphenom:{place}",
-        builder="zoo.plugins.encoders.openphenom_encoder:build",
+        builder=_BUILDER,
         summary=f"OpenPhenom from {place}",
         embedding_size=config["embed_dim"],
         channels=(1, config["max_in_chans"]),
         weights=weights,
         twin=f"openphenom-untrained:{place}",
         options=config,
-        preprocessing=plugin.Preprocessing(
-            resize=side, crop=side, min_side=min(16, side), standardise=1e-5
-        ),
+        preprocessing=_preprocessing(side),
         citation=CITATION,
     )
 

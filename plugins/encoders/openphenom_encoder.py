@@ -21,6 +21,9 @@ from .random_parameters import sine_cosine
 EPS = 1e-6
 # Where the published file has the encoder, beside the decoder of the autoencoder.
 _PUBLISHED = "encoder.vit_backbone."
+# The published network has this in place of a last norm: for pooled rows, which the authors' own
+# embedding does not use. So tokens come out of the last layer as they are.
+_UNUSED_NORM = f"{_PUBLISHED}fc_norm."
 
 
 class ParallelBlock(nn.Module):
@@ -69,6 +72,7 @@ class Backbone(nn.Module):
         num_heads: int,
         max_in_chans: int,
         mlp_ratio: float,
+        final_norm: bool = True,
     ) -> None:
         super().__init__()
         self.patch_size, self.patches = patch_size, (img_size // patch_size) ** 2
@@ -79,7 +83,7 @@ class Backbone(nn.Module):
         self.blocks = nn.ModuleList(
             ParallelBlock(embed_dim, num_heads, hidden) for _ in range(depth)
         )
-        self.norm = nn.LayerNorm(embed_dim, eps=EPS)
+        self.norm = nn.LayerNorm(embed_dim, eps=EPS) if final_norm else nn.Identity()
 
     @torch.no_grad()
     def fix_positions(self) -> None:
@@ -142,11 +146,14 @@ class OpenPhenomEncoder(ChannelTokens):
 
 def build(spec: plugin.EncoderSpec, *, weights: Path | None, seed: int) -> OpenPhenomEncoder:
     """Build from the record's options, filled from `weights`, or drawn by `seed` without."""
-    if any(name.startswith(_PUBLISHED) for name in tensor_names(weights)):
+    names = tensor_names(weights)
+    if any(name.startswith(_PUBLISHED) for name in names):
         assert weights is not None
+        normed = not any(name.startswith(_UNUSED_NORM) for name in names)
         with torch.device("meta"):
-            model = OpenPhenom(**spec.options)  # type: ignore[arg-type]
-        load_part(model, weights, _PUBLISHED.removesuffix("vit_backbone."), ("decoder", "encoder_"))
+            model = OpenPhenom(**spec.options, final_norm=normed)  # type: ignore[arg-type]
+        ignored = ("decoder", "encoder_", *(() if normed else (_UNUSED_NORM,)))
+        load_part(model, weights, _PUBLISHED.removesuffix("vit_backbone."), ignored)
         return OpenPhenomEncoder(spec, model=model)
     model = filled(OpenPhenom, spec, weights, seed)
     if weights is None:

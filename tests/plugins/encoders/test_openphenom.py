@@ -2,11 +2,14 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import checkpoints
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
+from zoo.plugins.encoders.openphenom_encoder import OpenPhenom
 
 import zoo
 from zoo import errors
@@ -110,3 +113,57 @@ def test_what_it_cannot_take_is_refused(encoder, folder, tmp_path):
     (tmp_path / "a" / "config.json").write_text(json.dumps(config))
     with pytest.raises(errors.WeightsError, match="lacks max_in_chans, which cannot be guessed"):
         zoo.load(f"openphenom:{tmp_path / 'a'}", device="cpu")
+
+
+# The published file: the encoder beside its decoder, and a norm of pooled rows that is not used
+
+
+@pytest.fixture(scope="module")
+def published(golden):
+    return golden.parent / "openphenom-published-tiny"
+
+
+def test_recorded_outputs_of_the_published_layout(published):
+    """From `MAEModel.predict` of the authors, with a small network, on timm 1.0.31 in float32."""
+    encoder = zoo.load(f"openphenom:{published}", device="cpu")
+    record = json.loads((published / "cases.json").read_text())
+    expected = checkpoints.outputs(published)
+    for i, case in enumerate(record["cases"]):
+        shape = (case["batch"], case["channels"], 32, 32)
+        images = np.random.RandomState(record["seed"] + i).randint(0, 256, shape).astype(np.uint8)
+        found = encoder.encode(images, channels=True)
+        torch.testing.assert_close(found.embedding, expected[i]["mean_of_patches"], **CLOSE)
+        joined = found.channels.reshape(len(images), -1)
+        torch.testing.assert_close(joined, expected[i]["channelwise"], **CLOSE)
+
+
+def test_the_named_network_has_the_tensors_of_the_authors_class():
+    """Names and shapes of `MAEModel` at its full size: 178 million parameters, 712 MB."""
+    folder = Path(__file__).parents[2] / "golden" / "openphenom-published-tiny"
+    names = json.loads((folder / "names-s16.json").read_text())
+    size = sum(np.prod(shape, dtype=np.int64) for shape in names.values())
+    spec = zoo.encoder_info("openphenom-s16")
+    assert round(4 * size / 1e6) == spec.weights.size / 1e6
+    with torch.device("meta"):
+        network = OpenPhenom(**spec.options, final_norm=False)
+    ours = {f"encoder.{k}": list(v.shape) for k, v in network.state_dict().items()}
+    theirs = {k: v for k, v in names.items() if k.startswith("encoder.")}
+    unused = {k for k in theirs if k.startswith("encoder.vit_backbone.fc_norm.")}
+    assert ours == {k: v for k, v in theirs.items() if k not in unused}
+    assert len(unused) == 2
+
+
+def test_a_published_file_with_a_tensor_missing_is_refused(published, tmp_path):
+    shutil.copy(published / "config.json", tmp_path)
+    state = load_file(published / "model.safetensors")
+    del state["encoder.vit_backbone.blocks.1.mlp_bias"]
+    save_file(state, tmp_path / "model.safetensors")
+    with pytest.raises(errors.ArchitectureMismatchError, match=r"1 missing .*blocks\.1\.mlp_bias"):
+        zoo.load(f"openphenom:{tmp_path}", device="cpu")
+
+
+def test_the_twin_of_the_named_network():
+    encoder = zoo.load("openphenom-s16-untrained", device="cpu")
+    assert zoo.encoder_info("openphenom-s16").twin == encoder.name
+    image = np.random.default_rng(0).integers(0, 256, (2, 64, 64), dtype=np.uint8)
+    assert encoder.encode([image]).embedding.shape == (1, 384)
