@@ -105,7 +105,8 @@ def by_hand(weights: Weights, endpoint: str) -> str:
     return (
         f"{page} has its weights as a pickle only, which is never read: {first}fetch it with "
         f"'hf download {weights.repo} {weights.filename}', turn it into safetensors with "
-        "'zoo convert', and give that file with weights=PATH"
+        f"'zoo convert {weights.filename} OUT.safetensors --encoder NAME', and give that file with "
+        "weights=PATH"
     )
 
 

@@ -76,17 +76,23 @@ def _chosen(names: Sequence[str]) -> list[EncoderSpec]:
 @main.command()
 @click.argument("checkpoint", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.argument("out", type=click.Path(path_type=Path))
-def convert(checkpoint: Path, out: Path) -> None:
+@click.option("--encoder", help="Name of the encoder that is to load it, which is tried.")
+def convert(checkpoint: Path, out: Path, encoder: str | None) -> None:
     """Turn a pickled CHECKPOINT into safetensors.
 
     A .ckpt or .pth file is read once, without running the code in it.
 
-    Tensors under state_dict are taken, and the prefixes backbone. or encoder. dropped.
+    Tensors under state_dict are taken, and the prefixes backbone. or encoder. dropped. With
+    --encoder NAME, such as uni or subcell:FOLDER, they are dropped only if that encoder has the
+    names without them, and a file with tensors missing or unexpected is reported and not kept.
     """
     from .._encoders.convert import convert as run
 
-    names = run(checkpoint, out)
-    click.echo(f"{out}: {len(names)} tensors")
+    done = run(checkpoint, out, encoder)
+    click.echo(f"{out}: {len(done.names)} tensors{f', as {encoder} has them' if encoder else ''}")
+    if done.renamed:
+        new, old = next(iter(done.renamed.items()))
+        click.echo(f"renamed: {len(done.renamed)}, such as {old} to {new}")
 
 
 @main.command()

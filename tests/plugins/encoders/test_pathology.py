@@ -246,7 +246,7 @@ def test_pickles_are_never_asked_for(hub, caplog):
         zoo.load("uni", device="cpu")
     for words in (
         f"accept the terms at {hub.endpoint}/MahmoodLab/UNI",
-        "'zoo convert'",
+        "'zoo convert pytorch_model.bin",
         "weights=PATH",
     ):
         assert words in str(error.value)
