@@ -1,14 +1,14 @@
 """Pathology encoders: the networks of their model cards, pooling, places of colours, and terms."""
 
 import logging
-from dataclasses import replace
 
 import numpy as np
 import pytest
 import timm
 import torch
 from loopback_hub import LoopbackHub
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from tiny_tiles import SMALL, checkpoint, on_meta, small
 from zoo.plugins.encoders import pathology, pathology_encoder, transformers_names
 
 import zoo
@@ -49,35 +49,6 @@ TOKENS = {
     "uni": (1, 197),
     "phikon-v2": (1, 197),
 }
-SMALL = {"depth": 2, "embed_dim": 32, "num_heads": 2}
-
-
-def on_meta(spec):
-    with torch.device("meta"):
-        return pathology_encoder.create(spec)
-
-
-def small(spec):
-    """The record with a network of the same layout, narrower and with two layers."""
-    name = f"{spec.name}-small"
-    size = SMALL["embed_dim"] * (2 if spec.options["pooling"] == "cls+mean" else 1)
-    return replace(spec, name=name, embedding_size=size, options={**spec.options, **SMALL})
-
-
-def checkpoint(spec, path, seed=0):
-    """Random weights under the published names."""
-    draw = torch.Generator().manual_seed(seed)
-    state = {}
-    for name, tensor in on_meta(spec).state_dict().items():
-        value = torch.rand(tensor.shape, generator=draw) * 0.2 - 0.1
-        if spec.options["layout"] == "timm":
-            state[name] = value
-            continue
-        parts = transformers_names.published(name, "init_values" in spec.options)
-        for part, one in zip(parts, value.chunk(len(parts)), strict=True):
-            state[part] = one.contiguous()
-    save_file(state, path)
-    return state
 
 
 @pytest.mark.parametrize("name", sorted(RECORDS))
@@ -143,18 +114,6 @@ def test_tiles_are_divided_by_255_and_prov_gigapath_takes_their_centre():
             assert torch.allclose(prepared, larger[0, :, 16:240, 16:240], atol=1e-6)
         else:
             assert torch.equal(prepared, torch.from_numpy(pixels).float() / 255)
-
-
-@pytest.mark.parametrize("name", sorted(RECORDS))
-def test_a_missing_tensor_is_refused(name, tmp_path):
-    spec = small(RECORDS[name])
-    path = tmp_path / "model.safetensors"
-    state = checkpoint(spec, path)
-    gone = next(n for n in reversed(state) if "1" in n)
-    save_file({n: t for n, t in state.items() if n != gone}, path)
-    with pytest.raises(errors.ArchitectureMismatchError, match="missing") as error:
-        pathology_encoder.build(spec, weights=path, seed=0)
-    assert gone in str(error.value)
 
 
 @pytest.mark.parametrize("layout", ["vit", "dinov2"])
