@@ -1,6 +1,7 @@
 """Specs, plugin contract, discovery and hub loading. Does not import torch."""
 
 from .discovery import Registry, discover, registry, resolve_target
+from .environment import Environment
 from .errors import (
     AccessDeniedError,
     ArchitectureMismatchError,
@@ -46,6 +47,7 @@ __all__ = [
     "Design",
     "EncoderFamily",
     "EncoderSpec",
+    "Environment",
     "EvaluationError",
     "Fetched",
     "ImageError",

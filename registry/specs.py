@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
 
+from .environment import Environment
 from .field_checks import (
     check_choice,
     check_line,
@@ -235,6 +236,9 @@ class EncoderSpec:
     reference
         ``"module:callable"`` that returns images and the embeddings that they must give, `(B, D)`:
         `zoo.testing` compares them.
+    environment
+        Packages of an encoder whose dependencies clash with those of zoo. Its builder runs in an
+        environment of its own, and is called otherwise: see `Environment`.
 
     Examples
     --------
@@ -269,6 +273,7 @@ class EncoderSpec:
     stain_synonyms: Mapping[str, str] = field(default_factory=dict)
     pixel_size: tuple[float, ...] = ()
     reference: str | None = None
+    environment: Environment | None = None
 
     def __post_init__(self) -> None:
         self._check_types()
@@ -330,6 +335,9 @@ class EncoderSpec:
             Preprocessing,
             "zoo.plugin.Preprocessing(…)",
         )
+        if self.environment is not None:
+            wanted = "zoo.plugin.Environment(…)"
+            check_type(f"environment of {self.name}", self.environment, Environment, wanted)
         check_type(f"options of {self.name}", self.options, Mapping, "a dict of plain values")
         for key, value in self.options.items():
             check_line(f"a key of the options of {self.name}", key)

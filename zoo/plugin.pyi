@@ -1,5 +1,4 @@
 from ._data.dataset import Dataset, Precomputed
-from ._embedding.cache import cache_folder
 from ._encoders.build import build, get_spec
 from ._encoders.contract import Encoder
 from ._encoders.features import Attention, Features
@@ -15,6 +14,7 @@ from .registry import (
     Design,
     EncoderFamily,
     EncoderSpec,
+    Environment,
     EvaluationError,
     ImageError,
     IntegrityError,
@@ -32,6 +32,7 @@ from .registry import (
     resolve_revision,
     suggest,
 )
+from .registry.cache_folder import cache_folder
 
 __all__ = [
     "AccessDeniedError",
@@ -45,6 +46,7 @@ __all__ = [
     "Encoder",
     "EncoderFamily",
     "EncoderSpec",
+    "Environment",
     "EvaluationError",
     "Features",
     "Image",

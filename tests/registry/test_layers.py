@@ -24,6 +24,7 @@ VERBS = "verbs"
 LAYERS = (
     "metrics",
     "_images",
+    "_environments",
     "_encoders",
     "_data",
     "_embedding",

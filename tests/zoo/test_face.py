@@ -18,10 +18,10 @@ load_dataset metrics open_images plugin predict push read_image read_profiles re
 """
 FOR_AUTHORS = """
 AccessDeniedError ArchitectureMismatchError Attention ControlKind DataError Dataset DatasetSpec
-Design Encoder EncoderFamily EncoderSpec EvaluationError Features Image ImageBatch ImageError
-IntegrityError MissingExtraError PluginError Precomputed Preprocessing Task UnknownNameError
-Weights WeightsError WeightsNotFoundError ZooError build cache_folder fetch get_spec hookimpl
-load_state resolve_revision suggest
+Design Encoder EncoderFamily EncoderSpec Environment EvaluationError Features Image ImageBatch
+ImageError IntegrityError MissingExtraError PluginError Precomputed Preprocessing Task
+UnknownNameError Weights WeightsError WeightsNotFoundError ZooError build cache_folder fetch
+get_spec hookimpl load_state resolve_revision suggest
 """
 
 

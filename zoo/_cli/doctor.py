@@ -10,8 +10,7 @@ from importlib.util import find_spec
 from typing import Literal
 
 from zoo.registry import is_reachable, registry
-
-from .._embedding.cache import cache_folder
+from zoo.registry.cache_folder import cache_folder
 
 _EXTRAS = {
     "pyarrow": ("parquet", "Parquet files"),

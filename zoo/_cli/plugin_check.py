@@ -76,6 +76,7 @@ def inspect() -> None:
     from zoo.registry import DatasetSpec, EncoderFamily, is_cached, registry, resolve_target
 
     from .._encoders.loading import load
+    from .._environments.making import find, folder_of
 
     found = registry()
     problems = [str(p.cause) for p in found.plugins if p.cause is not None]
@@ -95,6 +96,9 @@ def inspect() -> None:
                     resolve_target(record.resolver)
                 elif isinstance(record, DatasetSpec):
                     resolve_target(record.builder)
+                elif record.environment is not None and not find(folder_of(record.environment)):
+                    notes.append(f"{name} is not built: zoo env create {name} comes first")
+                    continue
                 elif record.weights is not None and not is_cached(record.weights):
                     resolve_target(record.builder)
                     notes.append(f"{name} is not built: its weights are not on this machine")

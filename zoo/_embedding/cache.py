@@ -14,24 +14,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from zoo.registry.cache_folder import cache_folder
+
 from .._encoders.contract import Encoder
 from .._encoders.plugin_origin import OUTSIDE
 from .._encoders.plugin_origin import sources as _sources
 from .._images.image import Image
-
-
-def cache_folder() -> Path:
-    """``$ZOO_CACHE``, or ``zoo`` in the user's cache folder.
-
-    Examples
-    --------
-    >>> zoo.plugin.cache_folder().is_absolute()
-    True
-    """
-    if os.environ.get("ZOO_CACHE"):
-        return Path(os.environ["ZOO_CACHE"]).expanduser()
-    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(base).expanduser() / "zoo"
 
 
 def image_hash(image: Image) -> str:
@@ -48,7 +36,7 @@ def image_hash(image: Image) -> str:
 
 
 # Rooms whose code decides every embedding.
-ROOMS = ("zoo._encoders", "zoo._images", "zoo.kernels")
+ROOMS = ("zoo._encoders", "zoo._environments", "zoo._images", "zoo.kernels")
 
 
 class EmbeddingCache:

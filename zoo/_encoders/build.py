@@ -49,6 +49,10 @@ def build(spec: EncoderSpec, *, weights: Path | None = None, seed: int = 0) -> "
 
     origin = registry().origin(spec)
     outside = origin is not None and origin.distribution != OWN
+    if spec.environment is not None:
+        from .own_environment import EnvironmentEncoder
+
+        return EnvironmentEncoder(spec, weights=weights, seed=seed)
     try:
         with torch_defaults():
             encoder = resolve_target(spec.builder)(spec, weights=weights, seed=seed)

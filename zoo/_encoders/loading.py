@@ -81,7 +81,8 @@ def load(
         dtype = getattr(torch, dtype, None)  # type: ignore[assignment]
     if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
         raise ValueError(f"dtype must be a floating torch dtype such as 'float32', not {dtype!r}")
-    device = pick_device(device)
+    on_cpu = spec.environment is not None and not spec.environment.gpu
+    device = pick_device("cpu" if device is None and on_cpu else device)
     if seed is not None and not spec.seeded:
         raise ValueError(f"{name} is not seeded: seed= is for untrained networks and noise")
     if weights is not None and spec.weights is None:

@@ -39,6 +39,8 @@ def precision(subject: Subject) -> None:
 @promise("half", "half precision gives finite float32 numbers", needs=("precision",))
 def half(subject: Subject) -> None:
     """Encode with a copy in bfloat16."""
+    if subject.spec.environment is not None:
+        raise NotCheckedError("it runs in an environment of its own, in float32")
     if subject.unused is None:
         raise NotCheckedError("the encoder cannot be copied")
     other = copy.deepcopy(subject.unused).to(dtype=torch.bfloat16)
@@ -58,7 +60,8 @@ def device(subject: Subject) -> None:
     if encoder.dtype != dtype:
         raise BrokenPromiseError(f"to(device) makes it {_name(encoder.dtype)}")
     same(subject.rows(images, encoder=encoder), before, 1e-6, "after to(device)")
-    if subject.unused is None or not torch.cuda.is_available():
+    bound = subject.spec.environment is not None and not subject.spec.environment.gpu
+    if subject.unused is None or bound or not torch.cuda.is_available():
         return
     moved = copy.deepcopy(subject.unused)
     on_cpu = subject.rows(images, encoder=moved.to("cpu"))

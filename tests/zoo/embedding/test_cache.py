@@ -23,11 +23,11 @@ from zoo._embedding.cache import (
     _home,
     _modules,
     _sources,
-    cache_folder,
     image_hash,
 )
 from zoo._embedding.embed import embed_many
 from zoo._images.image import Image
+from zoo.plugin import cache_folder
 
 PLAIN = zoo.Preprocessing(scaling="none", resize=None, crop=None, min_side=4)
 
