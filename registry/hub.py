@@ -84,7 +84,7 @@ def fetch(
         raise WeightsNotFoundError(by_hand(weights, hub_endpoint(endpoint)))
     if force and not download:
         raise ValueError("force=True downloads again, so it excludes download=False")
-    cache, etag = _cache(cache_dir), None
+    cache, etag = cache_path(cache_dir), None
     if weights.latest:
         commit = resolve_revision(
             str(weights.repo), endpoint=endpoint, cache_dir=cache_dir, refresh=force
@@ -127,7 +127,7 @@ def is_cached(weights: Weights, *, cache_dir: Path | None = None) -> bool:
         return local.is_file()
     if weights.is_pickle:
         return False
-    cache = _cache(cache_dir)
+    cache = cache_path(cache_dir)
     if weights.latest:
         commit = _known_commit(_ref(str(weights.repo), MAIN, cache))
         if commit is None:
@@ -157,7 +157,7 @@ def resolve_revision(
         return revision
     if not revision or revision.startswith("/") or ".." in revision or "\\" in revision:
         raise ValueError(f"{revision!r} is not a git revision: give a branch, a tag or a commit")
-    ref = _ref(repo, revision, _cache(cache_dir))
+    ref = _ref(repo, revision, cache_path(cache_dir))
     url = hub_endpoint(endpoint)
 
     def look_up() -> str:
@@ -250,7 +250,8 @@ def check_header(
         )
 
 
-def _cache(cache_dir: Path | None) -> Path:
+def cache_path(cache_dir: Path | None = None) -> Path:
+    """Folder of the hub's cache: what is given, or the environment's."""
     from huggingface_hub import constants
 
     return Path(cache_dir or os.environ.get("HF_HUB_CACHE") or constants.HF_HUB_CACHE).expanduser()

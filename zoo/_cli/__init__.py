@@ -12,6 +12,7 @@ from . import (
     sources,
     training,
     weights,
+    weights_cache,
 )
 from .group import main
 
@@ -28,4 +29,5 @@ __all__ = [
     "sources",
     "training",
     "weights",
+    "weights_cache",
 ]

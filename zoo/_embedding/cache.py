@@ -50,6 +50,7 @@ class EmbeddingCache:
         self.folder = (folder or cache_folder()) / "embeddings"
         self._rows: dict[str, dict[str, NDArray[np.float32]]] = {}
         self._changed: set[str] = set()
+        self._names: dict[str, str] = {}
         self._states: WeakKeyDictionary[Encoder, str | None] = WeakKeyDictionary()
 
     def get(self, encoder: Encoder, image: str, count: int) -> NDArray[np.float32] | None:
@@ -63,6 +64,7 @@ class EmbeddingCache:
         if key is not None:
             self._store(key)[image] = row
             self._changed.add(key)
+            self._names[key] = encoder.name
 
     def flush(self) -> None:
         """Write new rows; each file is replaced atomically."""
@@ -73,7 +75,12 @@ class EmbeddingCache:
             try:
                 self.folder.mkdir(parents=True, exist_ok=True)
                 with partial.open("wb") as file:
-                    np.savez(file, hashes=np.array(list(rows)), rows=np.stack(list(rows.values())))
+                    np.savez(
+                        file,
+                        hashes=np.array(list(rows)),
+                        rows=np.stack(list(rows.values())),
+                        encoder=np.array(self._names[key]),  # for those who list the cache
+                    )
                 partial.replace(path)
             except OSError:
                 with suppress(OSError):
