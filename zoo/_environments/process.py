@@ -18,7 +18,7 @@ from zoo.registry import PluginError
 
 from . import worker
 
-_LINES = 6
+_LINES = 10
 _MOST = 1 << 20
 """Bytes of what a worker writes that are kept while all goes well."""
 

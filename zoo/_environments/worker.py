@@ -189,6 +189,14 @@ class Served:
         return flat.reshape(shape)
 
 
+def _show_place(error: BaseException) -> None:
+    """Write where an encoder raised an error, without the lines of this file."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [f for f in frames if f.filename != __file__ and not f.filename.startswith("<frozen")]
+    sys.stderr.write("".join(traceback.format_list(own)))
+    sys.stderr.flush()
+
+
 def die_with(parent: int, *, from_main_thread: bool) -> None:
     """End this process as soon as its parent is gone, however that ends."""
 
@@ -224,8 +232,7 @@ def main(arguments: list[str]) -> None:
         try:
             answer = served.answer(request)
         except BaseException as error:  # whatever an encoder raises, its exits included
-            traceback.print_exc()
-            sys.stderr.flush()
+            _show_place(error)
             answer = {"error": f"{type(error).__name__}: {error}", "kind": type(error).__name__}
             if isinstance(error, ModuleNotFoundError):
                 answer["missing"] = (error.name or "").partition(".")[0]

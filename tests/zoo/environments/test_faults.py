@@ -48,7 +48,7 @@ def test_a_fault_is_one_sentence_and_the_next_call_works(in_environment, tmp_pat
 def test_a_full_memory_makes_batches_smaller(in_environment, tmp_path):
     options = {"fault": "memory", "once": str(tmp_path / "once")}
     encoder = plugin.build(in_environment("faulty", options=options))
-    with pytest.warns(UserWarning, match="out of memory with 2 planes"):
+    with pytest.warns(UserWarning, match="out of memory with 4 planes"):
         found = encoder.encode(GIVEN * 2)
     assert found.embedding.shape == (2, 2)
 
@@ -181,6 +181,7 @@ def test_loading_before_it_is_made_names_the_command(tmp_path, monkeypatch):
     assert making.find(folder) is None
 
 
+@pytest.mark.slow
 def test_requirements_that_cannot_be_installed(wheels, tmp_path, monkeypatch):
     monkeypatch.setenv("ZOO_CACHE", str(tmp_path))
     lines = ("--no-index", f"--find-links {wheels}", "clashing==9.9")
@@ -195,6 +196,7 @@ def test_requirements_that_cannot_be_installed(wheels, tmp_path, monkeypatch):
     assert not making.folder_of(environment).exists()
 
 
+@pytest.mark.slow
 def test_an_environment_without_numpy_is_refused(wheels, tmp_path, monkeypatch):
     monkeypatch.setenv("ZOO_CACHE", str(tmp_path))
     lines = ("--no-index", f"--find-links {wheels}", "clashing==1.0")
