@@ -61,6 +61,8 @@ class LoopbackHub:
         Name from `FAULTS`, or None.
     stalled
         Event that is set as soon as half a body is out and the rest is held back.
+    renamed
+        Old name of a repository → the new one, to which requests are sent on.
     etags
         ``"hub"`` for what the real one sends (sha256 for safetensors, git's sha1 for the rest),
         ``"opaque"`` for a mirror whose tags say nothing about the content.
@@ -71,6 +73,7 @@ class LoopbackHub:
         self.commit = commit
         self.requests = []
         self.fault = None
+        self.renamed = {}
         self.etags = "hub"
         self.stalled = threading.Event()
         self.closing = threading.Event()
@@ -173,6 +176,8 @@ class _Handler(BaseHTTPRequestHandler):  # HTTP/1.0: one connection for each req
             self.send(200, b"hello")
         elif hub.fault == "dropped":
             self.close_connection = True
+        elif new := self.new_place():
+            self.send(307, b"", Location=new)
         elif fault := hub.use_up(*_ERRORS):
             self.refuse(*_ERRORS[fault])
         elif self.path.startswith("/api/models/"):
@@ -194,6 +199,14 @@ class _Handler(BaseHTTPRequestHandler):  # HTTP/1.0: one connection for each req
 
     def refuse(self, status, code):
         self.send(status, b"{}", **({"X_Error_Code": code} if code else {}))
+
+    def new_place(self):
+        """Where a request for a renamed repository has to go, without the host as the hub does."""
+        for old, new in self.server.hub.renamed.items():
+            for start in ("/", "/api/models/"):
+                if self.path.startswith(f"{start}{old}/"):
+                    return f"{start}{new}{self.path.removeprefix(start + old)}"
+        return None
 
     def knows(self, repo, revision):
         hub = self.server.hub

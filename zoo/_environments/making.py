@@ -133,13 +133,14 @@ def remove(folder: Path) -> None:
 
 def _make(folder: Path, environment: Environment, python: str, quiet: bool) -> Made:
     lines = environment.lines
-    _run([python, "-m", "venv", str(folder)], "cannot be made with venv")
+    _run([python, "-I", "-m", "venv", str(folder)], "cannot be made with venv")
     own = folder / "requirements.txt"
     own.write_text("\n".join(environment.requirements) + "\n", encoding="utf-8")
     files = [own, *([environment.file] if environment.file is not None else [])]
     asked = [part for file in files for part in ("-r", str(file.absolute()))]
     flags = ["--disable-pip-version-check", "--no-input"]
-    pip = [str(interpreter(folder)), "-m", "pip", "install", *flags, *asked]
+    # Isolated, so that packages on PYTHONPATH are not taken for installed ones.
+    pip = [str(interpreter(folder)), "-I", "-m", "pip", "install", *flags, *asked]
     _run(pip, f"cannot be made: pip cannot install {environment}", quiet=quiet, folder=folder)
     mark = {"requirements": list(lines), **_described(folder)}
     part = folder / f".{_MARK}"

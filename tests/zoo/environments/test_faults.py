@@ -185,6 +185,10 @@ def test_loading_before_it_is_made_names_the_command(tmp_path, monkeypatch):
 def test_requirements_that_cannot_be_installed(wheels, tmp_path, monkeypatch):
     monkeypatch.setenv("ZOO_CACHE", str(tmp_path))
     lines = ("--no-index", f"--find-links {wheels}", "clashing==9.9")
+    info = tmp_path / "path" / "clashing-9.9.dist-info"  # which must not be taken for installed
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: clashing\nVersion: 9.9\n")
+    monkeypatch.setenv("PYTHONPATH", str(info.parent))
     environment = plugin.Environment(requirements=lines)
     making.folder_of(environment).mkdir(parents=True)  # half made by another process
     with pytest.raises(errors.PluginError) as caught:
