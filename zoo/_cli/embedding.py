@@ -81,7 +81,8 @@ def embed(
         embeddings = run(dataset, loaded, on_error="skip", cache=not no_cache, progress=tell)
     embeddings.write(out)
     rows, columns = embeddings.matrix.shape
-    click.echo(f"{out}: {rows} images, {columns} features, by {encoder}")
+    items = "images" if dataset.crops is None else "crops"
+    click.echo(f"{out}: {rows} {items}, {columns} features, by {encoder}")
     for item, reason in embeddings.failures:
         click.secho(f"left out {item}: {reason}", fg="red", err=True)
     if embeddings.failures:

@@ -48,8 +48,8 @@ def run(
     """Embed in shards and print a summary; the exit status is 1 if items were left out."""
     from .._embedding.job import run_job
 
-    # Where files are decides no pixel, and may differ between machines.
-    reading = {k: v for k, v in asdict(choices).items() if k not in ("moved", "base")}
+    # Where files are decides no pixel, and may differ between machines; crops are in the items.
+    reading = {k: v for k, v in asdict(choices).items() if k not in ("moved", "base", "crops")}
     with progress(f"embedding {dataset.name}") as tell:
         made = run_job(
             dataset,

@@ -145,6 +145,21 @@ _SOURCE = (
         show_default=True,
         help="Whole slides: smallest share of tissue in a tile that is kept.",
     ),
+    click.option(
+        "--crops",
+        metavar="WHAT",
+        help="Crops instead of whole images: around objects of masks (a folder, a column, or a "
+        "pattern such as 'masks/{image}.tif'; 'objects' for those of a LoadData table), around "
+        "centroids (a table or database of CellProfiler, DeepProfiler's locations), around "
+        "'nuclei' or 'cellpose' cells that are found; or 'tiles'.",
+    ),
+    click.option("--crop-size", metavar="SIDE", help="Crops: pixels, or such as 40um."),
+    click.option("--crop-stride", metavar="SIDE", help="From tile to tile; by default their side."),
+    click.option(
+        "--edge",
+        type=click.Choice(["drop", "shift", "pad"]),
+        help="Crops that reach beyond the image: left out (the default), moved, or filled with 0.",
+    ),
 )
 cache_option = click.option(
     "--no-cache", is_flag=True, help="Neither read nor write cached embeddings."
@@ -167,9 +182,14 @@ def source_options(command: Command) -> Command:
         tile: int,
         tile_pixel_size: float,
         tissue: float,
+        crops: str | None,
+        crop_size: str | None,
+        crop_stride: str | None,
+        edge: Any,
         **rest: Any,
     ) -> Any:
         from .._data.choices import Choices, parse_pairs
+        from .._data.crops.choice import make_crops
 
         choices = Choices(
             pattern,
@@ -182,6 +202,7 @@ def source_options(command: Command) -> Command:
             tile,
             tile_pixel_size,
             tissue,
+            make_crops(crops, crop_size, crop_stride, edge),
         )
         return command(*args, choices=choices, **rest)
 

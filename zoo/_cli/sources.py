@@ -37,7 +37,8 @@ def sources(source: str, rows: int, choices: "Choices") -> None:
     from .._data.sources import open_source
 
     opened = open_source(source, choices)
-    click.echo(f"{source}: {opened.kind}, {len(opened.dataset)} images")
+    items = "images" if opened.dataset.crops is None else "crops"
+    click.echo(f"{source}: {opened.kind}, {len(opened.dataset)} {items}")
     try:
         image = opened.dataset[0]
     except ZooError as error:

@@ -7,6 +7,7 @@ from zoo.registry import DataError
 
 from .._images.projection import Z, check_z
 from .._images.stack_axes import split_axes
+from .crops.choice import Crops
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,8 @@ class Choices:
         New beginnings of paths, and new names of stains, by old ones.
     tile, tile_pixel_size, tissue
         Side of a slide's tile in pixels, micrometres per pixel, smallest share of tissue.
+    crops
+        What is cut out of images; None for whole images.
     base
         URL of the folder of a table that was fetched; its paths are relative to it.
 
@@ -40,6 +43,7 @@ class Choices:
     tile: int = 224
     tile_pixel_size: float = 0.5
     tissue: float = 0.25
+    crops: Crops | None = None
     base: str | None = None
 
     def __post_init__(self) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -55,6 +56,8 @@ class Dataset:
     design
         Columns of label, batch and independent unit, and the tasks; by default the record's.
         `zoo.evaluate` can replace it.
+    crops
+        How its items were cut out of images, as plain values; None for whole images.
 
     Examples
     --------
@@ -74,6 +77,7 @@ class Dataset:
     spec: DatasetSpec | None = None
     profiles: Mapping[str, Precomputed] = field(default_factory=dict)
     design: Design | None = None
+    crops: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         if self.metadata.empty:

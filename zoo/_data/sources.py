@@ -13,6 +13,8 @@ from .._images.image import Image
 from .._images.read import BIOIO
 from .bioio_images import open_scenes
 from .choices import Choices
+from .crops.choice import Edge, make_crops
+from .crops.source import with_crops
 from .dataset import Dataset
 from .files import open_file, open_files
 from .folders import open_folder
@@ -67,6 +69,10 @@ def open_images(
     tile: int = 224,
     tile_pixel_size: float = 0.5,
     tissue: float = 0.25,
+    crops: str | Path | None = None,
+    crop_size: int | str | None = None,
+    crop_stride: int | str | None = None,
+    edge: Edge | None = None,
 ) -> Dataset:
     """Open a table of files, a folder, a plate's export, image files, or images in memory.
 
@@ -106,6 +112,19 @@ def open_images(
         Side in pixels, and micrometres per pixel, of the tiles of whole slides.
     tissue
         Smallest share of tissue in a tile that is kept, from 0 to 1.
+    crops
+        What items are, instead of whole images: crops around the objects of label masks (a folder
+        of masks, a pattern such as ``"masks/{image}_nuclei.tif"``, a column that names them, or
+        ``"objects"`` for those of a LoadData table), around centroids (a table or database of
+        CellProfiler, a folder of DeepProfiler's locations), around ``"nuclei"`` found by a
+        threshold or cells found by ``"cellpose"``; or ``"tiles"``.
+    crop_size
+        Side of a crop in pixels, or such as ``"40um"``.
+    crop_stride
+        From one of the ``"tiles"`` to the next, likewise; by default `crop_size`.
+    edge
+        What becomes of a crop that reaches beyond its image: ``"drop"``, the default, leaves it
+        out, ``"shift"`` moves it into the image, ``"pad"`` fills it with 0.
 
     Raises
     ------
@@ -147,6 +166,7 @@ def open_images(
         tile=tile,
         tile_pixel_size=tile_pixel_size,
         tissue=tissue,
+        crops=make_crops(crops, crop_size, crop_stride, edge),
     )
     return open_source(source, choices).dataset
 
@@ -154,12 +174,21 @@ def open_images(
 def open_source(source: Any, choices: Choices | None = None) -> Source:
     """Open what `open_images` takes, and say what it was taken for."""
     choices = choices or Choices()
+    folder: Path | str = Path()
     if isinstance(source, str) and is_remote(source):
-        choices = replace(choices, base=source.rpartition("/")[0])
-        return with_choices(_open_path(local_copy(source), choices), choices)
-    if isinstance(source, str | Path):
-        return with_choices(_open_path(Path(source).expanduser(), choices), choices)
-    return with_choices(_open_several(source, choices), choices)
+        folder = source.rpartition("/")[0]
+        choices = replace(choices, base=folder)
+        found = _open_path(local_copy(source), choices)
+    elif isinstance(source, str | Path):
+        path = Path(source).expanduser()
+        folder = path if path.is_dir() else path.parent
+        found = _open_path(path, choices)
+    else:
+        found = _open_several(source, choices)
+    found = with_choices(found, choices)
+    if choices.crops is None:
+        return found
+    return with_crops(found, choices.crops, choices, folder)
 
 
 def _open_path(path: Path, choices: Choices) -> Source:

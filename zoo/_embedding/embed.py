@@ -290,6 +290,7 @@ def provenance_of(dataset: Dataset, encoder: Encoder) -> dict[str, Any]:
     return {
         "zoo": version("microscopy-zoo"),
         "dataset": dataset.name,
+        **({} if dataset.crops is None else {"crops": dict(dataset.crops)}),
         **encoder.provenance(),
         # Another release draws other parameters from the same seed.
         "torch": version("torch"),

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from zoo.registry import ZooError
 
+from .._data.crops.objects import NUMBER
 from .._data.dataset import Dataset
 from .._images.image import Image
 
@@ -36,7 +37,8 @@ def read_ahead(dataset: Dataset) -> Iterable[list[tuple[int, Image | Exception]]
 
 def item_name(dataset: Dataset, i: int) -> str:
     """Name an item in messages and tables of failures."""
-    for column in ("image", "image_path", "well"):
-        if column in dataset.metadata.columns:
-            return str(dataset.metadata[column].iloc[i])
-    return f"item {i}"
+    table = dataset.metadata
+    known = [c for c in ("image", "image_path", "well") if c in table.columns]
+    name = str(table[known[0]].iloc[i]) if known else f"item {i}"
+    number = int(table[NUMBER].iloc[i]) if dataset.crops is not None else 0
+    return f"{name}, object {number}" if number else name

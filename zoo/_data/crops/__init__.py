@@ -1,0 +1,1 @@
+"""Crops of images: single objects, or tiles."""
