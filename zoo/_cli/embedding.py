@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     "-o",
     required=True,
     type=click.Path(path_type=Path),
-    help="Parquet or CSV; or a folder, for a job that goes on where it was left.",
+    help="Parquet, CSV or AnnData (.h5ad); or a folder, for a job that goes on where it was left.",
 )
 @click.option(
     "--shard-size",
@@ -66,6 +66,7 @@ def embed(
     from .._data.sources import open_source
     from .._embedding.embed import embed as run
     from .._embedding.embeddings import check_output
+    from .._embedding.run_id import key_of, run_of, with_run
 
     if jobs.is_folder(out):
         dataset = open_source(source, choices).dataset
@@ -79,7 +80,8 @@ def embed(
     loaded = load(encoder)
     with progress(f"embedding {dataset.name}") as tell:
         embeddings = run(dataset, loaded, on_error="skip", cache=not no_cache, progress=tell)
-    embeddings.write(out)
+    run_id = run_of(key_of(dataset, loaded, jobs.reading(choices)))
+    with_run(embeddings, run_id).write(out)
     rows, columns = embeddings.matrix.shape
     items = "images" if dataset.crops is None else "crops"
     click.echo(f"{out}: {rows} {items}, {columns} features, by {encoder}")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .._encoders.contract import Encoder
 
 SHARD_SIZE = 256
-TABLES = (".parquet", ".csv")
+TABLES = (".parquet", ".csv", ".h5ad")
 _SHOWN = 10
 
 
@@ -29,6 +29,15 @@ def parse_share(_context: Any, _option: Any, text: str | None) -> tuple[int, int
             "of runs"
         )
     return int(rank), int(world)
+
+
+def reading(choices: "Choices") -> dict[str, Any]:
+    """Return the options that decide pixels, as part of what identifies a run.
+
+    Where files are decides none, and may differ between machines; crops are in the items.
+    """
+    left_out = ("moved", "base", "crops")
+    return {k: v for k, v in asdict(choices).items() if k not in left_out}
 
 
 def is_folder(out: Path) -> bool:
@@ -48,8 +57,6 @@ def run(
     """Embed in shards and print a summary; the exit status is 1 if items were left out."""
     from .._embedding.job import run_job
 
-    # Where files are decides no pixel, and may differ between machines; crops are in the items.
-    reading = {k: v for k, v in asdict(choices).items() if k not in ("moved", "base", "crops")}
     with progress(f"embedding {dataset.name}") as tell:
         made = run_job(
             dataset,
@@ -57,7 +64,7 @@ def run(
             out,
             shard_size=shard_size,
             share=share or (0, 1),
-            reading=reading,
+            reading=reading(choices),
             progress=tell,
         )
     folder = made.folder

@@ -17,7 +17,13 @@ from .group import main
     help="Columns that make a group.",
 )
 @click.option("--method", type=click.Choice(["mean", "median"]), default="mean", show_default=True)
-@click.option("--out", "-o", required=True, type=click.Path(path_type=Path), help="Parquet or CSV.")
+@click.option(
+    "--out",
+    "-o",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Parquet, CSV or AnnData (.h5ad).",
+)
 def aggregate(profiles: Path, by: str, method: str, out: Path) -> None:
     """Make one profile of each well, or other group, of PROFILES: a table or a job's folder.
 

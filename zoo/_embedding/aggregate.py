@@ -62,7 +62,7 @@ def aggregate(
                 f"{empty} of {len(table)} profiles have no {name}: leave them out, or group by "
                 "other columns"
             )
-    groups = table.groupby(names, sort=True)
+    groups = table.groupby(names, sort=True, observed=True)
     members = groups.ngroup().to_numpy()
     reduce = np.mean if method == "mean" else np.median
     order = np.argsort(members, kind="stable")

@@ -4,9 +4,10 @@ import html
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -108,7 +109,8 @@ class Embeddings:
     def to_anndata(self) -> "AnnData":
         """Return an `anndata.AnnData`: the matrix as ``X``, metadata as ``obs``.
 
-        Provenance is stored in ``uns["zoo"]`` as JSON.
+        Text is categorical, which old and new versions of anndata read. Provenance is stored in
+        ``uns["zoo"]`` as JSON.
 
         Raises
         ------
@@ -123,19 +125,9 @@ class Embeddings:
         >>> embeddings.to_anndata().obs["well"].tolist()
         ['A01', 'A02', 'A03']
         """
-        try:
-            from anndata import AnnData
-        except ImportError as error:
-            raise MissingExtraError(
-                'AnnData needs anndata: pip install "microscopy-zoo[anndata]"'
-            ) from error
-        table = self.to_frame()
-        obs = table[[c for c in table.columns if c.startswith("Metadata_")]]
-        obs = obs.rename(columns=lambda c: c.removeprefix("Metadata_"))
-        names = [str(i) for i in range(len(self))]
-        var = pd.DataFrame(index=[f"embedding_{i:04d}" for i in range(self.shape[1])])
-        provenance = json.dumps(self.provenance, default=str)
-        return AnnData(self.matrix, obs.set_index(pd.Index(names)), var, {"zoo": provenance})
+        from .anndata_files import to_anndata
+
+        return to_anndata(self)
 
     def __repr__(self) -> str:
         items, size = self.shape
@@ -148,16 +140,17 @@ class Embeddings:
         return f"<p>{html.escape(repr(self))}</p>{head}"
 
     def write(self, path: str | Path) -> None:
-        """Write Parquet that includes the provenance, or CSV with a ``.json`` next to it.
+        """Write Parquet or AnnData (``.h5ad``) with the provenance in it, or CSV beside ``.json``.
 
-        Writing is atomic.
+        Writing is atomic. Parquet names the columns of features in its metadata as well, as a JSON
+        list under ``zoo_features``.
 
         Raises
         ------
         ValueError
             For another suffix.
         MissingExtraError
-            For Parquet without pyarrow.
+            For Parquet without pyarrow, for ``.h5ad`` without anndata.
 
         Examples
         --------
@@ -180,11 +173,18 @@ class Embeddings:
                 self.to_frame().to_csv(table_file, index=False)
                 sidecar_file.write_text(provenance + "\n")
             return
+        if path.suffix == ".h5ad":
+            data = self.to_anndata()
+            with atomic_write(path) as file:
+                data.write_h5ad(file)
+            return
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        table = pa.Table.from_pandas(self.to_frame(), preserve_index=False)
-        metadata = {**(table.schema.metadata or {}), b"zoo": provenance.encode()}
+        frame = self.to_frame()
+        features = frame.columns[len(frame.columns) - self.shape[1] :].tolist()
+        table = pa.Table.from_pandas(frame, preserve_index=False)
+        metadata = {**(table.schema.metadata or {}), **file_metadata(self.provenance, features)}
         with atomic_write(path) as table_file:
             pq.write_table(table.replace_schema_metadata(metadata), table_file)
 
@@ -200,19 +200,30 @@ def atomic_write(path: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
+def file_metadata(provenance: Mapping[str, Any], features: Sequence[str]) -> dict[bytes, bytes]:
+    """Return what a Parquet file says of itself: provenance, and which columns are features."""
+    said = {b"zoo": json.dumps(provenance, indent=1, default=str)}
+    said[b"zoo_features"] = json.dumps(list(features))
+    return {name: text.encode() for name, text in said.items()}
+
+
+# Suffix of an output, the package that writes it, and the extra that brings it.
+_FORMATS = {".parquet": ("pyarrow", "parquet"), ".csv": None, ".h5ad": ("anndata", "anndata")}
+OUTPUTS = tuple(_FORMATS)
+
+
 def check_output(path: Path) -> None:
     """Raise before embedding starts if a file cannot be written."""
-    if path.suffix not in (".parquet", ".csv"):
-        raise ValueError(f"{path.name} must end in .parquet or .csv")
+    if path.suffix not in OUTPUTS:
+        raise ValueError(f"{path.name} must end in {', '.join(OUTPUTS[:-1])} or {OUTPUTS[-1]}")
     if path.is_dir():
         raise ValueError(f"{path} is a folder")
-    if path.suffix == ".parquet":
-        try:
-            import pyarrow  # noqa: F401
-        except ImportError as error:
-            raise MissingExtraError(
-                'Parquet needs pyarrow: pip install "microscopy-zoo[parquet]", or write .csv'
-            ) from error
+    needed = _FORMATS[path.suffix]
+    if needed is not None and find_spec(needed[0]) is None:
+        raise MissingExtraError(
+            f'{path.name} needs {needed[0]}: pip install "microscopy-zoo[{needed[1]}]", or write '
+            ".csv"
+        )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path.parent):

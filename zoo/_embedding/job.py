@@ -16,9 +16,9 @@ from .._data.dataset import Dataset
 from .._encoders.contract import Encoder
 from .._encoders.progress import Progress, silent
 from .claims import Claims
-from .embed import provenance_of
 from .job_folder import CLAIMS, JobFolder, open_job
-from .manifest import file_states, fingerprint
+from .manifest import file_states
+from .run_id import key_of
 from .shards import embed_shard
 
 
@@ -88,13 +88,7 @@ def run_job(
     """
     if dataset.read is None:
         raise DataError(f"{dataset.name} has no images, only embeddings")
-    key = {
-        "items": len(dataset),
-        "manifest": fingerprint(dataset),
-        "shard_size": shard_size,
-        "reading": dict(reading or {}),
-        **provenance_of(dataset, encoder),
-    }
+    key = {**key_of(dataset, encoder, reading or {}), "shard_size": shard_size}
     folder = open_job(out, key, lambda: file_states(dataset))
     rank, world = share
     mine = range(rank, folder.shards, world)

@@ -5,7 +5,6 @@ import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from zoo.registry import DataError, MissingExtraError
 
 from .claims import Claims
 from .records import differences
+from .run_id import run_of
 from .write_aside import write
 
 RECORD, STATES, PARTS, FAILURES, CLAIMS = "job.json", "files.parquet", "parts", "failures", "claims"
@@ -170,8 +170,7 @@ def _make(path: Path, key: Mapping[str, Any], states: Callable[[], list[str]]) -
                 partial.unlink(missing_ok=True)
         table = pa.table({"state": states()})
         write(path / STATES, lambda partial: pq.write_table(table, partial))
-        run = sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:12]
-        text = json.dumps({"run": run, "key": key}, indent=1) + "\n"
+        text = json.dumps({"run": run_of(key), "key": key}, indent=1) + "\n"
         write(path / RECORD, lambda partial: partial.write_text(text, encoding="utf-8"))
     finally:
         claims.close()

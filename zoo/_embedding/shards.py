@@ -15,15 +15,14 @@ from .._data.tables import as_text
 from .._encoders.contract import Encoder
 from .._encoders.progress import Progress
 from .embed import NothingUsableError, embed_many, provenance_of
-from .embeddings import Embeddings
+from .embeddings import Embeddings, file_metadata
 from .job_folder import JobFolder
 from .manifest import UnchangedReader
+from .run_id import with_run
 from .write_aside import write
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-RUN = "Metadata_zoo_run"
 
 
 def embed_shard(
@@ -81,22 +80,19 @@ def part_table(found: Embeddings, run: str) -> "pa.Table":
     Plate, well and site have their canonical names and spelling; what is neither number nor truth
     value is text, also in a part where it is missing.
     """
-    import json
-
     import pyarrow as pa
 
-    frame = found.to_frame()
-    features = [c for c in frame.columns if c.startswith("embedding_")]
+    named = with_run(found, run)
+    frame = named.to_frame()
+    features = frame.columns[len(named.metadata.columns) :].tolist()
     metadata = with_canonical_positions(frame.drop(columns=features))
     if not {"Metadata_stains", "Metadata_channels"} & set(metadata.columns):
-        metadata = metadata.assign(Metadata_stains=None)
-    metadata = metadata.assign(**{RUN: run})
+        metadata.insert(len(metadata.columns) - 1, "Metadata_stains", None)
     columns: dict[str, Any] = {
         str(name): _column(str(name), values) for name, values in metadata.items()
     }
     columns |= {c: pa.array(found.matrix[:, i]) for i, c in enumerate(features)}
-    provenance = json.dumps({**found.provenance, "run": run}, default=str)
-    return pa.table(columns).replace_schema_metadata({b"zoo": provenance.encode()})
+    return pa.table(columns).replace_schema_metadata(file_metadata(named.provenance, features))
 
 
 def _column(name: str, values: pd.Series) -> "pa.Array":

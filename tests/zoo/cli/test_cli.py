@@ -94,13 +94,13 @@ def test_embed_a_folder_of_any_channel_counts(golden, images, tmp_path, suffix):
     assert "3 images, 32 features" in text
     read = pd.read_parquet if suffix == "parquet" else pd.read_csv
     profiles = read(out)
-    metadata = ["Metadata_image", "Metadata_drug", "Metadata_channel_count"]
-    assert list(profiles.columns[:4]) == [*metadata, "embedding_0000"]
+    metadata = ["image", "drug", "channel_count", "zoo_run"]
+    assert list(profiles.columns[:5]) == [*(f"Metadata_{c}" for c in metadata), "embedding_0000"]
     assert profiles["Metadata_channel_count"].tolist() == [1, 2, 3]
     direct = zoo.load(f"chadavit:{golden}").encode(
         [zoo.read_image(images / f"{c}.tif").pixels for c in (1, 2, 3)]
     )
-    np.testing.assert_allclose(profiles.iloc[:, 3:], direct.embedding.numpy(), atol=1e-5)
+    np.testing.assert_allclose(profiles.iloc[:, 4:], direct.embedding.numpy(), atol=1e-5)
 
 
 def test_embed_in_half_precision(golden, images, tmp_path):
@@ -111,7 +111,7 @@ def test_embed_in_half_precision(golden, images, tmp_path):
     exact = zoo.load(encoder).encode(
         [zoo.read_image(images / f"{c}.tif").pixels for c in (1, 2, 3)]
     )
-    found = pd.read_csv(out).iloc[:, 3:]
+    found = pd.read_csv(out).iloc[:, 4:]
     np.testing.assert_allclose(found, exact.embedding.numpy(), atol=1e-2)
     assert (found.to_numpy() != exact.embedding.numpy()).any()
 
@@ -133,7 +133,7 @@ def test_embed_reports_a_bad_file_keeps_the_rest_and_fails(golden, images, tmp_p
     ("arguments", "message"),
     [
         (["embed", "nowhere", "-e", "constant", "-o", "x.csv"], "nowhere does not exist"),
-        (["embed", ".", "-e", "constant", "-o", "x.npy"], "must end in .parquet or .csv"),
+        (["embed", ".", "-e", "constant", "-o", "x.npy"], "must end in .parquet, .csv or .h5ad"),
         (["evaluate", "constant", "-d", "phantm"], "Did you mean 'phantom'"),
         (["evaluate", "constant", "-d", "phantom", "--data", "."], "takes no path"),
         (["evaluate", "constant", "-d", "bbbc013", "--data", "."], "no images of BBBC013"),

@@ -432,7 +432,7 @@ def test_csv_has_its_provenance_beside_it(tmp_path):
     "name", ["profiles.npy", "profiles", "profiles.parquet.gz", "profiles.CSV"]
 )
 def test_other_formats_are_refused(tmp_path, name):
-    with pytest.raises(ValueError, match=rf"{name} must end in \.parquet or \.csv"):
+    with pytest.raises(ValueError, match=rf"{name} must end in \.parquet, \.csv or \.h5ad"):
         embeddings().write(tmp_path / name)
     assert list(tmp_path.iterdir()) == []
 
