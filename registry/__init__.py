@@ -1,5 +1,6 @@
 """Specs, plugin contract, discovery and hub loading. Does not import torch."""
 
+from .designs import DatasetSpec, Design, Task
 from .discovery import Registry, discover, registry, resolve_target
 from .environment import Environment
 from .errors import (
@@ -24,18 +25,9 @@ from .hub import Fetched, check_header, fetch, is_cached, resolve_revision
 from .hub_client import is_reachable
 from .hub_upload import upload
 from .plugin_report import PluginReport
-from .specs import (
-    ControlKind,
-    DatasetSpec,
-    Design,
-    EncoderFamily,
-    EncoderSpec,
-    Preprocessing,
-    Role,
-    Scaling,
-    Task,
-    Weights,
-)
+from .preprocessing import Preprocessing, Scaling
+from .specs import ControlKind, EncoderFamily, EncoderSpec, Role
+from .weights import Weights
 
 __all__ = [
     "AccessDeniedError",

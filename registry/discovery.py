@@ -22,10 +22,11 @@ from . import hookspecs
 from .api import VARIABLE, check_source, check_version
 from .blame import OWN, blamed
 from .clashes import keep_offers, set_clashes_aside, set_strangers_aside
+from .designs import DatasetSpec
 from .errors import PluginError, UnknownNameError, ZooError, suggest
 from .isolation import Interrupted, isolated
 from .plugin_report import PluginReport, Record, record_key
-from .specs import DatasetSpec, EncoderFamily, EncoderSpec
+from .specs import EncoderFamily, EncoderSpec
 
 GROUP = "zoo"
 BUILTINS = (

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/@+-]*")
 
 
 def check_choice(what: str, value: object, choices: tuple[object, ...]) -> None:

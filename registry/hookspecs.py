@@ -13,7 +13,8 @@ from collections.abc import Iterable
 
 import pluggy
 
-from .specs import DatasetSpec, EncoderFamily, EncoderSpec
+from .designs import DatasetSpec
+from .specs import EncoderFamily, EncoderSpec
 
 hookspec = pluggy.HookspecMarker("zoo")
 hookimpl = pluggy.HookimplMarker("zoo")

@@ -23,7 +23,7 @@ from .errors import (
     WeightsNotFoundError,
 )
 from .hub_client import WAY_OUT, ask, hub_endpoint
-from .specs import Weights
+from .weights import Weights
 
 Verified = Literal["record", "hub", "first-use", "local"]
 

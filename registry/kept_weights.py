@@ -9,7 +9,7 @@ from pathlib import Path
 
 from .errors import IntegrityError, WeightsNotFoundError
 from .hub import _sha256, cache_path, fetch
-from .specs import Weights
+from .weights import Weights
 
 _NOTES, _REPO = ".zoo", "models--"
 

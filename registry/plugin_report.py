@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from .specs import DatasetSpec, EncoderFamily, EncoderSpec
+from .designs import DatasetSpec
+from .specs import EncoderFamily, EncoderSpec
 
 Record = EncoderSpec | EncoderFamily | DatasetSpec
 
