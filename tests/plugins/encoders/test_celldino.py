@@ -1,4 +1,8 @@
-"""Cell-DINO and channel-adaptive DINO: the recorded outputs of the authors' code, and refusals."""
+"""Cell-DINO and channel-adaptive DINO: the recorded outputs of the authors' code.
+
+Recorded in float32 on a CPU from facebookresearch/dinov2 at commit cf3c71a (December 2025), with
+torch 2.14.1; equal bit for bit when recorded again.
+"""
 
 import json
 
@@ -84,6 +88,19 @@ def test_channels_are_standardised_as_recorded(place, kind):
             torch.testing.assert_close(encoder.prepare(image, "an image"), wanted, **CLOSE)
         found = encoder.encode(images).embedding
         torch.testing.assert_close(found, expected["embedding"], **CLOSE)
+
+
+def test_planes_of_weak_contrast_are_standardised_almost_as_the_authors_do(place):
+    """They divide by the standard deviation of values in [0, 1] and 1e-7; we without the latter."""
+    plain = zoo.Preprocessing(resize=None, crop=None, standardise=1e-14)
+    encoder = load(place(BAG), preprocessing=plain)
+    plane = np.random.RandomState(0).randint(100, 110, (1, 32, 32)).astype(np.uint8)
+    wide = plane / 255.0
+    spread = wide.std()
+    assert 0.01 < spread < 0.012
+    wanted = (wide - wide.mean()) / (spread + 1e-7)
+    np.testing.assert_allclose(encoder.prepare(plane, "a plane"), wanted, rtol=1.1e-5, atol=1e-6)
+    assert not encoder.prepare(np.full((1, 32, 32), 7, np.uint8), "a plane").any()
 
 
 TENSORS = {
