@@ -1,5 +1,7 @@
 """Records of OpenPhenom checkpoints: channel-agnostic masked autoencoders."""
 
+from dataclasses import replace
+
 from zoo import plugin
 
 from .checkpoint_folder import open_checkpoint, read_architecture
@@ -40,27 +42,13 @@ ENCODERS = (
             revision="2f824758db2414defc093c531a1b904f89bbf155",
             size=712_000_000,
         ),
-        twin="openphenom-s16-untrained",
+        twin="openphenom-untrained:openphenom-s16",
         options=_S16,
         preprocessing=_preprocessing(256),
         licence="Recursion, non-commercial: https://huggingface.co/recursionpharma/OpenPhenom "
         "(LICENSE)",
         citation=CITATION,
         trained_on=("RxRx3", "JUMP-CP"),
-    ),
-    plugin.EncoderSpec(
-        name="openphenom-s16-untrained",
-        builder=_BUILDER,
-        summary="The same network with random parameters, by seed",
-        embedding_size=384,
-        channels=(1, 11),
-        seeded=True,
-        role="control",
-        control="untrained",
-        options={**_S16, "final_norm": False},
-        preprocessing=_preprocessing(256),
-        licence="none needed",
-        citation=CITATION,
     ),
 )
 
@@ -99,5 +87,9 @@ def resolve(place: str) -> plugin.EncoderSpec:
 
 
 def resolve_untrained(place: str) -> plugin.EncoderSpec:
-    """Describe the untrained twin of the checkpoint at a folder or at ``org/repo@commit``."""
-    return twin_of(resolve(place))
+    """Describe the untrained twin of ``openphenom-s16``, or of a checkpoint as in `resolve`."""
+    (named,) = ENCODERS
+    if place != named.name:
+        return twin_of(resolve(place))
+    twin = twin_of(replace(named, name=f"openphenom:{place}"))
+    return replace(twin, options={**named.options, "final_norm": False})

@@ -302,14 +302,14 @@ _MICROSOFT = (
 
 
 def _kaiko(
-    short: str, title: str, size: int, model: str, repo: str, revision: str, **more: int
+    short: str, title: str, size: int, model: str, repo: str, commit: str, file: int, **more: int
 ) -> plugin.EncoderSpec:
     return _tiles(
         f"kaiko-{short}",
         f"{title} of kaiko.ai, pre-trained on TCGA at four magnifications; CLS token",
         size,
         plugin.Weights(
-            repo=f"1aurent/{repo}.kaiko_ai_towards_large_pathology_fms", revision=revision
+            repo=f"1aurent/{repo}.kaiko_ai_towards_large_pathology_fms", revision=commit, size=file
         ),
         {"model": model, **more, **_CLS, **_KAIKO, **_TIMM},
         licence="kaiko.ai, non-commercial; file as converted by 1aurent",
@@ -327,6 +327,7 @@ _KAIKO_ENCODERS = (
         "vit_small_patch8_224",
         "vit_small_patch8_224",
         "003775444da0119f90ca63e2b86e454fd06ba797",
+        86_700_000,
     ),
     _kaiko(
         "vits16",
@@ -335,6 +336,7 @@ _KAIKO_ENCODERS = (
         "vit_small_patch16_224",
         "vit_small_patch16_224",
         "48560ea39969fe44b7b2ab057de01484243a7d43",
+        86_700_000,
     ),
     _kaiko(
         "vitb16",
@@ -343,6 +345,7 @@ _KAIKO_ENCODERS = (
         "vit_base_patch16_224",
         "vit_base_patch16_224",
         "797c524a94c7fdae8ea33064d0ac6966ed8956bb",
+        343_000_000,
     ),
     _kaiko(
         "vitl14",
@@ -351,6 +354,7 @@ _KAIKO_ENCODERS = (
         "vit_large_patch14_reg4_dinov2",
         "vit_large_patch14_reg4_224",
         "d86df45eccdb957aa7869bab7d11f8e158dcbda2",
+        1_220_000_000,
         img_size=518,  # of the stored positions; tiles of 224 pixels resample them
     ),
 )

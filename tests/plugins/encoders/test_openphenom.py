@@ -163,7 +163,8 @@ def test_a_published_file_with_a_tensor_missing_is_refused(published, tmp_path):
 
 
 def test_the_twin_of_the_named_network():
-    encoder = zoo.load("openphenom-s16-untrained", device="cpu")
-    assert zoo.encoder_info("openphenom-s16").twin == encoder.name
+    encoder = zoo.load(zoo.encoder_info("openphenom-s16").twin, device="cpu")
+    assert encoder.spec.control == "untrained"
+    assert encoder.spec.trained_on == ()
     image = np.random.default_rng(0).integers(0, 256, (2, 64, 64), dtype=np.uint8)
     assert encoder.encode([image]).embedding.shape == (1, 384)
