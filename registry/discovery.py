@@ -196,9 +196,10 @@ def discover(
         for name in builtins
     ]
     own = len(plugins)
-    for entry in sorted(set(entry_points), key=lambda e: (_dist(e)[0], e.name)):
+    origins = {entry: _dist(entry) for entry in entry_points}  # each is read and parsed once
+    for entry, origin in sorted(origins.items(), key=lambda pair: (pair[1][0], pair[0].name)):
         module = getattr(entry, "module", "")
-        plugins.append(_load(manager, entry.name, *_dist(entry), entry.load, module))
+        plugins.append(_load(manager, entry.name, *origin, entry.load, module))
     set_clashes_aside(plugins, own)
     set_strangers_aside(plugins, own)
     keep_offers(plugins)
@@ -237,7 +238,12 @@ def _version() -> str:
 
 
 def _dist(entry: metadata.EntryPoint) -> tuple[str, str]:
-    return (entry.dist.name, entry.dist.version) if entry.dist else ("unknown", "unknown")
+    if not entry.dist:
+        return "unknown", "unknown"
+    about = getattr(entry.dist, "metadata", None)
+    if about is None or about["Name"] is None or about["Version"] is None:
+        return entry.dist.name, entry.dist.version
+    return about["Name"], about["Version"]
 
 
 def _load(

@@ -262,11 +262,10 @@ def _folder(repo: str, cache: Path) -> Path:
 
 
 def _find(weights: Weights, cache: Path) -> Path | None:
-    from huggingface_hub import try_to_load_from_cache
-
-    repo, revision = str(weights.repo), weights.revision
-    found = try_to_load_from_cache(repo, weights.filename, cache_dir=cache, revision=revision)
-    return Path(found) if isinstance(found, str) else None
+    """Where the client keeps the file of a commit, without importing it: listings ask for many."""
+    name = _folder(str(weights.repo), cache) / "snapshots" / str(weights.revision)
+    found = name / weights.filename
+    return found if found.is_file() else None
 
 
 def _download(weights: Weights, endpoint: str, cache: Path, force: bool) -> tuple[Path, str]:

@@ -232,3 +232,43 @@ def test_a_listing_stays_fast_with_fifty_plugins(tmp_path):
     with_fifty, done = min((cost() for _ in range(3)), key=lambda found: found[0])
     assert "encoder-49" in done.stdout, done.stderr
     assert with_fifty < 2 * alone
+
+
+COUNT = """
+import importlib.metadata, json, sys
+from collections import Counter
+from click.testing import CliRunner
+from zoo._cli import main
+
+parsed = Counter()
+metadata = importlib.metadata.PathDistribution.metadata
+
+class Counted(importlib.metadata.PathDistribution):
+    @property
+    def metadata(self):
+        parsed[str(self._path)] += 1
+        return metadata.fget(self)
+
+importlib.metadata.PathDistribution.metadata = Counted.metadata
+done = CliRunner().invoke(main, ["list"])
+found = {"modules": sorted(sys.modules), "output": done.output,
+         "parsed": {k: n for k, n in parsed.items() if "fifty_" in k}}
+print(json.dumps(found))
+"""
+
+
+def test_a_listing_of_fifty_plugins_imports_and_reads_each_once(tmp_path):
+    import json
+
+    alone = json.loads(python(tmp_path, COUNT).stdout)
+    for k in range(50):
+        body = ENCODER.format(name=f"encoder-{k}", module=f"fifty_{k}_plugin")
+        install(tmp_path, f"fifty_{k}_plugin", body)
+    found = json.loads(python(tmp_path, COUNT).stdout)
+    assert "encoder-49" in found["output"]
+    more = set(found["modules"]) - set(alone["modules"])
+    assert more == {f"fifty_{k}_plugin" for k in range(50)}
+    heavy = {"torch", "numpy", "pandas", "timm", "huggingface_hub.file_download", "yaml", "asyncio"}
+    assert not heavy & set(found["modules"])
+    assert len(found["parsed"]) == 50
+    assert set(found["parsed"].values()) == {1}
