@@ -1,5 +1,7 @@
 """Set aside plugins that claim names of others."""
 
+from .blame import fix
+from .errors import PluginError
 from .plugin_report import PluginReport, record_key
 from .specs import EncoderFamily
 
@@ -19,6 +21,7 @@ def set_clashes_aside(plugins: list[PluginReport], own: int) -> None:
                 continue  # the first built-in keeps the name; a test keeps built-ins apart
             others = " and ".join(str(plugins[j]) for j in claimants if j != i)
             plugins[i].cause = f"it claims the {kind} name {name!r}, which {others} claims too"
+            plugins[i].fix = f"uninstall {plugins[i].distribution} or the other one"
 
 
 def set_strangers_aside(plugins: list[PluginReport], own: int) -> None:
@@ -34,6 +37,7 @@ def set_strangers_aside(plugins: list[PluginReport], own: int) -> None:
                     f"it claims the encoder name {record.name!r}, but names that begin with "  # type: ignore[union-attr]
                     f"{scheme}: belong {whose}"
                 )
+                plugin.fix = fix(plugin, PluginError())
 
 
 def keep_offers(plugins: list[PluginReport]) -> None:

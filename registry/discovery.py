@@ -20,7 +20,7 @@ import pluggy
 
 from . import hookspecs
 from .api import VARIABLE, check_source, check_version
-from .blame import OWN, blamed
+from .blame import OWN, blamed, fix
 from .clashes import keep_offers, set_clashes_aside, set_strangers_aside
 from .designs import DatasetSpec
 from .errors import PluginError, UnknownNameError, ZooError, suggest
@@ -275,6 +275,7 @@ def _load(
         raise KeyboardInterrupt from None
     except BaseException as error:  # also what ends a program, or what a test framework skips by
         report.cause = _explain(error)
+        report.fix = "" if "update" in report.cause else fix(report, error)
         if plugin is not None and manager.has_plugin(key):
             manager.unregister(name=key)
     report.printed = said.getvalue().strip()

@@ -22,6 +22,8 @@ class PluginReport:
         What it offers; empty if it was set aside.
     cause
         Why it was set aside, or None.
+    fix
+        What to do about it, unless the cause says that; empty if it was not set aside.
     offered
         Names that a plugin that was set aside would have offered, for error messages.
     seconds, imported_torch
@@ -42,6 +44,7 @@ class PluginReport:
     imported_torch: bool = False
     module: str = ""
     printed: str = ""
+    fix: str = ""
 
     def __str__(self) -> str:
         """Name of the plugin in messages."""

@@ -38,7 +38,7 @@ def install(site, module, body, version="1.2", name=None):
 
 def python(site, code, *arguments, **environ):
     """Run Python with the outside packages of a folder and no others."""
-    given = {**os.environ, "PYTHONPATH": str(site), "COLUMNS": "250", "OMP_NUM_THREADS": "1"}
+    given = {**os.environ, "PYTHONPATH": str(site), "COLUMNS": "600", "OMP_NUM_THREADS": "1"}
     given.pop("ZOO_PLUGINS", None)
     return subprocess.run(
         [sys.executable, "-P", "-c", code, *arguments],

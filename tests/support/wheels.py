@@ -8,13 +8,14 @@ from pathlib import Path
 import numpy as np
 
 
-def wheel(folder, name, version, files):
+def wheel(folder, name, version, files, *, entry_points=""):
     """Write a wheel of pure Python; `files` are path → text."""
     info = f"{name}-{version}.dist-info"
     tag = "py3-none-any"
     kind = f"Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: {tag}\n"
     everything = {
         **files,
+        **({f"{info}/entry_points.txt": entry_points} if entry_points else {}),
         f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
         f"{info}/WHEEL": kind,
     }

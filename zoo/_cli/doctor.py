@@ -129,7 +129,7 @@ def _hub() -> Iterator[Check]:
 def _plugins() -> Iterator[Check]:
     for plugin in registry().plugins:
         if plugin.cause is not None:
-            fix = f"update or uninstall {plugin.distribution} {plugin.version}"
+            fix = plugin.fix or f"update or uninstall {plugin.distribution} {plugin.version}"
             yield Check("broken", f"plugin {plugin.name}", plugin.cause, fix)
     sound = len(registry().plugins) - len(registry().broken)
     yield Check("ok", "plugins", f"{sound} in order")

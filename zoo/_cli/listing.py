@@ -137,7 +137,8 @@ def plugins(check: bool, limit: float) -> None:
     found = registry()
     table = table_of("plugin", "from", "offers", "ms", "state")
     for plugin in found.plugins:
-        state = "ok" if plugin.cause is None else f"set aside: {plugin.cause}"
+        fix = f"; {plugin.fix}" if plugin.fix else ""
+        state = "ok" if plugin.cause is None else f"set aside: {plugin.cause}{fix}"
         if plugin.cause is None and plugin.seconds > _SLOW:
             state = "ok, but slow to import, which slows every command"
         if plugin.cause is None and plugin.imported_torch:

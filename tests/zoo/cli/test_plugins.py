@@ -1,18 +1,32 @@
 """Outside packages at the command line: each fault is told with its plugin, and breaks no other."""
 
 import os
+import re
+import subprocess
+import sys
+import textwrap
 import time
+import venv
+from pathlib import Path
 
 import numpy as np
 import pytest
 from outsiders import ENCODER, install, python, zoo
 from PIL import Image
+from wheels import wheel
 
+SITE = "import sysconfig; print(sysconfig.get_path('purelib'))"
+PACKAGED = ("missing_plugin", "exits_plugin", "clash_plugin", "old_plugin")
 GOOD = ENCODER.format(name="brightness", module="good_plugin")
 BAD = {
     "exits_plugin": ("import sys\nsys.exit(3)\n", "SystemExit: 3"),
     "interrupts_plugin": ("raise KeyboardInterrupt\n", "KeyboardInterrupt"),
     "missing_plugin": ("import no_such_module\n", "no_such_module"),
+    "old_plugin": ("ZOO_API_VERSION = 0\nimport no_such_module\n", "update the plugin"),
+    "clash_plugin": (
+        ENCODER.format(name="constant", module="clash_plugin"),
+        "it claims the encoder name 'constant', which zoo.plugins.controls",
+    ),
     "newer_plugin": ("ZOO_API_VERSION = 9\nimport no_such_module\n", "update microscopy-zoo"),
     "skips_plugin": ("import pytest\npytest.importorskip('no_such_module')\n", "Skipped"),
     "thief_plugin": (
@@ -47,6 +61,9 @@ def test_every_fault_is_told_with_its_plugin_and_the_good_one_goes_on(site):
         (line,) = [x for x in done.stdout.splitlines() if x.strip().startswith(module)]
         assert f"{module.replace('_', '-')} 1.2" in line
         assert cause in line
+        assert re.search(r"update|uninstall|install it", line), line
+    assert "it needs no_such_module, which is not installed: install it" in done.stdout
+    assert "uninstall clash-plugin or the other one" in done.stdout
     assert "it prints 'welcome'" in done.stdout
     (line,) = [x for x in done.stdout.splitlines() if x.strip().startswith("good_plugin")]
     assert line.split()[-1] == "ok"
@@ -272,3 +289,47 @@ def test_a_listing_of_fifty_plugins_imports_and_reads_each_once(tmp_path):
     assert not heavy & set(found["modules"])
     assert len(found["parsed"]) == 50
     assert set(found["parsed"].values()) == {1}
+
+
+@pytest.mark.slow
+def test_packages_in_a_clean_environment(tmp_path):
+    """Wheels, installed by pip: the good one evaluates, and the others are named."""
+    place = tmp_path / "environment"
+    venv.create(place, with_pip=True)
+    home = Path(subprocess.check_output([place / "bin" / "python", "-c", SITE], text=True).strip())
+    lent = [p for p in sys.path if Path(p).name == "site-packages"]
+    lines = [f"import site; site.addsitedir({p!r})\n" for p in lent]
+    (home / "lent.pth").write_text("".join(lines))
+    wanted = {"good_plugin": GOOD} | {name: BAD[name][0] for name in PACKAGED}
+    files = [
+        wheel(
+            tmp_path,
+            module,
+            "1.2",
+            {f"{module}.py": textwrap.dedent(body)},
+            entry_points=f"[zoo]\n{module} = {module}\n",
+        )
+        for module, body in wanted.items()
+    ]
+    pip = [place / "bin" / "python", "-I", "-m", "pip", "install", "--no-index", "--no-deps"]
+    subprocess.run([*pip, *files], check=True, capture_output=True)
+    environ = {**os.environ, "COLUMNS": "600", "OMP_NUM_THREADS": "1"}
+    environ.pop("ZOO_PLUGINS", None)
+
+    def run(*arguments):
+        return subprocess.run(
+            [place / "bin" / "python", "-P", "-m", "zoo", *arguments],
+            capture_output=True,
+            text=True,
+            env=environ,
+            cwd=tmp_path,
+        )
+
+    said = run("plugins")
+    for name in PACKAGED:
+        (line,) = [x for x in said.stdout.splitlines() if x.strip().startswith(name)]
+        assert f"{name} 1.2" in line
+        assert BAD[name][1] in line
+    done = run("evaluate", "brightness", "-d", "phantom", "-c", "constant", "--no-cache")
+    assert done.returncode == 0, done.stderr
+    assert "brightness" in done.stdout
