@@ -22,10 +22,13 @@ def check_count(spec: EncoderSpec, count: int, item: str, *, given: bool, indexe
     low, high = spec.channels
     if count < low or (high is not None and count > high and not given):
         accepted = f"{low} to {high}" if high is not None else f"{low} or more"
+        if low == high:
+            accepted = str(low)
         fix = "choose channels, image[[0, 1, …]]"
         if indexed:
             fix += f", or give each an index from 0 to {(high or 0) - 1} with channel_index="
-        raise ImageError(f"{item} has {count} channels, but {spec.name} takes {accepted}: {fix}")
+        noun = "channel" if count == 1 else "channels"
+        raise ImageError(f"{item} has {count} {noun}, but {spec.name} takes {accepted}: {fix}")
 
 
 def check_equal(name: str, counts: Sequence[int]) -> None:
