@@ -1,7 +1,7 @@
 """Ablations of an encoder: no interaction between channels, or no intensities."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -35,12 +35,12 @@ class _Ablation(plugin.Encoder):
 
     def to(
         self, device: torch.device | str | None = None, dtype: torch.dtype | None = None
-    ) -> plugin.Encoder:
+    ) -> Self:
         """Move to a device, and to a floating dtype where one is given; returns itself."""
         self.inner.to(device, dtype)
         return super().to(device, dtype)
 
-    def with_preprocessing(self, preprocessing: plugin.Preprocessing) -> plugin.Encoder:
+    def with_preprocessing(self, preprocessing: plugin.Preprocessing) -> Self:
         """Use another preprocessing than the record's from now on; returns itself."""
         self.inner.with_preprocessing(preprocessing)
         return super().with_preprocessing(preprocessing)
