@@ -11,6 +11,8 @@ from dataclasses import replace
 
 from zoo import plugin
 
+from . import pathology_works as works
+
 _BUILDER = "zoo.plugins.encoders.pathology_encoder:build"
 _COLOURS = ("red", "green", "blue")
 _SCHEME = "pathology-untrained"
@@ -31,48 +33,6 @@ _SWIGLU = {"mlp": "swiglu"}
 
 _ND = "CC BY-NC-ND 4.0, research only"
 _ALL_SCALES = (0.25, 0.5, 1.0, 2.0)
-
-_UNI = (
-    "Chen et al., Towards a General-Purpose Foundation Model for Computational Pathology, Nature "
-    "Medicine 2024, doi:10.1038/s41591-024-02857-3"
-)
-_HISTOSSL = (
-    "Filiot et al., Scaling Self-Supervised Learning for Histopathology with Masked Image "
-    "Modeling, medRxiv 2023, doi:10.1101/2023.07.21.23292757"
-)
-_PHIKON_2 = (
-    "Filiot et al., Phikon-v2, A Large and Public Feature Extractor for Biomarker Prediction, "
-    "2024, arXiv:2409.09173"
-)
-_VIRCHOW = (
-    "Vorontsov et al., A Foundation Model for Clinical-Grade Computational Pathology and Rare "
-    "Cancers Detection, Nature Medicine 2024, doi:10.1038/s41591-024-03141-0"
-)
-_VIRCHOW_2 = (
-    "Zimmermann et al., Virchow2: Scaling Self-Supervised Mixed Magnification Models in Pathology, "
-    "2024, arXiv:2408.00738"
-)
-_H_OPTIMUS_0 = (
-    "Saillard et al., H-optimus-0, 2024, "
-    "https://github.com/bioptimus/releases/tree/main/models/h-optimus/v0"
-)
-_H_OPTIMUS_1 = "Bioptimus, H-optimus-1, 2025, https://huggingface.co/bioptimus/H-optimus-1"
-_H0_MINI = (
-    "Filiot et al., Distilling Foundation Models for Robust and Efficient Models in Digital "
-    "Pathology, 2025, arXiv:2501.16239"
-)
-_GIGAPATH = (
-    "Xu et al., A Whole-Slide Foundation Model for Digital Pathology from Real-World Data, Nature "
-    "2024, doi:10.1038/s41586-024-07441-w"
-)
-_KAIKO_PAPER = (
-    "Aben et al., Towards Large-Scale Training of Pathology Foundation Models, 2024, "
-    "arXiv:2404.15217"
-)
-_LUNIT_PAPER = (
-    "Kang et al., Benchmarking Self-Supervised Learning on Diverse Pathology Datasets, CVPR 2023, "
-    "arXiv:2212.04690"
-)
 
 
 def _tiles(
@@ -115,7 +75,7 @@ _OWKIN = (
         plugin.Weights(repo="owkin/phikon", latest=True, size=343_000_000),
         {"model": "vit_base_patch16_224", **_CLS, **_IMAGENET, **_TRANSFORMERS},
         licence="Owkin, non-commercial: https://github.com/owkin/HistoSSLscaling (LICENSE.txt)",
-        citation=_HISTOSSL,
+        citation=works.PHIKON,
         trained_on=("TCGA",),
     ),
     _tiles(
@@ -135,7 +95,7 @@ _OWKIN = (
             **_TRANSFORMERS,
         },
         licence="Owkin, non-commercial: https://huggingface.co/owkin/phikon-v2 (LICENSE.pdf)",
-        citation=_PHIKON_2,
+        citation=works.PHIKON_2,
         trained_on=("TCGA", "CPTAC", "GTEx", "TCIA"),
     ),
 )
@@ -155,7 +115,7 @@ _MAHMOOD = (
             **_TIMM,
         },
         licence=_ND,
-        citation=_UNI,
+        citation=works.UNI,
         trained_on=("Mass-100K",),
     ),
     _tiles(
@@ -180,7 +140,7 @@ _MAHMOOD = (
             **_TIMM,
         },
         licence=_ND,
-        citation=_UNI,
+        citation=works.UNI,
         trained_on=("350 000 slides of Mass General Brigham",),
     ),
 )
@@ -202,7 +162,7 @@ _PAIGE = (
         plugin.Weights(repo="paige-ai/Virchow", latest=True, size=2_525_000_000, gated=True),
         _VIRCHOW_ARGUMENTS,
         licence="Apache-2.0, with the terms of https://huggingface.co/paige-ai/Virchow",
-        citation=_VIRCHOW,
+        citation=works.VIRCHOW,
         trained_on=("1.5 million slides of MSKCC",),
     ),
     _tiles(
@@ -212,7 +172,7 @@ _PAIGE = (
         plugin.Weights(repo="paige-ai/Virchow2", latest=True, size=2_525_000_000, gated=True),
         {**_VIRCHOW_ARGUMENTS, "reg_tokens": 4},
         licence=_ND,
-        citation=_VIRCHOW_2,
+        citation=works.VIRCHOW_2,
         trained_on=("3.1 million slides of MSKCC",),
         pixel_size=_ALL_SCALES,
     ),
@@ -239,7 +199,7 @@ _BIOPTIMUS_ENCODERS = (
         ),
         _GIANT,
         licence="Apache-2.0",
-        citation=_H_OPTIMUS_0,
+        citation=works.H_OPTIMUS_0,
         trained_on=("500 000 slides of Bioptimus",),
     ),
     _tiles(
@@ -249,7 +209,7 @@ _BIOPTIMUS_ENCODERS = (
         plugin.Weights(repo="bioptimus/H-optimus-1", latest=True, filename=_PICKLE, gated=True),
         _GIANT,
         licence=_ND,
-        citation=_H_OPTIMUS_1,
+        citation=works.H_OPTIMUS_1,
         trained_on=("1 million slides of Bioptimus",),
     ),
     _tiles(
@@ -268,7 +228,7 @@ _BIOPTIMUS_ENCODERS = (
             **_TIMM,
         },
         licence=_ND,
-        citation=_H0_MINI,
+        citation=works.H0_MINI,
         trained_on=("TCGA",),
     ),
 )
@@ -294,7 +254,7 @@ _MICROSOFT = (
         },
         licence="Apache-2.0 with conditions, research only: "
         "https://huggingface.co/prov-gigapath/prov-gigapath",
-        citation=_GIGAPATH,
+        citation=works.GIGAPATH,
         trained_on=("Prov-Path",),
         resize=256,
     ),
@@ -302,80 +262,65 @@ _MICROSOFT = (
 
 
 def _kaiko(
-    short: str, title: str, size: int, model: str, repo: str, commit: str, file: int, **more: int
+    short: str, size: int, model: str, commit: str | None, *, repo: str | None = None, **more: int
 ) -> plugin.EncoderSpec:
+    title = f"ViT-{short[3].upper()}/{short[4:]}"
+    bytes_of = {384: 86_700_000, 768: 343_000_000, 1024: 1_220_000_000}
     return _tiles(
         f"kaiko-{short}",
         f"{title} of kaiko.ai, pre-trained on TCGA at four magnifications; CLS token",
         size,
         plugin.Weights(
-            repo=f"1aurent/{repo}.kaiko_ai_towards_large_pathology_fms", revision=commit, size=file
+            repo=f"1aurent/{repo or model}.kaiko_ai_towards_large_pathology_fms",
+            revision=commit,
+            latest=commit is None,
+            size=bytes_of[size],
         ),
         {"model": model, **more, **_CLS, **_KAIKO, **_TIMM},
         licence="kaiko.ai, non-commercial; file as converted by 1aurent",
-        citation=_KAIKO_PAPER,
+        citation=works.KAIKO,
         trained_on=("TCGA",),
         pixel_size=_ALL_SCALES,
     )
 
 
 _KAIKO_ENCODERS = (
-    _kaiko(
-        "vits8",
-        "ViT-S/8",
-        384,
-        "vit_small_patch8_224",
-        "vit_small_patch8_224",
-        "003775444da0119f90ca63e2b86e454fd06ba797",
-        86_700_000,
-    ),
-    _kaiko(
-        "vits16",
-        "ViT-S/16",
-        384,
-        "vit_small_patch16_224",
-        "vit_small_patch16_224",
-        "48560ea39969fe44b7b2ab057de01484243a7d43",
-        86_700_000,
-    ),
-    _kaiko(
-        "vitb16",
-        "ViT-B/16",
-        768,
-        "vit_base_patch16_224",
-        "vit_base_patch16_224",
-        "797c524a94c7fdae8ea33064d0ac6966ed8956bb",
-        343_000_000,
-    ),
+    _kaiko("vits8", 384, "vit_small_patch8_224", "003775444da0119f90ca63e2b86e454fd06ba797"),
+    _kaiko("vits16", 384, "vit_small_patch16_224", "48560ea39969fe44b7b2ab057de01484243a7d43"),
+    _kaiko("vitb8", 768, "vit_base_patch8_224", None),
+    _kaiko("vitb16", 768, "vit_base_patch16_224", "797c524a94c7fdae8ea33064d0ac6966ed8956bb"),
     _kaiko(
         "vitl14",
-        "ViT-L/14 with 4 registers",
         1024,
         "vit_large_patch14_reg4_dinov2",
-        "vit_large_patch14_reg4_224",
         "d86df45eccdb957aa7869bab7d11f8e158dcbda2",
-        1_220_000_000,
+        repo="vit_large_patch14_reg4_224",
         img_size=518,  # of the stored positions; tiles of 224 pixels resample them
     ),
 )
-_LUNIT_ENCODERS = (
-    _tiles(
-        "lunit-vits8",
-        "ViT-S/8 of Lunit, pre-trained by DINO on TCGA and TULIP; CLS token",
+
+
+def _lunit(patch: int, commit: str | None) -> plugin.EncoderSpec:
+    return _tiles(
+        f"lunit-vits{patch}",
+        f"ViT-S/{patch} of Lunit, pre-trained by DINO on TCGA and TULIP; CLS token",
         384,
         plugin.Weights(
-            repo="1aurent/vit_small_patch8_224.lunit_dino",
-            revision="c23bc01cfbe022bc1f2a8a9306125a07818e4eb4",
+            repo=f"1aurent/vit_small_patch{patch}_224.lunit_dino",
+            revision=commit,
+            latest=commit is None,
             size=86_700_000,
         ),
-        {"model": "vit_small_patch8_224", **_CLS, **_LUNIT, **_TIMM},
+        {"model": f"vit_small_patch{patch}_224", **_CLS, **_LUNIT, **_TIMM},
         licence="Lunit, non-commercial: https://github.com/lunit-io/benchmark-ssl-pathology "
         "(LICENSE); file as converted by 1aurent",
-        citation=_LUNIT_PAPER,
+        citation=works.LUNIT,
         trained_on=("TCGA", "TULIP"),
         pixel_size=(0.25, 0.5),
-    ),
-)
+    )
+
+
+_LUNIT_ENCODERS = (_lunit(8, "c23bc01cfbe022bc1f2a8a9306125a07818e4eb4"), _lunit(16, None))
 
 ENCODERS = (
     *_OWKIN,
