@@ -12,7 +12,7 @@ from zoo.kernels import TokenLayout, pack_tokens
 from zoo import plugin
 
 from .channel_tokens import ChannelTokens
-from .packed_vit import Block, filled, resampled, tensor_names
+from .packed_vit import MLP, Block, filled, resampled, tensor_names
 
 
 class ChannelPatchEmbedding(nn.Module):
@@ -60,7 +60,8 @@ class ChannelViT(nn.Module):
         self.patch_embed = ChannelPatchEmbedding(embed_dim, patch_size, in_chans, sampled)
         hidden = int(embed_dim * mlp_ratio)
         self.blocks = nn.ModuleList(
-            Block(embed_dim, num_heads, hidden, layer_norm_eps) for _ in range(depth)
+            Block(embed_dim, num_heads, MLP(embed_dim, hidden), layer_norm_eps)
+            for _ in range(depth)
         )
         self.norm = nn.LayerNorm(embed_dim, eps=layer_norm_eps)
 

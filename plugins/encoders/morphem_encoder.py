@@ -12,7 +12,7 @@ from zoo.kernels import TokenLayout, pack_tokens
 from zoo import plugin
 
 from .bag_of_channels import BagOfChannels, PlaneNetwork
-from .packed_vit import Block, PatchEmbedding, filled, resampled
+from .packed_vit import MLP, Block, PatchEmbedding, filled, resampled
 
 
 class PlaneViT(PlaneNetwork):
@@ -36,7 +36,8 @@ class PlaneViT(PlaneNetwork):
         self.patch_embed = PatchEmbedding(embed_dim, patch_size)
         hidden = int(embed_dim * mlp_ratio)
         self.blocks = nn.ModuleList(
-            Block(embed_dim, num_heads, hidden, layer_norm_eps) for _ in range(depth)
+            Block(embed_dim, num_heads, MLP(embed_dim, hidden), layer_norm_eps)
+            for _ in range(depth)
         )
         self.norm = nn.LayerNorm(embed_dim, eps=layer_norm_eps)
 

@@ -14,7 +14,7 @@ from zoo.kernels import RaggedPlan, TokenLayout, pack_tokens, ragged_attention
 from zoo import plugin
 
 from .channel_tokens import ChannelTokens
-from .packed_vit import LayerScale, PatchEmbedding, filled, tensor_names
+from .packed_vit import LayerScale, PatchEmbedding, by_rows, filled, tensor_names
 from .part_of_checkpoint import load_part
 from .random_parameters import sine_cosine
 
@@ -47,13 +47,18 @@ class ParallelBlock(nn.Module):
 
     def forward(self, x: Tensor, plan: RaggedPlan) -> Tensor:
         """Map tokens `(T, D)` to tokens."""
-        normed = self.in_norm(x)
-        # Two products of the one matrix, so that the bias is added in the first.
-        mlp, joint = self.in_proj.weight.split([self.hidden, 3 * x.shape[1]])
-        inner = F.linear(normed, mlp, self.mlp_bias)
-        q, k, v = F.linear(normed, joint).view(len(x), 3, self.heads, -1).unbind(1)
-        qkv = torch.stack([self.q_norm(q), self.k_norm(k), v], dim=1)
-        mixed = ragged_attention(qkv, plan.cu_seqlens, plan=plan).flatten(1)
+        mixed = ragged_attention(by_rows(self.project, x), plan.cu_seqlens, plan=plan)
+        return by_rows(self.rest, x, mixed.flatten(1))
+
+    def project(self, x: Tensor) -> Tensor:
+        """Map rows `(T, D)` to queries, keys and values `(T, 3, H, D / H)`."""
+        joint = F.linear(self.in_norm(x), self.in_proj.weight[self.hidden :])
+        q, k, v = joint.view(len(x), 3, self.heads, -1).unbind(1)
+        return torch.stack([self.q_norm(q), self.k_norm(k), v], dim=1)
+
+    def rest(self, x: Tensor, mixed: Tensor) -> Tensor:
+        """Add both branches to rows, from what attention gives."""
+        inner = F.linear(self.in_norm(x), self.in_proj.weight[: self.hidden], self.mlp_bias)
         both = self.attn_out_proj(mixed) + self.mlp_out_proj(F.gelu(inner))
         y: Tensor = x + self.ls(both)
         return y

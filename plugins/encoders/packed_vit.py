@@ -3,6 +3,7 @@
 Shapes: T tokens of all images of a batch, D features, H heads.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,6 +20,22 @@ from .random_parameters import draw_parameters
 Network = TypeVar("Network", bound=nn.Module)
 
 
+ROWS = 1024
+"""Rows that a processor takes through a layer at once."""
+
+
+def by_rows(function: Callable[..., Tensor], *rows: Tensor) -> Tensor:
+    """Apply a function of rows, on a processor without gradients to some of them at a time.
+
+    Activations of all rows are so large that the system takes their memory back after each layer
+    and clears it before the next, which takes up to a sixth of the time.
+    """
+    if rows[0].device.type != "cpu" or torch.is_grad_enabled():
+        return function(*rows)
+    parts = zip(*(part.split(ROWS) for part in rows), strict=True)
+    return torch.cat([function(*part) for part in parts])
+
+
 class SelfAttention(nn.Module):
     """Multi-head self-attention within the images of a batch, under timm's names."""
 
@@ -28,11 +45,10 @@ class SelfAttention(nn.Module):
         self.qkv = nn.Linear(dim, 3 * dim)
         self.proj = nn.Linear(dim, dim)
 
-    def forward(self, x: Tensor, plan: RaggedPlan) -> Tensor:
-        """Map rows `(T, D)` to rows."""
-        qkv = self.qkv(x).view(len(x), 3, self.heads, -1)
-        mixed: Tensor = self.proj(ragged_attention(qkv, plan.cu_seqlens, plan=plan).flatten(1))
-        return mixed
+    def forward(self, qkv: Tensor, plan: RaggedPlan) -> Tensor:
+        """Map projected rows `(T, 3 · D)` to rows `(T, D)`, before the output projection."""
+        joint = qkv.view(len(qkv), 3, self.heads, -1)
+        return ragged_attention(joint, plan.cu_seqlens, plan=plan).flatten(1)
 
 
 class MLP(nn.Module):
@@ -84,35 +100,39 @@ class LayerScale(nn.Module):
 class Block(nn.Module):
     """A layer with its norms first (Dosovitskiy et al., 2021), under timm's names."""
 
-    def __init__(self, dim: int, heads: int, hidden: int, eps: float) -> None:
+    def __init__(self, dim: int, heads: int, mlp: nn.Module, eps: float) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(dim, eps=eps)
         self.attn = SelfAttention(dim, heads)
         self.norm2 = nn.LayerNorm(dim, eps=eps)
-        self.mlp = MLP(dim, hidden)
+        self.mlp = mlp
 
     def forward(self, x: Tensor, plan: RaggedPlan) -> Tensor:
         """Map tokens `(T, D)` to tokens."""
-        x = x + self.attn(self.norm1(x), plan)
+        return by_rows(self.rest, x, self.attn(by_rows(self.project, x), plan))
+
+    def project(self, x: Tensor) -> Tensor:
+        """Map rows `(T, D)` to queries, keys and values `(T, 3 · D)`."""
+        qkv: Tensor = self.attn.qkv(self.norm1(x))
+        return qkv
+
+    def rest(self, x: Tensor, mixed: Tensor) -> Tensor:
+        """Add both branches to rows, from what attention gives."""
+        x = x + self.attn.proj(mixed)
         y: Tensor = x + self.mlp(self.norm2(x))
         return y
 
 
-class ScaledBlock(nn.Module):
-    """A layer with its norms first whose branches are scaled, under the names of DINOv2."""
+class ScaledBlock(Block):
+    """A layer whose branches are scaled, under the names of DINOv2."""
 
-    def __init__(self, dim: int, heads: int, mlp: MLP | SwiGLU, eps: float) -> None:
-        super().__init__()
-        self.norm1 = nn.LayerNorm(dim, eps=eps)
-        self.attn = SelfAttention(dim, heads)
-        self.ls1 = LayerScale(dim)
-        self.norm2 = nn.LayerNorm(dim, eps=eps)
-        self.mlp = mlp
-        self.ls2 = LayerScale(dim)
+    def __init__(self, dim: int, heads: int, mlp: nn.Module, eps: float) -> None:
+        super().__init__(dim, heads, mlp, eps)
+        self.ls1, self.ls2 = LayerScale(dim), LayerScale(dim)
 
-    def forward(self, x: Tensor, plan: RaggedPlan) -> Tensor:
-        """Map tokens `(T, D)` to tokens."""
-        x = x + self.ls1(self.attn(self.norm1(x), plan))
+    def rest(self, x: Tensor, mixed: Tensor) -> Tensor:
+        """Add both branches to rows, from what attention gives."""
+        x = x + self.ls1(self.attn.proj(mixed))
         y: Tensor = x + self.ls2(self.mlp(self.norm2(x)))
         return y
 

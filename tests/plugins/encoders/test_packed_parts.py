@@ -8,7 +8,10 @@ import torch
 from timm.models.vision_transformer import Block as TimmBlock
 from torch import nn
 from zoo.kernels import RaggedPlan
-from zoo.plugins.encoders.packed_vit import MLP, Block, LayerScale, ScaledBlock, SwiGLU
+from zoo.plugins.encoders import packed_vit
+from zoo.plugins.encoders.packed_vit import MLP, Block, LayerScale, ScaledBlock, SwiGLU, by_rows
+
+import zoo
 
 LENGTHS = (5, 1, 17, 5, 9)
 DIM, HEADS, HIDDEN, EPS = 24, 3, 40, 1e-4
@@ -31,8 +34,10 @@ def rows():
     return torch.randn(sum(LENGTHS), DIM, generator=draw, dtype=torch.float64)
 
 
+@pytest.mark.parametrize("at_once", [4, 1024])
 @pytest.mark.parametrize("scaled", [False, True])
-def test_blocks_are_those_of_timm_on_each_image_alone(rows, scaled):
+def test_blocks_are_those_of_timm_on_each_image_alone(rows, scaled, at_once, monkeypatch):
+    monkeypatch.setattr(packed_vit, "ROWS", at_once)
     other = TimmBlock(
         DIM,
         HEADS,
@@ -45,7 +50,7 @@ def test_blocks_are_those_of_timm_on_each_image_alone(rows, scaled):
     if scaled:
         block = ScaledBlock(DIM, HEADS, MLP(DIM, HIDDEN), EPS)
     else:
-        block = Block(DIM, HEADS, HIDDEN, EPS)
+        block = Block(DIM, HEADS, MLP(DIM, HIDDEN), EPS)
     block = block.double().eval()
     block.load_state_dict(other.state_dict(), strict=True)
     plan = RaggedPlan.from_lengths(LENGTHS)
@@ -80,3 +85,30 @@ def test_layer_scale_starts_at_one_and_multiplies_each_feature(rows):
     with torch.no_grad():
         scale.gamma.copy_(torch.arange(DIM))
     assert torch.equal(scale(rows)[:, 3], 3 * rows[:, 3])
+
+
+def test_rows_go_a_thousand_at_a_time_where_no_gradient_is_kept():
+    seen = []
+
+    def double(rows, others):
+        seen.append((len(rows), len(others)))
+        return 2 * rows + others
+
+    rows = torch.arange(2100.0)[:, None]
+    with torch.no_grad():
+        assert torch.equal(by_rows(double, rows, rows), 3 * rows)
+    assert seen == [(1024, 1024), (1024, 1024), (52, 52)]
+    seen.clear()
+    assert torch.equal(by_rows(double, rows, rows), 3 * rows)
+    assert seen == [(2100, 2100)]
+
+
+@pytest.mark.parametrize("checkpoint", ["openphenom", "channelvit", "morphem", "celldino-bag"])
+def test_networks_do_not_depend_on_how_many_rows_go_at_once(golden, checkpoint, monkeypatch):
+    folder = golden.parent / f"{checkpoint}-tiny"
+    encoder = zoo.load(f"{checkpoint.partition('-')[0]}:{folder}", device="cpu")
+    image = np.random.default_rng(0).random((3, 32, 32)).astype(np.float32)
+    wanted = encoder.encode([image], preprocess=False).embedding
+    monkeypatch.setattr(packed_vit, "ROWS", 5)
+    found = encoder.encode([image], preprocess=False).embedding
+    torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-5)
