@@ -12,16 +12,8 @@ from zoo.kernels import RaggedPlan
 from zoo import plugin
 
 from .bag_of_channels import BagOfChannels, PlaneNetwork
-from .packed_vit import (
-    MLP,
-    PatchEmbedding,
-    ScaledBlock,
-    SwiGLU,
-    check_patches,
-    filled,
-    in_slots,
-    resampled,
-)
+from .packed_layers import MLP, PatchEmbedding, ScaledBlock, SwiGLU, resampled
+from .packed_vit import check_patches, filled, in_slots
 
 EPS = 1e-6
 

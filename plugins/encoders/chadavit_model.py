@@ -18,7 +18,7 @@ from zoo.kernels import (
     residual_mlp,
 )
 
-from .packed_vit import PatchEmbedding, resampled
+from .packed_layers import PatchEmbedding, resampled
 
 
 class Attention(nn.Module):

@@ -12,7 +12,8 @@ from zoo.kernels import TokenLayout, pack_tokens
 from zoo import plugin
 
 from .channel_tokens import ChannelTokens
-from .packed_vit import MLP, Block, filled, resampled, tensor_names
+from .packed_layers import MLP, Block, resampled
+from .packed_vit import filled, tensor_names
 
 
 class ChannelPatchEmbedding(nn.Module):

@@ -12,7 +12,8 @@ from zoo.kernels import TokenLayout, pack_tokens
 from zoo import plugin
 
 from .bag_of_channels import BagOfChannels, PlaneNetwork
-from .packed_vit import MLP, Block, PatchEmbedding, filled, resampled
+from .packed_layers import MLP, Block, PatchEmbedding, resampled
+from .packed_vit import filled
 
 
 class PlaneViT(PlaneNetwork):

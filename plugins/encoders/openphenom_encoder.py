@@ -14,7 +14,8 @@ from zoo.kernels import RaggedPlan, TokenLayout, pack_tokens, ragged_attention
 from zoo import plugin
 
 from .channel_tokens import ChannelTokens
-from .packed_vit import LayerScale, PatchEmbedding, by_rows, filled, tensor_names
+from .packed_layers import LayerScale, PatchEmbedding, by_rows
+from .packed_vit import filled, tensor_names
 from .part_of_checkpoint import load_part
 from .random_parameters import sine_cosine
 

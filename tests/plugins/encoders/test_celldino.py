@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from zoo.plugins.encoders import celldino_encoder, packed_vit
+from zoo.plugins.encoders import celldino_encoder, packed_layers
 
 import zoo
 from zoo import errors
@@ -145,7 +145,7 @@ def by_size(stored, rows, columns):
 
 def turned(stored, rows, columns):
     """Exchange height and width."""
-    found = packed_vit.resampled(stored, columns, rows)
+    found = packed_layers.resampled(stored, columns, rows)
     return found.unflatten(0, (columns, rows)).transpose(0, 1).flatten(0, 1)
 
 
@@ -153,7 +153,7 @@ def as_they_are(stored, rows, columns):
     """Take the table itself wherever it has as many rows as there are patches."""
     if rows * columns == len(stored):
         return stored
-    return packed_vit.resampled(stored, rows, columns)
+    return packed_layers.resampled(stored, rows, columns)
 
 
 # Of the four cases: the size of the training, 48 × 48, 32 × 64, and 64 × 16 with as many patches.

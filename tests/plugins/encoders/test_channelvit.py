@@ -6,7 +6,7 @@ import checkpoints
 import numpy as np
 import pytest
 import torch
-from zoo.plugins.encoders.packed_vit import resampled
+from zoo.plugins.encoders.packed_layers import resampled
 
 import zoo
 from zoo import errors

@@ -8,8 +8,8 @@ import torch
 from timm.models.vision_transformer import Block as TimmBlock
 from torch import nn
 from zoo.kernels import RaggedPlan
-from zoo.plugins.encoders import packed_vit
-from zoo.plugins.encoders.packed_vit import MLP, Block, LayerScale, ScaledBlock, SwiGLU, by_rows
+from zoo.plugins.encoders import packed_layers
+from zoo.plugins.encoders.packed_layers import MLP, Block, LayerScale, ScaledBlock, SwiGLU, by_rows
 
 import zoo
 
@@ -37,7 +37,7 @@ def rows():
 @pytest.mark.parametrize("at_once", [4, 1024])
 @pytest.mark.parametrize("scaled", [False, True])
 def test_blocks_are_those_of_timm_on_each_image_alone(rows, scaled, at_once, monkeypatch):
-    monkeypatch.setattr(packed_vit, "ROWS", at_once)
+    monkeypatch.setattr(packed_layers, "ROWS", at_once)
     other = TimmBlock(
         DIM,
         HEADS,
@@ -109,6 +109,6 @@ def test_networks_do_not_depend_on_how_many_rows_go_at_once(golden, checkpoint, 
     encoder = zoo.load(f"{checkpoint.partition('-')[0]}:{folder}", device="cpu")
     image = np.random.default_rng(0).random((3, 32, 32)).astype(np.float32)
     wanted = encoder.encode([image], preprocess=False).embedding
-    monkeypatch.setattr(packed_vit, "ROWS", 5)
+    monkeypatch.setattr(packed_layers, "ROWS", 5)
     found = encoder.encode([image], preprocess=False).embedding
     torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-5)
