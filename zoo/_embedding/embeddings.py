@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 
 from zoo.registry import MissingExtraError
 
+from .anndata_encodings import as_anndata
+
 if TYPE_CHECKING:
     from anndata import AnnData
 
@@ -125,9 +127,7 @@ class Embeddings:
         >>> embeddings.to_anndata().obs["well"].tolist()
         ['A01', 'A02', 'A03']
         """
-        from .anndata_files import to_anndata
-
-        return to_anndata(self)
+        return as_anndata(self.matrix, self.to_frame(), self.provenance)
 
     def __repr__(self) -> str:
         items, size = self.shape
