@@ -1,4 +1,4 @@
-"""Remake what README.md shows: the example, the demo's table, the list of encoders, the picture.
+"""Remake what README.md shows: the example, the demo's table, the list of encoders, the pictures.
 
 ``--check`` changes nothing and fails when the lists of encoders and datasets are out of date.
 """
@@ -176,16 +176,45 @@ def verdicts() -> str:
 
 
 def picture(page: Path) -> None:
-    """Photograph the top of the report with headless Chromium."""
+    """Photograph the top of the report."""
+    photograph(page, ROOT / "docs" / "report.png", "1150,1230")
+
+
+def explorer(folder: Path) -> None:
+    """Photograph the explorer of the cells of the phantom, with one of them picked."""
+    import tifffile
+
+    import zoo
+
+    wells = zoo.load_dataset("phantom")
+    table = wells.metadata[["image", "plate", "well", "dose", "density"]].copy()
+    plate = folder / "phantom"
+    plate.mkdir()
+    for i, name in enumerate(table["image"]):
+        tifffile.imwrite(plate / f"{name}.tif", wells[i].pixels, photometric="minisblack")
+    table["image"] += ".tif"
+    table["stains"] = "|".join(wells[0].stains)
+    table.to_csv(plate / "labels.csv", index=False)
+    cells = zoo.open_images(plate, crops="nuclei", crop_size=32)
+    page = folder / "explore.html"
+    profiles = zoo.embed(cells, "texture")
+    zoo.explore(profiles, page, images=cells, colour="dose", pictures=len(cells))
+    text = page.read_text(encoding="utf-8")
+    start = "<script>addEventListener('load', () => explorer.pick(700))</script></body>"
+    page.write_text(text.replace("</body>", start), encoding="utf-8")
+    photograph(page, ROOT / "docs" / "explore.png", "1300,820")
+
+
+def photograph(page: Path, target: Path, size: str) -> None:
+    """Photograph a page with headless Chromium."""
     browser = next(
         filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome")))
     )
-    target = ROOT / "docs" / "report.png"
     with tempfile.TemporaryDirectory() as profile:
         subprocess.run(
             [browser, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"]
             + ["--disable-background-networking", f"--user-data-dir={profile}"]
-            + ["--window-size=1150,1230", f"--screenshot={target}", page.as_uri()],
+            + [f"--window-size={size}", f"--screenshot={target}", page.as_uri()],
             check=True,
             capture_output=True,
         )
@@ -222,6 +251,7 @@ def main() -> None:
         }.items():
             text = fill(text, section, content)
         picture(Path(folder, "index.html"))
+        explorer(Path(folder))
     README.write_text(text)
 
 

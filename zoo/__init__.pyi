@@ -14,6 +14,7 @@ from ._evaluation.findings import Diagnostic, Finding
 from ._evaluation.intervals import Estimate
 from ._evaluation.scorecard import Row
 from ._evaluation.verdict import Verdict
+from ._explore import explore
 from ._images.batch import ImageBatch
 from ._images.image import Image
 from ._images.read import read_image
@@ -53,6 +54,7 @@ __all__ = [
     "encoder_info",
     "errors",
     "evaluate",
+    "explore",
     "feature_columns",
     "kernels",
     "list_datasets",

@@ -13,7 +13,7 @@ from zoo import errors, plugin
 FACE = """
 Attention Comparison Dataset Design Diagnostic Embeddings Encoder Estimate Features Finding Image
 ImageBatch Preprocessing Result Row Task Training Verdict ZooError __version__ aggregate compare
-embed encoder_info errors evaluate feature_columns kernels list_datasets list_encoders load
+embed encoder_info errors evaluate explore feature_columns kernels list_datasets list_encoders load
 load_dataset metrics open_images plugin predict push read_image read_profiles registry testing train
 """
 FOR_AUTHORS = """

@@ -1,10 +1,16 @@
-"""Commands on tables of profiles: aggregate."""
+"""Commands on tables of profiles: aggregate and explore."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from .group import main
+from .options import source_options
+from .terminal import progress
+
+if TYPE_CHECKING:
+    from .._data.choices import Choices
 
 
 @main.command()
@@ -44,3 +50,66 @@ def aggregate(profiles: Path, by: str, method: str, out: Path) -> None:
     )
     if dropped:
         click.echo(f"left out, as they vary in a group: {', '.join(dropped)}")
+
+
+@main.command()
+@click.argument("profiles", type=click.Path(path_type=Path))
+@click.option(
+    "--out",
+    "-o",
+    type=click.Path(path_type=Path),
+    default=Path("explore.html"),
+    show_default=True,
+    help="The page.",
+)
+@click.option(
+    "--images",
+    metavar="SOURCE",
+    help="The images, as they were given to 'zoo embed'; by default files are looked for by the "
+    "column image, beside the table and where you are.",
+)
+@click.option("--colour", metavar="COLUMN", help="The column to colour by first.")
+@click.option("--no-umap", is_flag=True, help="Principal components alone; UMAP may take minutes.")
+@click.option(
+    "--pictures",
+    type=click.IntRange(min=0),
+    default=2000,
+    show_default=True,
+    help="Most items with a picture, evenly chosen.",
+)
+@click.option("--open", "show", is_flag=True, help="Open the page in the browser.")
+@source_options
+def explore(
+    profiles: Path,
+    out: Path,
+    images: str | None,
+    colour: str | None,
+    no_umap: bool,
+    pictures: int,
+    show: bool,
+    choices: "Choices",
+) -> None:
+    """Write a page with the map of PROFILES: a table, an .h5ad file, or a job's folder.
+
+    Points are coloured by any column. A click shows an item and its nearest neighbours with their
+    images, a lasso makes a table. The page needs no network. Options of reading are for --images.
+    """
+    from .._data.sources import open_source
+    from .._explore import explore as run
+
+    dataset = None if images is None else open_source(images, choices).dataset
+    with progress("reading profiles") as tell:
+        notes = run(
+            profiles,
+            out,
+            images=dataset,
+            umap=not no_umap,
+            pictures=pictures,
+            colour=colour,
+            progress=tell,
+        )
+    click.echo(f"{out} is written: open it in a browser")
+    for note in notes:
+        click.echo(f"note: {note}")
+    if show:
+        click.launch(out.resolve().as_uri())

@@ -2,6 +2,7 @@
 
 import base64
 import io
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,6 +52,14 @@ def item_picture(result: Scorecard, item: int, side: int, kind: str = "png") -> 
 
 def picture(image: "Image", side: int, kind: str = "png") -> str:
     """Draw an image as a data URL: RGB unchanged, other channels as additive colours."""
+    with io.BytesIO() as out:
+        options = {"quality": 82} if kind == "jpeg" else {"optimize": True}
+        drawn(image, side).save(out, kind, **options)
+        return f"data:image/{kind};base64," + base64.b64encode(out.getvalue()).decode()
+
+
+def drawn(image: "Image", side: int) -> Any:
+    """Draw an image as a picture of PIL, its longer side at most `side` pixels."""
     from PIL import Image as Picture
 
     # Four pixels for each drawn pixel are enough.
@@ -63,11 +72,9 @@ def picture(image: "Image", side: int, kind: str = "png") -> str:
         planes = scale(pixels, Preprocessing(scaling="percentile"), "a picture")
         tints = np.array([tint for _, tint in TINTS[len(planes)]])
         colour = np.einsum("chw,cr->hwr", planes, tints)
-    drawn = Picture.fromarray((255 * np.clip(colour, 0, 1)).astype(np.uint8))
-    drawn.thumbnail((side, side))
-    with io.BytesIO() as out:
-        drawn.save(out, kind, **({"quality": 82} if kind == "jpeg" else {"optimize": True}))
-        return f"data:image/{kind};base64," + base64.b64encode(out.getvalue()).decode()
+    found = Picture.fromarray((255 * np.clip(colour, 0, 1)).astype(np.uint8))
+    found.thumbnail((side, side))
+    return found
 
 
 def in_colour(image: "Image") -> bool:

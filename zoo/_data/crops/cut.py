@@ -102,8 +102,8 @@ class CropReader:
         top, left = self.corners[i].tolist()
         return replace(
             image,
-            pixels=_cut(image.pixels, top, left, self.side),
-            mask=None if image.mask is None else _cut(image.mask, top, left, self.side),
+            pixels=cut(image.pixels, top, left, self.side),
+            mask=None if image.mask is None else cut(image.mask, top, left, self.side),
         )
 
     def files_of(self, i: int) -> list[str | Path]:
@@ -141,7 +141,7 @@ def check_pixel_size(found: float | None, planned: float) -> None:
         )
 
 
-def _cut(array: NDArray[Any], top: int, left: int, side: int) -> NDArray[Any]:
+def cut(array: NDArray[Any], top: int, left: int, side: int) -> NDArray[Any]:
     """Cut a box of the last two axes; 0 beyond them."""
     height, width = array.shape[-2:]
     rows = slice(max(top, 0), min(top + side, height))
