@@ -8,12 +8,21 @@ import click
 from zoo.registry import WeightsError, is_cached, is_reachable, registry
 
 from .group import main
-from .options import TRAINED, evaluation_options, load_encoder, load_subject, loading_options
+from .options import (
+    TRAINED,
+    evaluation_options,
+    load_encoder,
+    load_subject,
+    loading_options,
+    open_given,
+    source_options,
+)
 from .terminal import console, progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from .._data.choices import Choices
     from .._encoders.contract import Encoder
 
 UNTRAINED = "chadavit-untrained"
@@ -31,11 +40,13 @@ out_option = click.option(
 @click.argument("encoder")
 @evaluation_options
 @out_option
+@source_options
 @loading_options
 def evaluate(
     encoder: str,
     dataset: str | None,
     out: Path,
+    choices: "Choices",
     load: "Callable[[str], Encoder]",
     asked: dict[str, Any],
 ) -> None:
@@ -45,6 +56,8 @@ def evaluate(
 
     zoo evaluate ENCODER -d plate.csv --label dose --group plate
 
+    An export of a microscope and crops of single cells are opened by the options of 'zoo embed'.
+
     ENCODER may also be a table of embeddings made elsewhere, of the same items as the dataset, or
     without a dataset:
 
@@ -53,7 +66,7 @@ def evaluate(
     subject = load_subject(encoder, load)
     if dataset is None and not hasattr(subject, "matrix"):
         raise click.UsageError("name a dataset with --dataset, or give a table of embeddings")
-    _evaluate(subject, dataset, out, **asked)
+    _evaluate(subject, open_given(dataset, choices), out, **asked)
 
 
 @main.command()
@@ -64,6 +77,7 @@ def evaluate(
 @click.option(
     "--second-weights", type=click.Path(path_type=Path), help="Local safetensors file for SECOND."
 )
+@source_options
 @loading_options
 def compare(
     first: str,
@@ -71,6 +85,7 @@ def compare(
     dataset: str | None,
     out: Path | None,
     second_weights: Path | None,
+    choices: "Choices",
     load: "Callable[..., Encoder]",
     asked: dict[str, Any],
 ) -> None:
@@ -85,8 +100,9 @@ def compare(
         raise click.UsageError("name a dataset with --dataset")
     one = load_subject(first, load)
     other = load_subject(second, lambda name: load(name, weights=second_weights))
+    opened = open_given(dataset, choices)
     with progress(f"embedding {dataset}") as tell:
-        result = run(one, other, dataset, progress=tell, **asked)
+        result = run(one, other, opened, progress=tell, **asked)
     screen = console()
     click.echo(result.render(width=max(screen.width, 80), colour=screen.is_terminal))
     if out is not None:
@@ -129,7 +145,7 @@ def demo(out: Path, no_train: bool) -> None:
     _evaluate(trained, "phantom", out / TRAINED)
 
 
-def _evaluate(encoder: Any, dataset: str | None, out: Path, **options: Any) -> None:
+def _evaluate(encoder: Any, dataset: Any, out: Path, **options: Any) -> None:
     from .._evaluate import evaluate as run
 
     out.mkdir(parents=True, exist_ok=True)  # before the work, to fail early

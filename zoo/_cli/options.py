@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from .._data.choices import Choices
     from .._encoders.contract import Encoder
 
 Command = Callable[..., Any]
@@ -207,6 +208,24 @@ def source_options(command: Command) -> Command:
         return command(*args, choices=choices, **rest)
 
     return _with(_SOURCE, gathered)
+
+
+def open_given(source: str | None, choices: "Choices") -> Any:
+    """Return a dataset opened with the options of `source_options`, or what was named if none."""
+    from .._data.choices import Choices
+
+    if choices == Choices():
+        return source
+    from zoo.registry import registry
+
+    if source is None or source in registry().datasets:
+        what = "no images are named" if source is None else f"{source} is a dataset by its name"
+        raise click.UsageError(
+            f"options such as --pattern, --stain and --crops are for images of your own, but {what}"
+        )
+    from .._data.sources import open_source
+
+    return open_source(source, choices).dataset
 
 
 def loading_options(command: Command) -> Command:

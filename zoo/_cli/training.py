@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .group import main
+from .options import open_given, source_options
 from .terminal import duration, progress
 
 if TYPE_CHECKING:
+    from .._data.choices import Choices
     from .._train import Training
 
 
@@ -52,10 +54,16 @@ def _setting(text: str) -> tuple[str, Any]:
 @click.option("--licence", default="not stated", help="Licence of the trained network.")
 @click.option("--device", help="cpu, cuda; by default a GPU where there is one.")
 @click.option("--keep-going", is_flag=True, help="Go on when the run has collapsed.")
+@source_options
 def train(
-    source: str, out: Path | None, show_settings: bool, changes: dict[str, Any], **asked: Any
+    source: str,
+    out: Path | None,
+    show_settings: bool,
+    changes: dict[str, Any],
+    choices: "Choices",
+    **asked: Any,
 ) -> None:
-    """Train an encoder on SOURCE: a dataset, a table of files, or a folder of images.
+    """Train an encoder on SOURCE: a dataset, a table of files, a folder, or a plate's export.
 
     Without --label the network learns by self-distillation (DINO), with it to predict a column.
     Images may have any numbers of channels. Started again, the same command goes on where the run
@@ -72,7 +80,7 @@ def train(
         raise click.UsageError("name the folder of the run with --out")
     began = time.monotonic()
     with progress("reading images") as tell:
-        found = run(source, out, progress=tell, **asked, **changes)
+        found = run(open_given(source, choices), out, progress=tell, **asked, **changes)
     if os.environ.get("RANK", "0") != "0":  # one of several processes speaks for all
         return
     for item, reason in found.failures:
@@ -115,15 +123,16 @@ def _as_toml(preset: str, file: Path | None, changes: dict[str, Any]) -> str:
 
 @main.command()
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.argument("source", type=click.Path(path_type=Path))
+@click.argument("source")
 @click.option("--out", "-o", required=True, type=click.Path(path_type=Path), help="A CSV file.")
 @click.option("--device", help="cpu, cuda; by default a GPU where there is one.")
-def predict(folder: Path, source: Path, out: Path, device: str | None) -> None:
+@source_options
+def predict(folder: Path, source: str, out: Path, device: str | None, choices: "Choices") -> None:
     """Predict for SOURCE the column that FOLDER was trained on with --label."""
     from .._predict import predict as run
 
     with progress("predicting") as tell:
-        table = run(folder, source, device=device, progress=tell)
+        table = run(folder, open_given(source, choices), device=device, progress=tell)
     out.parent.mkdir(parents=True, exist_ok=True)
     table.to_csv(out, index=False)
     column = next(c for c in table.columns if c.startswith("predicted_"))
