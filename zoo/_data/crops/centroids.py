@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path, PurePosixPath
 
+import numpy as np
 import pandas as pd
 
 from zoo.registry import DataError
@@ -196,17 +197,24 @@ def _images_of_rows(table: pd.DataFrame, dataset: Dataset, path: Path) -> pd.Ser
 
 
 def _joined(table: pd.DataFrame, images: pd.DataFrame, by: Sequence[str], path: Path) -> pd.Series:
-    keys = images[list(by)].apply(as_text)
-    wanted = [tuple(row) for row in keys.itertuples(index=False)]
+    keys = _texts(images, by)
     twice = keys[keys.duplicated()]
     if len(twice):
         raise DataError(
             f"{path} has {', '.join(by)} in common with the images, which does not tell them "
             f"apart: {'/'.join(map(str, twice.iloc[0]))} is of several; add a column image"
         )
-    places = {key: i for i, key in enumerate(wanted)}
-    rows = table[list(by)].apply(as_text).itertuples(index=False)
-    return pd.Series([places.get(tuple(row), -1) for row in rows], index=table.index)
+    places = _texts(table, by).merge(keys.assign(place=range(len(keys))), on=list(by), how="left")
+    return places["place"].fillna(-1).astype(np.int64).set_axis(table.index)
+
+
+def _texts(table: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
+    """Return columns as text, each different value converted once."""
+    found = {}
+    for name in columns:
+        codes, values = pd.factorize(table[name], use_na_sentinel=False)
+        found[name] = as_text(pd.Series(values)).to_numpy(dtype=object)[codes]
+    return pd.DataFrame(found)
 
 
 def _by_files(table: pd.DataFrame, dataset: Dataset, path: Path) -> pd.Series | None:

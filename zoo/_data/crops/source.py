@@ -16,7 +16,7 @@ from ..choices import Choices
 from ..dataset import Dataset
 from ..source import Source
 from .choice import TILES, Crops, parse_length
-from .cut import CropReader
+from .cut import CropReader, Places
 from .finding import find_objects
 from .objects import BOX
 from .plan import Planned, Sizes, around_objects, tiles
@@ -111,9 +111,9 @@ def _joined(
         )
         raise DataError(f"{dataset.name} has no crops: {why}")
     places = np.concatenate([p.corners[p.kept] for p in planned])
-    rows = [_row_table(p, side) for p in planned]
     table = dataset.metadata.iloc[images].reset_index(drop=True)
-    own = pd.concat([r for r in rows if len(r)], ignore_index=True)
+    rows = [p.objects.table.iloc[p.kept] for p in planned if len(p.kept)]
+    own = pd.concat(rows, ignore_index=True).assign(**_boxes(planned, images, places, side))
     table = table.drop(columns=[c for c in own.columns if c in table.columns])
     reasons = np.repeat([p.reason for p in planned], [len(p.kept) for p in planned])
     bad = {int(i): str(reasons[i]) for i in np.flatnonzero(reasons != "")}
@@ -144,15 +144,13 @@ def _joined(
     )
 
 
-def _row_table(planned: Planned, side: int) -> pd.DataFrame:
-    table = planned.objects.table.iloc[planned.kept].reset_index(drop=True)
-    if planned.reason:
-        return table
-    found = planned.corners[planned.kept]
-    table = table.assign(**{LEFT: found[:, 1], TOP: found[:, 0]})
-    size = planned.objects.size
-    beyond = (found < 0) | (found + side > np.asarray(size))
-    return table.assign(**{EDGE: beyond.any(axis=1)})
+def _boxes(
+    planned: Sequence[Planned], images: Places, places: Places, side: int
+) -> dict[str, Places]:
+    """Return columns of where each crop is, and whether it reaches beyond its image."""
+    sizes = np.array([p.objects.size or (side, side) for p in planned])[images]
+    beyond = ((places < 0) | (places + side > sizes)).any(axis=1)
+    return {LEFT: places[:, 1], TOP: places[:, 0], EDGE: beyond}
 
 
 def _notes(planned: Sequence[Planned], side: int, crops: Crops, what: str) -> list[str]:
