@@ -8,6 +8,8 @@ from torch import Tensor, nn
 
 from zoo import plugin
 
+_FLOATS = ("F64", "F32", "F16", "BF16")
+
 
 def load_part(model: nn.Module, path: Path, prefix: str, ignored: tuple[str, ...]) -> None:
     """Fill a network, which may be on the meta device, from the tensors under a prefix, strictly.
@@ -40,7 +42,7 @@ def read_part(
 ) -> dict[str, Tensor]:
     """Read the tensors of these names and shapes, strictly, beside those that are `ignored`.
 
-    Raises as `load_part`, before any tensor is read.
+    All are floats, and are returned in float32. Raises as `load_part`, before any tensor is read.
     """
     try:
         with safe_open(path, "pt") as file:
@@ -48,17 +50,19 @@ def read_part(
             both = names & set(expected)
             wrong = [n for n in both if tuple(file.get_slice(n).get_shape()) != expected[n]]
             unexpected = [n for n in names - both if not n.startswith(ignored)]
+            whole = [n for n in both if file.get_slice(n).get_dtype() not in _FLOATS]
             problems = {
                 "missing": sorted(set(expected) - names),
                 "unexpected": sorted(unexpected),
                 "of another shape": sorted(wrong),
+                "not floating point": sorted(whole),
             }
             told = [f"{len(n)} {what} ({', '.join(n[:3])})" for what, n in problems.items() if n]
             if told:
                 raise plugin.ArchitectureMismatchError(
                     f"{path} does not fit the network: {'; '.join(told)}"
                 )
-            return {name: file.get_tensor(name) for name in both}
+            return {name: file.get_tensor(name).float() for name in both}
     except SafetensorError as error:
         raise plugin.IntegrityError(
             f"{path} is not a safetensors file, or a broken one ({error})"

@@ -184,6 +184,11 @@ def _differences(state: State, expected: State) -> list[str]:
             for name in both
             if state[name].shape != expected[name].shape
         ],
+        "not floating point": [
+            f"{name} {state[name].dtype}"
+            for name in both
+            if expected[name].is_floating_point() and not state[name].is_floating_point()
+        ],
     }
     return [
         f"{len(names)} {what}: {', '.join(names[:5])}{', …' if len(names) > 5 else ''}"

@@ -129,7 +129,8 @@ def _fetch(spec: EncoderSpec, weights: Weights) -> Fetched:
 def load_state(model: torch.nn.Module, path: Path) -> None:
     """Load a safetensors file into a network, which may be on the meta device, strictly.
 
-    Names and shapes are compared before any tensor is read.
+    Names and shapes are compared before any tensor is read. Files in half precision are converted
+    to the precision of the network.
 
     Raises
     ------
@@ -160,7 +161,9 @@ def load_state(model: torch.nn.Module, path: Path) -> None:
         {name: tuple(tensor.shape) for name, tensor in state.items()},
         integers=[name for name, tensor in state.items() if not tensor.is_floating_point()],
     )
-    result = model.load_state_dict(load_file(path), strict=False, assign=True)
+    given = load_file(path)
+    kept = {k: v.to(state[k].dtype) if k in state else v for k, v in given.items()}
+    result = model.load_state_dict(kept, strict=False, assign=True)
     if result.missing_keys or result.unexpected_keys:  # unreachable unless the file changed
         raise ArchitectureMismatchError(f"{path} changed while it was read")
     for parameter in model.parameters():

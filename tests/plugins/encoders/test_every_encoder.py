@@ -100,6 +100,20 @@ def test_a_random_checkpoint_loads_strictly(case):
     assert gone in str(error.value)
 
 
+def test_files_in_half_precision_are_run_in_single(case):
+    spec, path, state = case
+    save_file({name: tensor.half() for name, tensor in state.items()}, path)
+    encoder = zoo.plugin.build(spec, weights=path)
+    assert {parameter.dtype for parameter in encoder.model.parameters()} == {torch.float32}
+
+
+def test_files_of_whole_numbers_are_refused(case):
+    spec, path, state = case
+    save_file({name: tensor.to(torch.int32) for name, tensor in state.items()}, path)
+    with pytest.raises(errors.ArchitectureMismatchError, match="not floating point"):
+        zoo.plugin.build(spec, weights=path)
+
+
 def test_every_encoder_is_among_the_cases():
     """A new name or family of trained encoders needs a line here."""
     families = {f.scheme for f in registry().families.values()}
