@@ -103,10 +103,10 @@ def by_hand(weights: Weights, endpoint: str) -> str:
     page = f"{endpoint}/{weights.repo}"
     first = f"accept the terms at {page}, then " if weights.gated else ""
     return (
-        f"{page} has its weights as a pickle only, which is never read: {first}fetch it with "
-        f"'hf download {weights.repo} {weights.filename}', turn it into safetensors with "
+        f"{page} is known to have its weights as a pickle, which is never read: {first}fetch it "
+        f"with 'hf download {weights.repo} {weights.filename}', turn it into safetensors with "
         f"'zoo convert {weights.filename} OUT.safetensors --encoder NAME', and give that file with "
-        "weights=PATH"
+        "weights=PATH; a safetensors file from there needs no conversion"
     )
 
 
