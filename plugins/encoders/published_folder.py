@@ -7,13 +7,14 @@ from zoo import plugin
 
 from .checkpoint_folder import open_checkpoint, read_config
 
-READERS = ("chadavit", "openphenom", "channelvit", "morphem", "subcell")
+READERS = ("chadavit", "openphenom", "channelvit", "morphem", "subcell", "celldino")
 """Families that read a folder of config.json and model.safetensors."""
 # Fields that only one family has, for folders that were made before model_type was written.
 _MARKS = {
     "max_number_channels": "chadavit",
     "max_in_chans": "openphenom",
     "pool_model": "subcell",
+    "channel_adaptive": "celldino",
 }
 
 FAMILIES = (

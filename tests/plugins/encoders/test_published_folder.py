@@ -11,7 +11,7 @@ from loopback_hub import LoopbackHub
 import zoo
 from zoo import errors
 
-FAMILIES = ("chadavit", "openphenom", "channelvit", "morphem", "subcell")
+FAMILIES = ("chadavit", "openphenom", "channelvit", "morphem", "subcell", "celldino")
 
 
 @pytest.fixture
@@ -40,7 +40,8 @@ def test_what_is_pushed_loads_back(golden, hub, tmp_path, family):
     name = zoo.push(folder, "org/mine")
     assert name == f"hf:org/mine@{hub.commit}"
     ours, theirs = zoo.load(f"{family}:{folder}", device="cpu"), zoo.load(name, device="cpu")
-    images = np.random.default_rng(0).integers(0, 256, (2, 4, 64, 64), dtype=np.uint8)
+    count = max(ours.channels[0], 4)
+    images = np.random.default_rng(0).integers(0, 256, (2, count, 64, 64), dtype=np.uint8)
     assert torch.equal(ours.encode(images).embedding, theirs.encode(images).embedding)
     assert theirs.name == name
     assert theirs.spec.twin == f"{family}-untrained:org/mine@{hub.commit}"
@@ -49,7 +50,7 @@ def test_what_is_pushed_loads_back(golden, hub, tmp_path, family):
     assert not torch.allclose(twin, theirs.encode(images).embedding)
 
 
-@pytest.mark.parametrize("family", ["chadavit", "openphenom", "subcell"])
+@pytest.mark.parametrize("family", ["chadavit", "openphenom", "subcell", "celldino"])
 def test_older_folders_are_known_by_a_field_of_their_own(golden, tmp_path, family):
     folder = folder_of(golden, family, tmp_path / "mine", model_type=None)
     assert (
