@@ -3,7 +3,7 @@
 Usage: python benchmarks/ragged_families.py [--device cuda] [--depth 12] [--rounds 5] [--out FILE]
 
 A network like OpenPhenom-S/16 (256 pixels) and one like ChannelViT-S/16 (224 pixels), untrained.
-Ways by turns in one run: packed, as the zoo runs it; padded to the most channels with a mask; and
+Ways by turns in one run: packed, as `encode` runs it; padded to the most channels with a mask; and
 one batch for each number of channels. Embeddings that differ get no time. Ratios are of the same
 round, of processor time on a processor, which other programs disturb less; below 1 the other way is
 faster. All layers are alike, so a few of twelve tell the ratios; rows say how many were run.
@@ -87,7 +87,7 @@ def ways(
     """Return what gives the embeddings in each way."""
     batch = zoo.ImageBatch(planes, torch.tensor(counts))
     return {
-        "packed": lambda: encoder.forward(batch).embedding,
+        "packed": lambda: encoder.encode(batch, preprocess=False).embedding,
         "padded": lambda: padded(network, planes, counts),
         "by_count": lambda: by_count(network, planes, counts),
     }
