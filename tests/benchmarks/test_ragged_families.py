@@ -5,10 +5,11 @@ from dataclasses import replace
 
 import dense_families
 import kept_rows
+import numpy as np
 import pytest
 import ragged_families
 import torch
-from ragged_families import FAMILIES, FIELDS, WAYS, measure, relative, untrained, ways
+from ragged_families import FAMILIES, FIELDS, MIXES, WAYS, measure, relative, untrained, ways
 
 COUNTS = [2, 1, 3, 1]
 
@@ -77,3 +78,14 @@ def test_rows_of_a_run_take_the_place_of_older_ones(tmp_path, monkeypatch, capsy
     assert [row["network"] for row in rows] == list(FAMILIES)
     assert tuple(rows[0]) == FIELDS
     assert "padded" in capsys.readouterr().out
+
+
+def test_committed_rows_are_of_all_cases():
+    rows = kept_rows.read(ragged_families.KEPT)
+    cases = {(row["network"], row["mix"]) for row in rows if row["device"].endswith("cores")}
+    assert cases == {(name, mix) for name in FAMILIES for mix in MIXES}
+    for row in rows:
+        assert float(row["difference"]) < 1e-4
+        saved = int(row["padded_tokens"]) / int(row["tokens"])
+        assert saved == pytest.approx(1, abs=0.01) if row["mix"] == "5 channels" else saved > 1.5
+        assert np.isfinite([float(row[f"{way}_s"]) for way in WAYS]).all()
