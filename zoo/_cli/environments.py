@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from zoo.registry import EncoderSpec, registry
+from zoo.registry import EncoderSpec, PluginError, registry
 
 from .group import main
 from .terminal import add_row, console
@@ -48,7 +48,10 @@ def list_() -> None:
     users: dict[Path, list[str]] = {}
     for spec in _specs():
         assert spec.environment is not None
-        users.setdefault(folder_of(spec.environment), []).append(spec.name)
+        try:
+            users.setdefault(folder_of(spec.environment), []).append(spec.name)
+        except PluginError as error:
+            click.secho(f"{spec.name}: {error}", fg="red", err=True)
     there = environments_folder().iterdir() if environments_folder().is_dir() else ()
     folders = {f for f in there if f.is_dir()}
     table = table_of("environment", "encoders", "Python", "packages", "size", "state")

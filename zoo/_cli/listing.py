@@ -111,6 +111,11 @@ def info(name: str) -> None:
         add_row(table, "on this machine", _whether_here(record.weights, name))
         if asked := access_page(record.weights):
             add_row(table, "access", f"gated: ask at {asked}")
+    if isinstance(record, EncoderSpec) and record.environment is not None:
+        from .._environments.making import find, folder_of
+
+        there = find(folder_of(record.environment)) is not None
+        add_row(table, "environment made", "yes" if there else f"no: zoo env create {name}")
     if origin is not None:
         add_row(table, "plugin", str(origin))
     console().print(table)

@@ -112,6 +112,7 @@ class EnvironmentEncoder(Encoder):
             self._worker = WorkerProcess(
                 made.interpreter,
                 self.name,
+                whose=self.origin.get("plugin", ""),
                 threads=torch.get_num_threads(),
                 limit=self._environment.limit,
             )

@@ -84,7 +84,7 @@ def made_for(name: str, environment: Environment) -> Made:
     folder = folder_of(environment)
     if (found := find(folder)) is not None:
         return found
-    state = "is only half made" if folder.exists() else "is not made yet"
+    state = "is only half made, or just being made" if folder.exists() else "is not made yet"
     raise MissingExtraError(
         f"{name!r} runs in an environment of its own, which {state}: run 'zoo env create {name}'"
     )
@@ -111,6 +111,8 @@ def create(
     PluginError
         With pip's reason, when the requirements cannot be installed. Nothing is left.
     """
+    if sys.platform == "win32":
+        raise PluginError("environments of encoders need Linux or macOS")
     folder = folder_of(environment)
     with _locked(folder):
         if not force and (found := find(folder)) is not None:

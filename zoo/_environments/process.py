@@ -30,16 +30,19 @@ class WorkerProcess:
     ----------
     python
         Interpreter of the environment.
-    name
-        Name of the encoder in messages.
+    name, whose
+        Name of the encoder in messages, and the plugin that offers it, if that is an outside one.
     threads
         Threads for libraries in the worker, unless the user has set ``OMP_NUM_THREADS``.
     limit
         Seconds that an answer may take.
     """
 
-    def __init__(self, python: Path, name: str, *, threads: int, limit: float) -> None:
+    def __init__(
+        self, python: Path, name: str, *, whose: str = "", threads: int, limit: float
+    ) -> None:
         self.name, self.limit = name, limit
+        self._who = f"{name!r} of the plugin {whose}" if whose else repr(name)
         self.owner = os.getpid()
         self._log = tempfile.TemporaryFile("a+b")  # noqa: SIM115
         self._memory = _open_memory()
@@ -146,7 +149,7 @@ class WorkerProcess:
         self.close()
         told = "".join(f"\n  {line}" for line in lines)
         tail = f"; its last lines are:{told}" if told else "; it wrote nothing"
-        return PluginError(f"{self.name!r}, in its own environment, {what}{tail}")
+        return PluginError(f"{self._who}, in its own environment, {what}{tail}")
 
 
 def _end(

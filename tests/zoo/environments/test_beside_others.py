@@ -56,6 +56,9 @@ def outsider(site, name, requirements):
 def site(tmp_path, made, requirements):
     outsider(tmp_path, "own-made", requirements)
     outsider(tmp_path, "own-missing", (*requirements, "clashing<2"))
+    outsider(tmp_path, "own-broken", requirements)
+    broken = "def build(options, **_):\n    raise RuntimeError('no licence file')\n"
+    (tmp_path / "own_broken_builder.py").write_text(broken)
     return tmp_path
 
 
@@ -88,6 +91,22 @@ def test_embedding_before_it_is_made_installs_nothing(site, tmp_path):
     assert not (empty / "environments").exists()
 
 
+def test_a_failing_builder_names_its_plugin(site, cache):
+    done = zoo(site, "evaluate", "own-broken", "-d", "phantom", ZOO_CACHE=str(cache))
+    assert done.returncode == 1
+    who = "'own-broken' of the plugin own_broken (own-broken 1.2), in its own environment, raised"
+    assert f"{who} RuntimeError: no licence file" in done.stderr
+    assert "a bug" not in done.stderr
+
+
+def test_the_record_says_whether_it_is_made(site, cache):
+    said = zoo(site, "info", "own-made", ZOO_CACHE=str(cache)).stdout
+    assert "borrowed-numpy, clashing==1.0" in said
+    assert re.search(r"environment made +yes", said)
+    said = zoo(site, "info", "own-missing", ZOO_CACHE=str(cache)).stdout
+    assert "no: zoo env create own-missing" in said
+
+
 def test_removing(site, tmp_path):
     cache = tmp_path / "cache"
     half = cache / "environments" / "0123456789abcdef"
@@ -109,7 +128,8 @@ def test_a_check_says_which_environment_comes_first(site, cache):
     done = zoo(site, "plugins", "--check", ZOO_CACHE=str(cache))
     said = " ".join(done.stdout.split())
     assert "zoo env create own-missing comes first" in said
-    assert done.returncode == 0
+    assert done.returncode == 1
+    assert "own-broken: PluginError" in said
     (line,) = [x for x in done.stdout.splitlines() if x.strip().startswith("own_made ")]
     assert line.split()[-1] == "ok"
     assert " 1 " in line  # built

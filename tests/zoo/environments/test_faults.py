@@ -175,7 +175,7 @@ def test_loading_before_it_is_made_names_the_command(tmp_path, monkeypatch):
     folder = making.folder_of(environment)
     (folder / "bin").mkdir(parents=True)
     (folder / "bin" / "python").touch()
-    with pytest.raises(errors.MissingExtraError, match="only half made: run 'zoo env create x'"):
+    with pytest.raises(errors.MissingExtraError, match=r"being made: run 'zoo env create x'"):
         plugin.build(spec)
     (folder / "environment.json").write_text('{"requirements": [')
     assert making.find(folder) is None

@@ -1,11 +1,13 @@
 """An encoder in an environment of its own: its numbers, its record, and processes beside it."""
 
+import ast
 import json
 import os
 import pickle
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ import zoo
 import zoo.testing
 from zoo import errors, plugin
 from zoo._embedding.cache import EmbeddingCache
+from zoo._environments import worker
 
 PLAIN = plugin.Preprocessing(scaling="none", resize=None, crop=None)
 
@@ -71,12 +74,12 @@ def test_copies_have_workers_of_their_own(in_environment):
     encoder = plugin.build(in_environment("told", options={"gain": 1}))
     (given,) = images(1)
 
-    def worker(one):
+    def process(one):
         return int(one.encode([given]).embedding[0, 6])
 
-    assert worker(encoder) == worker(encoder)
+    assert process(encoder) == process(encoder)
     again = pickle.loads(pickle.dumps(encoder))
-    assert worker(again) != worker(encoder)
+    assert process(again) != process(encoder)
 
 
 def test_threads_take_turns(in_environment):
@@ -92,16 +95,16 @@ def test_a_fork_does_not_listen_to_its_parents_worker(in_environment):
     encoder = plugin.build(in_environment("told", options={"gain": 1}))
     (given,) = images(1)
 
-    def worker():
+    def process():
         return int(encoder.encode([given]).embedding[0, 6])
 
-    own = worker()
+    own = process()
     read, write = os.pipe()
     pid = os.fork()
     if pid == 0:  # pragma: no cover
         torch.set_num_threads(1)  # the others were not copied
         with os.fdopen(write, "w") as answer:
-            answer.write(str(worker()))
+            answer.write(str(process()))
         os._exit(0)
     os.close(write)
     with os.fdopen(read) as answer:
@@ -109,7 +112,7 @@ def test_a_fork_does_not_listen_to_its_parents_worker(in_environment):
     os.waitpid(pid, 0)
     assert found.isdigit()
     assert int(found) != own
-    assert worker() == own  # the child's end has not ended it
+    assert process() == own  # the child's end has not ended it
 
 
 def test_provenance_and_cache_tell_environments_apart(in_environment, made):
@@ -177,3 +180,12 @@ def test_a_file_counts_by_what_is_in_it(tmp_path):
     file.unlink()
     with pytest.raises(errors.PluginError, match=r"requirements\.txt cannot be read"):
         _ = first.lines
+
+
+def test_the_worker_is_written_for_older_pythons():
+    source = Path(worker.__file__).read_text()
+    tree = ast.parse(source, feature_version=(3, 8))
+    imported = {a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names}
+    imported |= {n.module for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)}
+    foreign = {name.partition(".")[0] for name in imported} - set(sys.stdlib_module_names)
+    assert foreign == {"numpy"}
