@@ -9,24 +9,32 @@ import json
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
+import huggingface_hub
 import numpy as np
 import pytest
-from loopback_hub import LoopbackHub
+from huggingface_hub import constants, file_download
+from loopback_hub import FAULTS, LoopbackHub
 from safetensors.numpy import save
 from zoo.registry import (
     IntegrityError,
     Weights,
+    WeightsError,
     WeightsNotFoundError,
     fetch,
+    hub_client,
     is_cached,
+    is_reachable,
     resolve_revision,
 )
 
 REPO, FILE = "org/repo", "model.safetensors"
 CONTENT = save({"weight": np.random.default_rng(0).standard_normal((64, 512)).astype(np.float32)})
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
+PASSING = ("500-once", "truncated-once", "no-sha")  # which the client gets over, or need not ask
 
 TRY = """
 import json, subprocess, sys
@@ -126,6 +134,31 @@ def test_a_read_only_cache_of_others_is_used_and_verified(mounted, server, cache
     assert said[0].startswith("IntegrityError: ")
     assert f"expected {SHA256}" in said[0]
     assert said[1] == 1  # a file of others stays where it is
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    """Let nothing wait for seconds."""
+    monkeypatch.setattr(hub_client, "PATIENCE", 0.3)
+    monkeypatch.setattr(hub_client, "is_reachable", partial(is_reachable, timeout=0.3))
+    monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 0.2)
+    monkeypatch.setattr(file_download, "time", SimpleNamespace(sleep=lambda _: None))
+
+
+@pytest.mark.parametrize("etags", ["hub", "opaque"])
+@pytest.mark.parametrize("fault", FAULTS)
+def test_no_fault_ends_in_another_model(server, cache, impatient, fault, etags):
+    server.etags, server.fault = etags, fault
+    known = SHA256 if etags == "opaque" else None
+    try:
+        found = get(server, cache, sha256=known)
+    except WeightsError:
+        found = None
+    wanted = Weights(repo=REPO, revision=server.commit, sha256=known)
+    assert is_cached(wanted, cache_dir=cache) == (found is not None)
+    assert found is None or found.path.read_bytes() == CONTENT
+    if fault != "truncated-once" or int(huggingface_hub.__version__.split(".")[0]) > 1:
+        assert (found is not None) == (fault in PASSING)  # older clients do not resume
 
 
 @pytest.mark.parametrize("known", [SHA256, None])
