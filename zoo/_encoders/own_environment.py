@@ -25,7 +25,7 @@ class EnvironmentEncoder(Encoder):
 
     def __init__(self, spec: EncoderSpec, *, weights: Path | None, seed: int) -> None:
         super().__init__(spec)
-        self._made = made_for(spec.name, self._environment)
+        made_for(spec.name, self._environment)  # raises, and names what to run
         self._weights, self._seed = weights, seed
         self._worker: WorkerProcess | None = None
         self._about: dict[str, Any] = {}

@@ -117,6 +117,7 @@ def create(
     with _locked(folder):
         if not force and (found := find(folder)) is not None:
             return found, False
+        (folder / _MARK).unlink(missing_ok=True)
         shutil.rmtree(folder, ignore_errors=True)
         try:
             return _make(folder, environment, python or sys.executable, quiet), True
