@@ -70,7 +70,9 @@ def explore(
     >>> table = pd.DataFrame({"drug": ["a", "b"] * 10})
     >>> matrix = np.random.default_rng(0).normal(size=(20, 4)).astype(np.float32)
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     zoo.explore(zoo.Embeddings(matrix, table, {}), f"{folder}/page.html", umap=False)
+    ...     zoo.explore(
+    ...         zoo.Embeddings(matrix, table, {}), f"{folder}/page.html", umap=False, pictures=0
+    ...     )
     ()
     """
     path = Path(path)

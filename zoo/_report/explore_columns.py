@@ -13,6 +13,8 @@ from .colours import PALETTE
 MOST_COLOURS = 40
 # Numbers with as few different values are categories.
 _FEW = 8
+# From so many numbers on a few may lie beyond the ends of the colours.
+_MANY = 200
 _TEXTS = 2**16
 # Columns that say where an item comes from.
 _ORIGIN = {"plate", "well", "site", "image", "mask", "channel_count", "stains", "batch", "split"}
@@ -35,9 +37,9 @@ def column(name: str, values: pd.Series) -> dict[str, Any]:
     if numeric and different > _FEW:
         numbers = pd.to_numeric(values).to_numpy(dtype=np.float64, na_value=np.nan)
         finite = numbers[np.isfinite(numbers)]
-        ends = {"low": float(finite.min()), "high": float(finite.max())} if len(finite) else {}
-        if ends:
-            return {"name": name, "kind": "number", "values": packed(numbers, "f8"), **ends}
+        if len(finite):
+            packed_values = packed(numbers, "f8")
+            return {"name": name, "kind": "number", "values": packed_values, **_ends(finite)}
     text = known.map(_text)
     counts = text.value_counts()
     if len(counts) > max(MOST_COLOURS, min(len(values) // 2, _TEXTS)):
@@ -57,6 +59,15 @@ def column(name: str, values: pd.Series) -> dict[str, Any]:
     whole = codes.fillna(len(names)).to_numpy(dtype=np.int64)
     found = {"name": name, "kind": "category", "names": names, "looks": looks, "bytes": size}
     return {**found, "codes": packed(whole, f"u{size}")}
+
+
+def _ends(finite: NDArray[np.float64]) -> dict[str, Any]:
+    """Return the ends of a colour scale, without a hundredth of many numbers at either side."""
+    least, most = float(finite.min()), float(finite.max())
+    low, high = (float(v) for v in np.percentile(finite, (1, 99)))
+    if len(finite) < _MANY or low == high:
+        low, high = least, most
+    return {"low": low, "high": high, "below": least < low, "above": most > high}
 
 
 def _text(value: object) -> str:

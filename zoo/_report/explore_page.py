@@ -59,8 +59,15 @@ def write_explorer(
     views = _views(profiles.matrix, umap, notes, progress)
     progress("finding nearest neighbours", 0, 1)
     neighbours = _neighbours(profiles.matrix)
-    drawn = None if read is None else sheets(read, len(profiles), pictures, progress)
-    if read is not None and drawn is None:
+    drawn = (
+        None if read is None or not pictures else sheets(read, len(profiles), pictures, progress)
+    )
+    if read is None and pictures:
+        notes.append(
+            "there are no pictures: the column image names no files that are here; name the images "
+            "with images= (--images)"
+        )
+    elif drawn is None and pictures:
         notes.append("no image could be read, so there are no pictures")
     elif drawn is not None and drawn["drawn"] < len(profiles):
         notes.append(f"{drawn['drawn']} of {len(profiles)} items have a picture")

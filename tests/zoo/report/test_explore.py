@@ -69,6 +69,12 @@ class TestColumns:
         assert (found["low"], found["high"]) == (5, 24)
         assert np.isnan(values_of(found, 22)[0])
 
+    def test_a_few_far_numbers_do_not_take_all_colours(self):
+        found = column("c", pd.Series([*np.linspace(0, 1, 1000), 1e6]))
+        assert 0.9 < found["high"] < 1
+        assert (found["below"], found["above"]) == (True, True)
+        assert not column("c", pd.Series([*np.linspace(0, 1, 50), 1e6]))["above"]
+
     def test_rare_values_have_no_colour(self):
         values = [f"g{i}" for i in range(60) for _ in range(60 - i + 1)]
         found = column("c", pd.Series(values))
@@ -207,7 +213,9 @@ def test_few_pictures_and_files_that_are_gone(plate, tmp_path):
     assert (place >= 0).sum() == 45 - np.isin(np.linspace(0, 89, 45).round(), [3, 4, 5]).sum()
     assert notes == (f"{(place >= 0).sum()} of 90 items have a picture",)
     table["image"] = "gone.png"
-    assert zoo.explore(replace(made, metadata=table), tmp_path / "page.html", umap=False) == ()
+    (note,) = zoo.explore(replace(made, metadata=table), tmp_path / "page.html", umap=False)
+    assert "there are no pictures" in note
+    assert "--images" in note
     assert page_data(tmp_path / "page.html")["pictures"] is None
 
 
@@ -306,6 +314,20 @@ def around(browser, items, room=12):
     return [(left, top), (right, top), (right, bottom), (left, bottom), (left, top + 5)]
 
 
+def pixel(browser, item):
+    """What is drawn in the middle of an item's point."""
+    return browser.run(
+        "(() => { const c = document.querySelector('#points'), b = c.getBoundingClientRect(), "
+        f"[x, y] = explorer.place({item}), d = c.getContext('2d').getImageData("
+        "x - b.left, y - b.top, 1, 1).data; return [d[0], d[1], d[2]]; })()"
+    )
+
+
+def own_colour(browser, item):
+    colour = browser.run(f"explorer.colour({item})")
+    return [colour & 255, colour >> 8 & 255, colour >> 16 & 255]
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # preexec_fn beside threads
 class TestInABrowser:
     def test_a_click_shows_an_item_and_its_neighbours(self, plate, page, browser):
@@ -346,11 +368,20 @@ class TestInABrowser:
         assert found["row"].tolist() == wanted
         expected = made.metadata.iloc[wanted].reset_index(drop=True)
         pd.testing.assert_frame_equal(found.drop(columns="row"), expected)
-        pixel = "explorer.colour(0)"
-        before = browser.run(pixel)
+        browser.run("explorer.draw()")
+        assert pixel(browser, 1) == own_colour(browser, 1)
+        pale = pixel(browser, 0)
+        assert min(pale) > min(own_colour(browser, 0))
+        assert pale != [255, 255, 255]
         browser.run("[...document.querySelectorAll('#chosen button')].at(-1).click()")
         assert browser.run("explorer.chosen()") == []
-        assert browser.run(pixel) == before
+        browser.run("explorer.draw()")
+        assert pixel(browser, 0) == own_colour(browser, 0)
+        browser.run("document.querySelectorAll('#legend button')[2].click()")
+        browser.run("explorer.draw()")
+        drawn = [pixel(browser, i) == own_colour(browser, i) for i in range(3)]
+        drugs = made.metadata["drug"]
+        assert drawn == [name == sorted(set(drugs))[2] for name in drugs[:3]]
 
     def test_colours_follow_the_column(self, page, browser):
         browser.open(page)
@@ -376,15 +407,8 @@ class TestInABrowser:
     def test_points_are_drawn_where_they_are(self, page, browser):
         browser.open(page)
         browser.until("!!window.explorer")
-        seen = (
-            "(() => { const c = document.querySelector('#points'), b = c.getBoundingClientRect(), "
-            "[x, y] = explorer.place(%d), d = c.getContext('2d').getImageData("
-            "x - b.left, y - b.top, 1, 1).data; return [d[0], d[1], d[2]]; })()"
-        )
         for item in (0, 1, 2):
-            colour = browser.run(f"explorer.colour({item})")
-            expected = [colour & 255, colour >> 8 & 255, colour >> 16 & 255]
-            assert browser.run(seen % item) == expected
+            assert pixel(browser, item) == own_colour(browser, item)
         before = browser.run("explorer.place(0)")
         box = "document.querySelector('#over').getBoundingClientRect()"
         middle = [browser.run(f"{box}.{k}") + 30 for k in "xy"]

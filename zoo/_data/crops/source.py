@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -144,9 +145,7 @@ def _joined(
     )
 
 
-def _boxes(
-    planned: Sequence[Planned], images: Places, places: Places, side: int
-) -> dict[str, Places]:
+def _boxes(planned: Sequence[Planned], images: Places, places: Places, side: int) -> dict[str, Any]:
     """Return columns of where each crop is, and whether it reaches beyond its image."""
     sizes = np.array([p.objects.size or (side, side) for p in planned])[images]
     beyond = ((places < 0) | (places + side > sizes)).any(axis=1)

@@ -63,7 +63,7 @@
     return (0xff000000 | ((v & 255) << 16) | (v & 0xff00) | (v >> 16)) >>> 0;
   };
   function lighter(c) {
-    const part = (k) => 255 - ((255 - ((c >>> k) & 255)) >> 3);
+    const part = (k) => 255 - ((255 - ((c >>> k) & 255)) >> 2);
     return (0xff000000 | (part(16) << 16) | (part(8) << 8) | part(0)) >>> 0;
   }
 
@@ -93,7 +93,7 @@
       py[i] = y0 - (y[i] - cy) * scale;
     }
   }
-  const lit = (i) => (!marked || selected[i]) && (only < 0 || column.codes[i] === only);
+  const lit = (i) => (!marked || selected[i] === 1) && (only < 0 || column.codes[i] === only);
   function draw() {
     queued = false;
     if (!image) return;
@@ -188,7 +188,8 @@
       const bar = text("div", "");
       bar.className = "ramp";
       bar.style.background = `linear-gradient(90deg, ${data.viridis.join(",")})`;
-      legend.append(text("span", String(+low.toPrecision(4))), bar, text("span", String(+high.toPrecision(4))));
+      const [least, most] = [low, high].map((v) => String(+v.toPrecision(4)));
+      legend.append(text("span", (column.below ? "≤ " : "") + least), bar, text("span", (column.above ? "≥ " : "") + most));
     }
     for (let i = 0; i < count; i++) pale[i] = lighter(colours[i]);
     redraw();
