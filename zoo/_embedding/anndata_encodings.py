@@ -13,6 +13,9 @@ from zoo.registry import MissingExtraError
 if TYPE_CHECKING:
     from anndata import AnnData
 
+# Names of columns at which anndata fails.
+_RESERVED = ("dtype", "_index")
+
 
 def as_anndata(
     matrix: NDArray[np.float32], frame: pd.DataFrame, provenance: Mapping[str, Any]
@@ -22,8 +25,9 @@ def as_anndata(
     `frame` holds metadata, and then the columns of the matrix.
 
     Text is categorical and all names are plain objects: files then hold the encodings from before
-    pandas 3, whose own strings some versions of anndata cannot write, and other tools not read. A
-    slash in a column's name becomes ``_``.
+    pandas 3, whose own strings some versions of anndata cannot write, and other tools not read. In
+    names of columns a slash becomes ``_``; ``dtype`` and ``_index``, which anndata cannot write,
+    get a ``_`` at their end.
 
     Raises
     ------
@@ -39,8 +43,7 @@ def as_anndata(
     features = frame.columns[len(frame.columns) - matrix.shape[1] :].tolist()
     table = frame.drop(columns=features)
     given = [str(c).removeprefix("Metadata_") for c in table.columns]
-    # A slash would be a folder in the file.
-    plain = [c if "/" not in c else _free(c.replace("/", "_"), given) for c in given]
+    plain = [_free(c, given) for c in given]
     columns = {c: _plain(table.iloc[:, k]) for k, c in enumerate(plain)}
     obs = pd.DataFrame(columns, index=_names([str(i) for i in range(len(matrix))]))
     obs.columns = _names(plain)
@@ -49,9 +52,11 @@ def as_anndata(
 
 
 def _free(name: str, taken: list[str]) -> str:
-    while name in taken:
-        name += "_"
-    return name
+    """Return a name that can stand in the file: a slash would be a folder."""
+    found = name.replace("/", "_") + ("_" if name in _RESERVED else "")
+    while found != name and found in taken:
+        found += "_"
+    return found
 
 
 def _names(texts: list[str]) -> pd.Index:

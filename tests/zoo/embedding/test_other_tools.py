@@ -30,6 +30,7 @@ def mixed():
             "treated": [True, False, True],
             "any": [None, True, 3],
             "missing": pd.array([1, None, 3], dtype="Int64"),
+            "dtype": ["u1", "u2", "u2"],
         }
     )
 
@@ -57,6 +58,7 @@ def test_anndata_files_have_the_encodings_of_before_pandas_3(tmp_path):
             "treated": "array",
             "any": "categorical",
             "missing": "array",
+            "dtype_": "categorical",
         }
         assert file["obs/well/categories"].attrs["encoding-type"] == "string-array"
         assert file["var/_index"].attrs["encoding-type"] == "string-array"
