@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .._data.choices import Choices
+    from .._data.dataset import Dataset
     from .._encoders.contract import Encoder
+
+TOKENS = ".zarr"
 
 
 @main.command()
@@ -25,7 +28,8 @@ if TYPE_CHECKING:
     "-o",
     required=True,
     type=click.Path(path_type=Path),
-    help="Parquet, CSV or AnnData (.h5ad); or a folder, for a job that goes on where it was left.",
+    help="Parquet, CSV or AnnData (.h5ad); or a folder, for a job that goes on where it was left; "
+    "or .zarr, for the tokens of all patches.",
 )
 @click.option(
     "--shard-size",
@@ -75,9 +79,14 @@ def embed(
         return
     if shard_size is not None or share is not None:
         raise click.UsageError(f"--shard and --shard-size need a folder as --out, not {out}")
-    check_output(out)
+    tokens = out.suffix == TOKENS
+    if not tokens:
+        check_output(out)
     dataset = open_source(source, choices).dataset
     loaded = load(encoder)
+    if tokens:
+        _embed_tokens(dataset, loaded, out, choices)
+        return
     with progress(f"embedding {dataset.name}") as tell:
         embeddings = run(dataset, loaded, on_error="skip", cache=not no_cache, progress=tell)
     run_id = run_of(key_of(dataset, loaded, jobs.reading(choices)))
@@ -88,6 +97,21 @@ def embed(
     for item, reason in embeddings.failures:
         click.secho(f"left out {item}: {reason}", fg="red", err=True)
     if embeddings.failures:
+        raise SystemExit(1)
+
+
+def _embed_tokens(dataset: "Dataset", encoder: "Encoder", out: Path, choices: "Choices") -> None:
+    from .._embedding.run_id import key_of, run_of
+    from .._embedding.tokens import check_tokens, write_tokens
+
+    check_tokens(encoder, out)
+    run = run_of(key_of(dataset, encoder, jobs.reading(choices)))
+    with progress(f"embedding {dataset.name}") as tell:
+        failures = write_tokens(dataset, encoder, out, said={"run": run}, progress=tell)
+    click.echo(f"{out}: the tokens of {len(dataset) - len(failures)} images, by {encoder.name}")
+    for item, reason in failures:
+        click.secho(f"left out {item}: {reason}", fg="red", err=True)
+    if failures:
         raise SystemExit(1)
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .._encoders.contract import Encoder
 
 SHARD_SIZE = 256
-TABLES = (".parquet", ".csv", ".h5ad")
+TABLES = (".parquet", ".csv", ".h5ad", ".zarr")
 _SHOWN = 10
 
 
