@@ -147,6 +147,12 @@ _SOURCE = (
         help="Whole slides: smallest share of tissue in a tile that is kept.",
     ),
     click.option(
+        "--tile-stride",
+        type=click.IntRange(min=1),
+        metavar="PIXELS",
+        help="Whole slides: from tile to tile; by default their side.",
+    ),
+    click.option(
         "--crops",
         metavar="WHAT",
         help="Crops instead of whole images: around objects of masks (a folder, a column, or a "
@@ -183,6 +189,7 @@ def source_options(command: Command) -> Command:
         tile: int,
         tile_pixel_size: float,
         tissue: float,
+        tile_stride: int | None,
         crops: str | None,
         crop_size: str | None,
         crop_stride: str | None,
@@ -203,6 +210,7 @@ def source_options(command: Command) -> Command:
             tile,
             tile_pixel_size,
             tissue,
+            tile_stride,
             make_crops(crops, crop_size, crop_stride, edge),
         )
         return command(*args, choices=choices, **rest)

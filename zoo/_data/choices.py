@@ -20,8 +20,9 @@ class Choices:
         As for `open_images`.
     moved, stains
         New beginnings of paths, and new names of stains, by old ones.
-    tile, tile_pixel_size, tissue
-        Side of a slide's tile in pixels, micrometres per pixel, smallest share of tissue.
+    tile, tile_pixel_size, tissue, tile_stride
+        Side of a slide's tile in pixels, micrometres per pixel, smallest share of tissue, pixels
+        from tile to tile; None for their side.
     crops
         What is cut out of images; None for whole images.
     base
@@ -43,6 +44,7 @@ class Choices:
     tile: int = 224
     tile_pixel_size: float = 0.5
     tissue: float = 0.25
+    tile_stride: int | None = None
     crops: Crops | None = None
     base: str | None = None
 
@@ -56,6 +58,8 @@ class Choices:
             raise ValueError(
                 f"tiles are {self.tile} pixels of {self.tile_pixel_size} µm, but must be above 0"
             )
+        if self.tile_stride is not None and self.tile_stride < 1:
+            raise ValueError(f"tile_stride is {self.tile_stride}, but must be pixels above 0")
         if not 0 <= self.tissue <= 1:
             raise ValueError(f"tissue is {self.tissue}, but must be a share from 0 to 1")
         if isinstance(self.channels, str):

@@ -64,7 +64,8 @@ class TileReader:
 def open_slides(name: str, slides: list[Path], names: list[str], choices: Choices) -> Source:
     """Open slides as tiles.
 
-    Tiles lie side by side from the upper left; what is left at the right and below is no tile.
+    Tiles lie side by side from the upper left, or a stride apart; what is left at the right and
+    below is no tile.
 
     Raises
     ------
@@ -118,14 +119,15 @@ def _tiles(path: Path, choices: Choices) -> list[Tile]:
             "(--pixel-size)"
         )
     length = round(choices.tile * choices.tile_pixel_size / own)
+    stride = max(round((choices.tile_stride or choices.tile) * choices.tile_pixel_size / own), 1)
     width, height = slide.dimensions
     small = np.asarray(slide.get_thumbnail((_THUMBNAIL, _THUMBNAIL)).convert("RGB"))
     # Sums of rows and columns give the share of any rectangle at once.
     mask = tissue_mask(small)
     total = np.pad(mask.cumsum(0, dtype=np.int64).cumsum(1), ((1, 0), (1, 0)))
     found = []
-    for y in range(0, height - length + 1, length):
-        for x in range(0, width - length + 1, length):
+    for y in range(0, height - length + 1, stride):
+        for x in range(0, width - length + 1, stride):
             top, bottom = (_scaled(v, mask.shape[0], height) for v in (y, y + length))
             left, right = (_scaled(v, mask.shape[1], width) for v in (x, x + length))
             area = max((bottom - top) * (right - left), 1)

@@ -69,6 +69,7 @@ def open_images(
     tile: int = 224,
     tile_pixel_size: float = 0.5,
     tissue: float = 0.25,
+    tile_stride: int | None = None,
     crops: str | Path | None = None,
     crop_size: int | str | None = None,
     crop_stride: int | str | None = None,
@@ -112,6 +113,8 @@ def open_images(
         Side in pixels, and micrometres per pixel, of the tiles of whole slides.
     tissue
         Smallest share of tissue in a tile that is kept, from 0 to 1.
+    tile_stride
+        Pixels from one tile of a slide to the next, by default `tile`; less makes them overlap.
     crops
         What items are, instead of whole images: crops around the objects of label masks (a folder
         of masks, a pattern such as ``"masks/{image}_nuclei.tif"``, a column that names them, or
@@ -166,6 +169,7 @@ def open_images(
         tile=tile,
         tile_pixel_size=tile_pixel_size,
         tissue=tissue,
+        tile_stride=tile_stride,
         crops=make_crops(crops, crop_size, crop_stride, edge),
     )
     return open_source(source, choices).dataset

@@ -54,7 +54,8 @@ def test_without_openslide_the_line_to_install_is_said(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "options", [{"tile": 0}, {"tile_pixel_size": 0.0}, {"tissue": 1.5}, {"tissue": -0.1}]
+    "options",
+    [{"tile": 0}, {"tile_pixel_size": 0.0}, {"tissue": 1.5}, {"tissue": -0.1}, {"tile_stride": 0}],
 )
 def test_options_that_are_none(tmp_path, options):
     with pytest.raises(ValueError, match=r"must be"):
@@ -98,6 +99,21 @@ class TestSlides:
         # A bilinear filter of two pixels reaches beyond them, into noise of three levels.
         assert np.abs(np.moveaxis(coarse[0].pixels, 0, -1) - wanted).mean() < 3
         assert len(open_images(tmp_path / "a.svs", tile=80, tile_pixel_size=1.0, tissue=0)) == 16
+
+    def test_tiles_that_overlap(self, tmp_path):
+        pixels = self.slide(tmp_path / "a.svs")
+        found = open_images(tmp_path / "a.svs", tile_stride=112, tissue=0)
+        side, height, width = 224, *pixels.shape[:2]
+        expected = [
+            (x, y)
+            for y in range(0, height - side + 1, 112)
+            for x in range(0, width - side + 1, 112)
+        ]
+        places = list(zip(found.metadata["tile_x"], found.metadata["tile_y"], strict=True))
+        assert places == expected
+        x, y = expected[-1]
+        tile = np.moveaxis(pixels[y : y + side, x : x + side], -1, 0)
+        assert (found[len(found) - 1].pixels == tile).all()
 
     def test_a_slide_without_micrometres_is_refused(self, tmp_path):
         self.slide(tmp_path / "a.svs", micrometres=False)
