@@ -55,7 +55,9 @@ def open_load_data(path: Path, table: pd.DataFrame, choices: Choices) -> Source:
     functions = {_corrected(n, names): _columns(table, n) for n in given if _corrected(n, names)}
     notes, doubled = _same_files(path, channels, len(table))
     objects = _names(table, "ObjectsFileName_")
-    mask = next((o for o in objects if len(objects) == 1 or o == "Nuclei"), None)
+    wanted = choices.crops.source if choices.crops is not None else "Nuclei"
+    usual = next((o for o in objects if len(objects) == 1 or o == "Nuclei"), None)
+    mask = wanted if wanted in objects else usual
     if mask is not None:
         notes.append(f"masks of the objects {mask}")
     reader = LoadDataReader(
@@ -76,6 +78,7 @@ def open_load_data(path: Path, table: pd.DataFrame, choices: Choices) -> Source:
         left_out={reason: files for reason, files in left_out.items() if files},
         notes=tuple(notes),
         stains=_stains(names),
+        objects=mask,
     )
 
 

@@ -30,6 +30,8 @@ class Source:
         Micrometres per pixel, likewise.
     aliases
         What channels without a name are called by the source, and may be called by the user.
+    objects
+        What the objects of the masks are called that images come with, if they do.
     """
 
     kind: str
@@ -39,6 +41,7 @@ class Source:
     stains: tuple[str, ...] | None = None
     pixel_size: float | None = None
     aliases: frozenset[str] = frozenset()
+    objects: str | None = None
 
 
 @dataclass(frozen=True)

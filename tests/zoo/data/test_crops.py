@@ -132,6 +132,19 @@ def test_masks_of_a_load_data_table_are_cut_too(plate):
     assert source.dataset[0].pixels[0, 0].tolist() == [19] * 5
 
 
+def test_one_of_several_kinds_of_objects_of_a_load_data_table(plate):
+    cells = mask([(30, 40, 6)])
+    save(plate / "masks" / "cells.tif", cells)
+    row = {"FileName_DNA": "images/A01_s1.tif", "ObjectsFileName_Cells": "masks/cells.tif"}
+    row |= {"ObjectsFileName_Nuclei": "masks/A01_s1_nuclei.tif", "Frame_DNA": 0}
+    pd.DataFrame([row]).to_csv(plate / "load_data.csv", index=False)
+    assert centres(open_crops(plate / "load_data.csv", "Cells")) == [(2, 30, 40)]
+    assert centres(open_crops(plate / "load_data.csv", "Nuclei")) == [(2, 20, 30)]
+    assert centres(open_crops(plate / "load_data.csv", "objects")) == [(2, 20, 30)]
+    with pytest.raises(errors.DataError, match="'Cell', which is no file"):
+        open_crops(plate / "load_data.csv", "Cell")
+
+
 def test_measures_are_those_of_scikit_image():
     rng = np.random.default_rng(0)
     blocks = rng.integers(0, 30, (12, 10), dtype=np.int32) * 3

@@ -44,8 +44,8 @@ def find_objects(
     """
     dataset, text = source.dataset, crops.source
     names = _names(dataset)
-    if text == OBJECTS:
-        return partial(_given, dataset), "objects of the given masks"
+    if text == OBJECTS or (text == source.objects and text not in dataset.metadata.columns):
+        return partial(_given, dataset), f"{source.objects or 'objects'} of the given masks"
     if text == NUCLEI:
         return partial(_segmented, dataset, resolve_target(_SEGMENT)), "nuclei found by a threshold"
     if text == CELLPOSE:
@@ -75,7 +75,8 @@ def find_objects(
                 f"{path} is one mask, but {dataset.name} has {len(dataset)} images: give the "
                 "folder of masks, or a pattern such as 'masks/{image}.tif'"
             )
-    known = [*_WORDS, *map(str, dataset.metadata.columns)]
+    named = [source.objects] if source.objects else []
+    known = [*_WORDS, *named, *map(str, dataset.metadata.columns)]
     raise DataError(
         f"crops is {text!r}, which is no file or folder, no column of the table, and none of the "
         f"words {', '.join(_WORDS)}.{suggest(text, known)}"
