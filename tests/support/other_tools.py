@@ -19,7 +19,10 @@ def python_of(folder):
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
     python = Path(folder, "bin", "python")
     install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    made = subprocess.run([*install, *PACKAGES], capture_output=True, timeout=800, check=False)
+    try:
+        made = subprocess.run([*install, *PACKAGES], capture_output=True, timeout=600, check=False)
+    except subprocess.TimeoutExpired:
+        return None
     return python if made.returncode == 0 else None
 
 
