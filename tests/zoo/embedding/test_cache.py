@@ -420,6 +420,7 @@ def test_a_process_that_is_overtaken_does_no_harm(folder, monkeypatch):
 def test_processes_that_write_at_once_leave_a_sound_file(folder):
     code = """
 import sys
+from types import SimpleNamespace
 import numpy as np
 from zoo._embedding.cache import EmbeddingCache
 
@@ -427,12 +428,12 @@ class Cache(EmbeddingCache):
     def _key(self, encoder, count):
         return "shared"
 
-cache, me = Cache(), int(sys.argv[1])
+cache, me, encoder = Cache(), int(sys.argv[1]), SimpleNamespace(name="x")
 sys.stdout.write("ready\\n")
 sys.stdout.flush()
 sys.stdin.readline()
 for i in range(25):
-    cache.put(None, f"{me}-{i}", 1, np.full(500, me * 1000 + i, np.float32))
+    cache.put(encoder, f"{me}-{i}", 1, np.full(500, me * 1000 + i, np.float32))
     cache.flush()
 """
     writers = [
