@@ -20,6 +20,7 @@ from .explore_pictures import Read, sheets
 from .map import as_json, principal_components, umap_points
 
 NEIGHBOURS = 12
+_ASSETS = (("style", "explore.css"), ("script", "explore_data.js", "explore.js"))
 # Of each axis of a map, so that it fits whatever its outliers.
 _MARGIN = 0.02
 
@@ -91,8 +92,8 @@ def write_explorer(
         "data": as_json(data),
     }
     here = Path(__file__).parent / "assets"
-    for name, file in (("style", "explore.css"), ("script", "explore.js")):
-        values[name] = (here / file).read_text(encoding="utf-8")
+    for name, *files in _ASSETS:
+        values[name] = "".join((here / file).read_text(encoding="utf-8") for file in files)
     parts = (here / "explore.html").read_text(encoding="utf-8").split("{{")
     page = parts[0] + "".join(_filled(part, values) for part in parts[1:])
     path.parent.mkdir(parents=True, exist_ok=True)
