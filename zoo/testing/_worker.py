@@ -37,7 +37,7 @@ def ask(request: dict[str, Any]) -> Any:
     try:
         assert process.stdin is not None
         assert process.stdout is not None
-        _write(process.stdin, {**request, "path": sys.path})
+        _write(process.stdin, {**request, "path": sys.path, "settings": _settings()})
         done, answer = _read(process.stdout)
     except (OSError, EOFError, struct.error) as error:
         _started.cache_clear()
@@ -80,10 +80,18 @@ def serve() -> None:
         _write(answers, answer)
 
 
+def _settings() -> dict[str, str]:
+    """Settings of zoo in the environment, which may be others than when the worker started."""
+    return {name: value for name, value in os.environ.items() if name.startswith("ZOO_")}
+
+
 def _answer(request: dict[str, Any]) -> Any:
     for folder in request["path"]:
         if folder not in sys.path:
             sys.path.append(folder)
+    for name in _settings().keys() - request["settings"].keys():
+        del os.environ[name]
+    os.environ.update(request["settings"])
     for name, file in request["modules"].items():
         _import(name, file)
     encoder = _loaded(request)  # imports all that it needs, under the usual clock

@@ -59,7 +59,7 @@ def test_what_is_too_much_goes_again_in_halves_and_is_said_once(error):
         found = list(run_in_batches(shapes, limited(5, error, calls), budget=budget))
     assert calls == [32, 16, 8, *[4] * 8]
     assert [i for m, _ in found for i in m] == list(range(32))
-    assert len(said) == 1
+    assert len([w for w in said if w.category is UserWarning]) == 1
     with warnings.catch_warnings():  # the budget stays, and nothing more is said
         warnings.simplefilter("error")
         list(run_in_batches(shapes, limited(5, error, calls), budget=budget))
