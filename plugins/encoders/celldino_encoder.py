@@ -12,8 +12,9 @@ from zoo.kernels import RaggedPlan
 from zoo import plugin
 
 from .bag_of_channels import BagOfChannels, PlaneNetwork
+from .one_input import OneInput
 from .packed_layers import MLP, PatchEmbedding, ScaledBlock, SwiGLU, resampled
-from .packed_vit import check_patches, filled, in_slots
+from .packed_vit import filled
 
 EPS = 1e-6
 
@@ -90,31 +91,24 @@ def _grouped(layers: list[ScaledBlock], groups: int) -> nn.ModuleList:
     )
 
 
-class CellDinoEncoder(plugin.Encoder):
-    """The embedding is the CLS token; the channels of an image are one input."""
+class CellDinoEncoder(OneInput):
+    """The embedding is the CLS token."""
 
-    outputs = frozenset()
-    uses_channel_index = True
-    differentiable = True
     model: CellDino
 
-    def forward(
-        self,
-        batch: plugin.ImageBatch,
-        *,
-        channels: bool = False,
-        tokens: bool = False,
-        layer: int | None = None,
-    ) -> plugin.Features:
-        """Embed a batch."""
-        check_patches(batch.size, self.model.patch_size, self.name)
-        images = in_slots(batch, int(self.spec.options["in_chans"]), self.name)
-        return plugin.Features(self.model(images)[0].float(), batch.counts)
+    def embed(self, images: Tensor) -> Tensor:
+        """Return the CLS tokens."""
+        return self.model(images)[0]  # type: ignore[no-any-return]
 
-    def count_tokens(self, channels: int, size: tuple[int, int]) -> int:
-        """Return the tokens of an image: a CLS token, registers, and one for each patch."""
-        patch = self.model.patch_size
-        return self.model.others + (size[0] // patch) * (size[1] // patch)
+    @property
+    def patch(self) -> int:
+        """Side of a patch in pixels."""
+        return self.model.patch_size
+
+    @property
+    def others(self) -> int:
+        """The CLS token and registers."""
+        return self.model.others
 
 
 def build(

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from zoo import plugin
 
-from .packed_vit import check_patches, in_slots
+from .one_input import OneInput
 from .transformers_names import load_transformers
 
 _OWN = ("model", "pooling", "mean", "sd", "layout", "mlp")
@@ -44,33 +44,24 @@ class TileNetwork(nn.Module):
         return torch.cat([cls, patches.mean(1)], dim=1)
 
 
-class TileEncoder(plugin.Encoder):
+class TileEncoder(OneInput):
     """Red, green and blue of an image are one input, whatever their order in the image."""
 
-    uses_channel_index = True
-    differentiable = True
     model: TileNetwork
 
-    def forward(
-        self,
-        batch: plugin.ImageBatch,
-        *,
-        channels: bool = False,
-        tokens: bool = False,
-        layer: int | None = None,
-    ) -> plugin.Features:
-        """Embed a batch."""
-        check_patches(batch.size, self._patch, self.name)
-        return plugin.Features(self.model(in_slots(batch, 3, self.name)).float(), batch.counts)
+    def embed(self, images: Tensor) -> Tensor:
+        """Pool as the authors do."""
+        return self.model(images)  # type: ignore[no-any-return]
 
     @property
-    def _patch(self) -> int:
+    def patch(self) -> int:
+        """Side of a patch in pixels."""
         return int(self.model.backbone.patch_embed.patch_size[0])
 
-    def count_tokens(self, channels: int, size: tuple[int, int]) -> int:
-        """Return the tokens of an image: CLS token and registers, and one for each patch."""
-        patches = (size[0] // self._patch) * (size[1] // self._patch)
-        return int(self.model.backbone.num_prefix_tokens) + patches
+    @property
+    def others(self) -> int:
+        """The CLS token and registers."""
+        return int(self.model.backbone.num_prefix_tokens)
 
 
 def build(spec: plugin.EncoderSpec, *, weights: Path | None, seed: int) -> TileEncoder:

@@ -12,7 +12,8 @@ from zoo.kernels import RaggedPlan, ragged_attention
 
 from zoo import plugin
 
-from .packed_vit import check_patches, filled, in_slots, tensor_names
+from .one_input import OneInput
+from .packed_vit import filled, tensor_names
 
 
 class Dense(nn.Module):
@@ -176,32 +177,19 @@ class SubCell(nn.Module):
         self.pool_model = GatedPool(embed_dim, pool_dim, pool_heads, shifted)
 
 
-class SubCellEncoder(plugin.Encoder):
-    """The embedding is what the pooling gives; the channels of an image are one input."""
+class SubCellEncoder(OneInput):
+    """The embedding is what the pooling gives."""
 
-    outputs = frozenset()
-    uses_channel_index = True
-    differentiable = True
     model: SubCell
 
-    def forward(
-        self,
-        batch: plugin.ImageBatch,
-        *,
-        channels: bool = False,
-        tokens: bool = False,
-        layer: int | None = None,
-    ) -> plugin.Features:
-        """Embed a batch."""
-        check_patches(batch.size, self.model.patch_size, self.name)
-        images = in_slots(batch, int(self.spec.options["in_chans"]), self.name)
-        embedding, _ = self.model.pool_model(self.model.encoder(images))
-        return plugin.Features(embedding.float(), batch.counts)
+    def embed(self, images: Tensor) -> Tensor:
+        """Pool all tokens."""
+        return self.model.pool_model(self.model.encoder(images))[0]  # type: ignore[no-any-return]
 
-    def count_tokens(self, channels: int, size: tuple[int, int]) -> int:
-        """Return the tokens of an image: a CLS token, and one for each patch."""
-        patch = self.model.patch_size
-        return 1 + (size[0] // patch) * (size[1] // patch)
+    @property
+    def patch(self) -> int:
+        """Side of a patch in pixels."""
+        return self.model.patch_size
 
 
 def build(spec: plugin.EncoderSpec, *, weights: Path | None, seed: int) -> SubCellEncoder:
