@@ -91,5 +91,4 @@ def resolve_untrained(place: str) -> plugin.EncoderSpec:
     (named,) = ENCODERS
     if place != named.name:
         return twin_of(resolve(place))
-    twin = twin_of(replace(named, name=f"openphenom:{place}"))
-    return replace(twin, options={**named.options, "final_norm": False})
+    return replace(twin_of(named, "openphenom"), options={**named.options, "final_norm": False})

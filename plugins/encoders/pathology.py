@@ -7,11 +7,10 @@ newest one of the hub is looked up at the first download and kept. All scale 8-b
 authors who resize by bicubic interpolation differ where tiles are not of 224 pixels.
 """
 
-from dataclasses import replace
-
 from zoo import plugin
 
 from . import pathology_works as works
+from .twin_record import twin_of
 
 _BUILDER = "zoo.plugins.encoders.pathology_encoder:build"
 _COLOURS = ("red", "green", "blue")
@@ -356,15 +355,4 @@ def resolve_untrained(name: str) -> plugin.EncoderSpec:
             f"{_SCHEME}:{name}: there is no pathology encoder called {name!r}."
             f"{plugin.suggest(name, known)}"
         )
-    return replace(
-        known[name],
-        name=f"{_SCHEME}:{name}",
-        summary=f"The architecture of {name} with random parameters, by seed",
-        weights=None,
-        twin=None,
-        seeded=True,
-        role="control",
-        control="untrained",
-        licence="none needed",
-        trained_on=(),
-    )
+    return twin_of(known[name], "pathology")

@@ -5,9 +5,14 @@ from dataclasses import replace
 from zoo import plugin
 
 
-def twin_of(spec: plugin.EncoderSpec) -> plugin.EncoderSpec:
-    """Describe the network of a checkpoint with random parameters: ``NAME-untrained:PLACE``."""
-    scheme, _, place = spec.name.partition(":")
+def twin_of(spec: plugin.EncoderSpec, scheme: str | None = None) -> plugin.EncoderSpec:
+    """Describe the network of a checkpoint with random parameters: ``SCHEME-untrained:PLACE``.
+
+    An encoder whose name has no scheme needs `scheme`; its name is then the place.
+    """
+    place = spec.name
+    if scheme is None:
+        scheme, _, place = spec.name.partition(":")
     return replace(
         spec,
         name=f"{scheme}-untrained:{place}",

@@ -14,6 +14,8 @@ import base64
 import hashlib
 import json
 import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote
 
@@ -268,3 +270,12 @@ class _Handler(BaseHTTPRequestHandler):  # HTTP/1.0: one connection for each req
                 self.send(status, body[:half] + flipped + body[half + 1 :], **headers)
             case _:
                 self.send(status, body, **headers)
+
+
+@contextmanager
+def in_place_of_the_hub(monkeypatch, cache, repos: Mapping[str, dict]) -> Iterator[LoopbackHub]:
+    """Serve repositories to whoever asks the hub, with an empty cache."""
+    with LoopbackHub({name: dict(files) for name, files in repos.items()}) as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.endpoint)
+        monkeypatch.setenv("HF_HUB_CACHE", str(cache))
+        yield hub

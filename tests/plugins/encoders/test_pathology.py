@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import timm
 import torch
-from loopback_hub import LoopbackHub
+from loopback_hub import in_place_of_the_hub
 from safetensors.torch import load_file
 from tiny_tiles import SMALL, checkpoint, on_meta, small
 from zoo.plugins.encoders import pathology, pathology_encoder, transformers_names
@@ -177,9 +177,9 @@ def test_twins_are_drawn_by_seed():
 
 @pytest.fixture
 def hub(monkeypatch, tmp_path):
-    with LoopbackHub({"paige-ai/Virchow2": {}, "MahmoodLab/UNI": {}}) as hub:
-        monkeypatch.setenv("HF_ENDPOINT", hub.endpoint)
-        monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "cache"))
+    with in_place_of_the_hub(
+        monkeypatch, tmp_path / "cache", {"paige-ai/Virchow2": {}, "MahmoodLab/UNI": {}}
+    ) as hub:
         yield hub
 
 

@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from loopback_hub import LoopbackHub
+from loopback_hub import in_place_of_the_hub
 
 import zoo
 from zoo import errors
@@ -16,10 +16,8 @@ FAMILIES = ("chadavit", "openphenom", "channelvit", "morphem", "subcell", "celld
 
 @pytest.fixture
 def hub(monkeypatch, tmp_path):
-    with LoopbackHub({}) as hub:
-        monkeypatch.setenv("HF_ENDPOINT", hub.endpoint)
-        monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "cache"))
-        monkeypatch.setenv("HF_TOKEN", "hf_test")
+    monkeypatch.setenv("HF_TOKEN", "hf_test")
+    with in_place_of_the_hub(monkeypatch, tmp_path / "cache", {}) as hub:
         yield hub
 
 

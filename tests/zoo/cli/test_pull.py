@@ -2,7 +2,7 @@
 
 import pytest
 from click.testing import CliRunner
-from loopback_hub import LoopbackHub
+from loopback_hub import in_place_of_the_hub
 
 from zoo._cli import main
 
@@ -11,9 +11,7 @@ VIRCHOWS = {"paige-ai/Virchow": {}, "paige-ai/Virchow2": {"model.safetensors": b
 
 @pytest.fixture
 def hub(monkeypatch, tmp_path):
-    with LoopbackHub({k: dict(v) for k, v in VIRCHOWS.items()}) as hub:
-        monkeypatch.setenv("HF_ENDPOINT", hub.endpoint)
-        monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "cache"))
+    with in_place_of_the_hub(monkeypatch, tmp_path / "cache", VIRCHOWS) as hub:
         yield hub
 
 

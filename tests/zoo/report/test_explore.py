@@ -6,7 +6,6 @@ import json
 import re
 from dataclasses import replace
 
-import chromium
 import numpy as np
 import pandas as pd
 import pytest
@@ -286,14 +285,6 @@ def test_the_command_writes_the_page(plate, tmp_path):
     assert "note: 10 of 90 items have a picture" in result.output
     found = page_data(tmp_path / "x.html")
     assert found["columns"][found["colour_by"]]["name"] == "Plate"
-
-
-@pytest.fixture(scope="module")
-def browser():
-    if chromium.executable() is None:
-        pytest.skip("there is no Chromium here")
-    with chromium.Page() as opened:
-        yield opened
 
 
 def mouse(browser, kind, x, y, **more):

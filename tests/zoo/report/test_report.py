@@ -6,7 +6,6 @@ import json
 import re
 from dataclasses import replace
 
-import chromium
 import numpy as np
 import pandas as pd
 import pytest
@@ -675,14 +674,6 @@ def test_an_image_that_cannot_be_read_any_more_has_no_picture(result):
 
     lost = replace(result, dataset=replace(result.dataset, read=gone))
     assert thumbnails(lost, np.arange(32)) == [None] * 32
-
-
-@pytest.fixture(scope="module")
-def browser():
-    if chromium.executable() is None:
-        pytest.skip("there is no Chromium here")
-    with chromium.Page() as opened:
-        yield opened
 
 
 def spot(browser, item):

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from loopback_hub import LoopbackHub
+from loopback_hub import in_place_of_the_hub
 
 import zoo
 
@@ -17,10 +17,8 @@ def trained(stripes, tmp_path_factory):
 
 @pytest.fixture
 def hub(monkeypatch, tmp_path):
-    with LoopbackHub({}) as hub:
-        monkeypatch.setenv("HF_ENDPOINT", hub.endpoint)
-        monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "cache"))
-        monkeypatch.setenv("HF_TOKEN", "hf_test")
+    monkeypatch.setenv("HF_TOKEN", "hf_test")
+    with in_place_of_the_hub(monkeypatch, tmp_path / "cache", {}) as hub:
         yield hub
 
 
