@@ -18,6 +18,9 @@ from zoo.registry import PluginError
 
 from . import worker
 
+_KEEP_MEMORY = {"MALLOC_TRIM_THRESHOLD_": str(1 << 40), "MALLOC_MMAP_THRESHOLD_": str(1 << 25)}
+"""What lets the C library keep freed memory for the next call: a worker that has nothing beside its
+network would give all back, and every page of it costs a fault at the next call."""
 _LINES = 10
 _MOST = 1 << 20
 """Bytes of what a worker writes that are kept while all goes well."""
@@ -59,7 +62,7 @@ class WorkerProcess:
                 stdout=self._log,
                 stderr=self._log,
                 pass_fds=inherited,
-                env={"OMP_NUM_THREADS": str(threads), **os.environ},
+                env={"OMP_NUM_THREADS": str(threads), **_KEEP_MEMORY, **os.environ},
             )
         except OSError as error:
             raise PluginError(

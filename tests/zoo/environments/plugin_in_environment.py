@@ -34,6 +34,20 @@ def told(options, *, weights, seed, device):
     return embed
 
 
+def faults_of_pages(options, *, weights, seed, device):
+    """Use memory as a network does, and return how many of its pages the system had to bring."""
+    import resource
+
+    def embed(batch):
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        layers = [b"x" * options["bytes"] for _ in range(options["layers"])]
+        del layers
+        found = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+        return [[found]] * len(batch)
+
+    return embed
+
+
 FAULTS = {
     "raises": lambda batch: [][1],
     "exits": lambda batch: sys.exit(3),

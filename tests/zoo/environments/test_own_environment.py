@@ -4,6 +4,7 @@ import ast
 import json
 import os
 import pickle
+import platform
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -50,6 +51,17 @@ def test_batches_of_any_size_follow_each_other(in_environment):
         given = images(*[count] * 3, side=side)
         found = encoder.encode(given, batch_planes=2 * count)
         np.testing.assert_allclose(found.numpy(), expected(given), rtol=1e-5)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries have no such way")
+def test_memory_of_a_call_is_kept_for_the_next(in_environment):
+    size, layers = 8_000_000, 12
+    options = {"bytes": size, "layers": layers}
+    encoder = plugin.build(in_environment("faults_of_pages", options=options, preprocessing=PLAIN))
+    first, *later = (encoder.encode(images(1)).numpy().item() for _ in range(4))
+    pages = size * layers / os.sysconf("SC_PAGE_SIZE")
+    assert first > 0.9 * pages  # so that it counts what it is to count
+    assert max(later) < 0.1 * pages
 
 
 def test_the_builder_gets_what_the_record_says(in_environment, tmp_path):
