@@ -21,12 +21,13 @@ from .errors import (
     suggest,
 )
 from .hookspecs import hookimpl
-from .hub import Fetched, check_header, fetch, is_cached, resolve_revision
+from .hub import Fetched, fetch, is_cached, resolve_revision
 from .hub_client import is_reachable
 from .hub_upload import upload
 from .plugin_report import PluginReport
 from .preprocessing import Preprocessing, Scaling
 from .specs import ControlKind, EncoderFamily, EncoderSpec, Role
+from .tensor_header import check_header
 from .weights import Weights
 
 __all__ = [

@@ -14,8 +14,9 @@ class Environment:
     """The environment of an encoder whose dependencies clash with those of zoo.
 
     `zoo env create NAME` makes it. The record's builder then runs there, in a process of its own,
-    and is called as ``callable(options, weights=path_or_None, seed=int, device=str)``. It returns
-    a function that gets a batch of NumPy arrays and returns the embedding, `(B, D)`.
+    and is called as ``callable(options, weights=path_or_None, seed=int, device=str)``, and
+    ``files=tuple_of_paths`` if the record has any. It returns a function that gets a batch of NumPy
+    arrays and returns the embedding, `(B, D)`.
 
     Parameters
     ----------

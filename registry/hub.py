@@ -9,7 +9,6 @@ import hashlib
 import os
 import re
 import uuid
-from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +16,6 @@ from typing import Literal
 
 from . import hub_client
 from .errors import (
-    ArchitectureMismatchError,
     IntegrityError,
     WeightsError,
     WeightsNotFoundError,
@@ -183,71 +181,6 @@ def _ref(repo: str, revision: str, cache: Path) -> Path:
 def _known_commit(ref: Path) -> str | None:
     commit = _recall(ref)
     return commit if commit is not None and _COMMIT.fullmatch(commit) else None
-
-
-def check_header(
-    path: Path, expected: Mapping[str, tuple[int, ...]], *, integers: Collection[str] = ()
-) -> None:
-    """Compare the names and shapes in the header of a safetensors file with a network's.
-
-    Only the header is read. Dtypes other than 16-, 32- and 64-bit floats are refused, except for
-    the tensors in `integers`, such as the counters of batch normalisation.
-
-    Raises
-    ------
-    ArchitectureMismatchError
-        Tensors are missing, unexpected, or of the wrong shape or dtype; the message lists them.
-    IntegrityError
-        The file is broken or not a safetensors file.
-
-    Examples
-    --------
-    >>> import tempfile, torch
-    >>> from pathlib import Path
-    >>> from safetensors.torch import save_file
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     path = Path(folder, "model.safetensors")
-    ...     save_file({"weight": torch.ones(2, 3)}, path)
-    ...     zoo.registry.check_header(path, {"weight": (2, 3)})
-    """
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="numpy") as file:
-            tensors = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
-            shapes = {name: tuple(tensor.get_shape()) for name, tensor in tensors.items()}
-            types = {name: tensor.get_dtype() for name, tensor in tensors.items()}
-    except OSError as error:
-        raise WeightsError(f"{path} cannot be read ({error}); check path and rights") from error
-    except SafetensorError as error:
-        raise IntegrityError(
-            f"{path} is not a safetensors file; zoo never unpickles weights; convert a checkpoint "
-            f"first, or fix a broken file with 'zoo pull --force' ({error})"
-        ) from error
-    faults = {
-        "missing": expected.keys() - shapes.keys(),
-        "unexpected": shapes.keys() - expected.keys(),
-        "of the wrong shape": {
-            f"{name} {shapes[name]} instead of {tuple(shape)}"
-            for name, shape in expected.items()
-            if shapes.get(name, tuple(shape)) != tuple(shape)
-        },
-        "not floating point": {
-            f"{name} {kind}"
-            for name, kind in types.items()
-            if kind not in ("F64", "F32", "F16", "BF16") and name not in integers
-        },
-    }
-    listed = [
-        f"{fault}: {', '.join(sorted(names)[:8])}"
-        + (f" and {len(names) - 8} more" if len(names) > 8 else "")
-        for fault, names in faults.items()
-        if names
-    ]
-    if listed:
-        raise ArchitectureMismatchError(
-            f"{path} does not fit the network ({'; '.join(listed)}); give the weights made for it"
-        )
 
 
 def cache_path(cache_dir: Path | None = None) -> Path:

@@ -38,7 +38,8 @@ class EncoderSpec:
         Unique name. Families put their scheme before a colon.
     builder
         ``"module:callable"``, imported only when the encoder is loaded and called as
-        ``callable(spec, weights=path_or_None, seed=int)``; returns a `zoo.Encoder`.
+        ``callable(spec, weights=path_or_None, seed=int)``, and ``files=tuple_of_paths`` if the
+        record has any; returns a `zoo.Encoder`.
     summary
         One line.
     embedding_size
@@ -49,6 +50,9 @@ class EncoderSpec:
         Preprocessing that `encode` applies.
     weights
         The file that holds the parameters, or None for encoders that need none.
+    files
+        Further files that the model needs, such as the other parts of its parameters or its
+        configuration. Each is fetched and verified as `weights` is.
     seeded
         Whether `zoo.load(seed=…)` changes the encoder: untrained networks and noise.
     role, control
@@ -97,6 +101,7 @@ class EncoderSpec:
     channels: tuple[int, int | None] = (1, None)
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
     weights: Weights | None = None
+    files: tuple[Weights, ...] = ()
     seeded: bool = False
     role: Role = "encoder"
     control: ControlKind | None = None
@@ -111,6 +116,11 @@ class EncoderSpec:
     pixel_size: tuple[float, ...] = ()
     reference: str | None = None
     environment: Environment | None = None
+
+    @property
+    def all_files(self) -> tuple[Weights, ...]:
+        """The weights, if there are any, and the further files."""
+        return (*(() if self.weights is None else (self.weights,)), *self.files)
 
     def __post_init__(self) -> None:
         self._check_types()
@@ -166,6 +176,9 @@ class EncoderSpec:
                 raise ValueError(f"pixel_size of {self.name} is {self.pixel_size}, but must be > 0")
         if self.weights is not None:
             check_type(f"weights of {self.name}", self.weights, Weights, "zoo.plugin.Weights(…)")
+        check_type(f"files of {self.name}", self.files, tuple, "a tuple of zoo.plugin.Weights(…)")
+        for file in self.files:
+            check_type(f"one of the files of {self.name}", file, Weights, "zoo.plugin.Weights(…)")
         check_type(
             f"preprocessing of {self.name}",
             self.preprocessing,

@@ -60,8 +60,8 @@ def _weights() -> Iterator[Entry]:
 
     users: dict[str, list[str]] = {}
     for spec in registry().encoders.values():
-        if spec.weights is not None:
-            users.setdefault(str(spec.weights), []).append(spec.name)
+        for file in spec.all_files:
+            users.setdefault(str(file), []).append(spec.name)
     for kept in kept_weights():
         source = str(kept.weights)
         names = (*users.get(source, ()), str(kept.weights.repo))

@@ -10,7 +10,6 @@ from zoo.registry import (
     EncoderFamily,
     EncoderSpec,
     Registry,
-    Weights,
     is_cached,
     registry,
 )
@@ -107,9 +106,9 @@ def info(name: str) -> None:
         elif isinstance(value, tuple):
             value = "\n".join(map(str, value))
         add_row(table, field.replace("_", " "), str(value))
-    if isinstance(record, EncoderSpec) and record.weights is not None:
-        add_row(table, "on this machine", _whether_here(record.weights, name))
-        if asked := access_page(record.weights):
+    if isinstance(record, EncoderSpec) and record.all_files:
+        add_row(table, "on this machine", _whether_here(record))
+        if asked := access_page(record):
             add_row(table, "access", f"gated: ask at {asked}")
     if isinstance(record, EncoderSpec) and record.environment is not None:
         from .._environments.making import find, folder_of
@@ -207,18 +206,19 @@ def _size(spec: EncoderSpec) -> str:
     return str(spec.embedding_size) if spec.embedding_size else "varies"
 
 
-def _whether_here(weights: Weights, name: str) -> str:
-    if weights.is_pickle:
-        return "no: " + by_hand(weights, hub_endpoint(None))
-    return "yes" if is_cached(weights) else f"no: zoo pull {name}"
+def _whether_here(spec: EncoderSpec) -> str:
+    pickle = next((file for file in spec.all_files if file.is_pickle), None)
+    if pickle is not None:
+        return "no: " + by_hand(pickle, hub_endpoint(None))
+    return "yes" if all(map(is_cached, spec.all_files)) else f"no: zoo pull {spec.name}"
 
 
 def _state(spec: EncoderSpec) -> str:
-    if spec.weights is None:
+    if not spec.all_files:
         return "none needed"
-    if spec.weights.is_pickle:
+    if any(file.is_pickle for file in spec.all_files):
         return "by hand"
-    return "here" if is_cached(spec.weights) else "to pull"
+    return "here" if all(map(is_cached, spec.all_files)) else "to pull"
 
 
 def _what(spec: EncoderSpec) -> str:

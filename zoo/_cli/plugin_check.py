@@ -99,7 +99,7 @@ def inspect() -> None:
                 elif record.environment is not None and not find(folder_of(record.environment)):
                     notes.append(f"{name} is not built: zoo env create {name} comes first")
                     continue
-                elif record.weights is not None and not is_cached(record.weights):
+                elif not all(map(is_cached, record.all_files)):
                     resolve_target(record.builder)
                     notes.append(f"{name} is not built: its weights are not on this machine")
                     continue

@@ -27,25 +27,26 @@ def pull(names: tuple[str, ...], force: bool, record: bool) -> None:
     failed: list[str] = []
     size = 0
     for place, spec in enumerate(specs, 1):
-        if spec.weights is None:
+        if not spec.all_files:
             click.echo(f"{spec.name} needs no weights")
             continue
         count = f" ({place} of {len(specs)})" if len(specs) > 1 else ""
         click.echo(f"{spec.name}{count}: {terms(spec)}")
         try:
-            fetched = fetch(spec.weights, force=force)
+            found = [fetch(file, force=force) for file in spec.all_files]
         except WeightsError as error:
             if len(specs) == 1:
                 raise
             click.secho(f"{spec.name}: {error}", fg="red", err=True)
             failed.append(spec.name)
             continue
-        bytes_here = fetched.path.stat().st_size
-        size += bytes_here
-        verified = f"sha256 verified by: {fetched.verified}"
-        click.echo(f"{spec.name}: {fetched.path} ({in_bytes(bytes_here)}, {verified})")
-        if record:
-            click.echo(f'sha256="{fetched.sha256}"')
+        for fetched in found:
+            bytes_here = fetched.path.stat().st_size
+            size += bytes_here
+            verified = f"sha256 verified by: {fetched.verified}"
+            click.echo(f"{spec.name}: {fetched.path} ({in_bytes(bytes_here)}, {verified})")
+            if record:
+                click.echo(f'sha256="{fetched.sha256}"')
     if len(specs) > 1:
         click.echo(f"{len(specs) - len(failed)} of {len(specs)} are here, {in_bytes(size)}")
     if failed:
@@ -62,7 +63,7 @@ def _chosen(names: Sequence[str]) -> list[EncoderSpec]:
         fitting = [
             spec
             for spec in registry().encoders.values()
-            if spec.weights is not None and fnmatchcase(spec.name, name)
+            if spec.all_files and fnmatchcase(spec.name, name)
         ]
         if not fitting:
             raise click.ClickException(

@@ -249,8 +249,8 @@ def _own_preparing(encoder: Encoder) -> str:
     if encoder.own_prepare is None:
         return ""
     provenance = encoder.provenance()
-    names = ("prepare", "builder", "options", "seed", "weights_sha256")
-    return repr([provenance[name] for name in names])
+    names = ("prepare", "builder", "options", "seed", "weights_sha256", "files_sha256")
+    return repr([provenance.get(name) for name in names])
 
 
 def _prepare(encoder: Encoder, image: Image, name: str) -> tuple[Tensor, Objects]:

@@ -1,9 +1,10 @@
 """Look up an encoder's record and build an encoder from it, for plugins that wrap encoders."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zoo.registry import EncoderSpec, PluginError, ZooError, registry, resolve_target
+from zoo.registry import EncoderSpec, PluginError, ZooError, fetch, registry, resolve_target
 from zoo.registry.blame import OWN, blamed
 
 if TYPE_CHECKING:
@@ -26,10 +27,17 @@ def get_spec(name: str) -> EncoderSpec:
     return registry().encoder(name)
 
 
-def build(spec: EncoderSpec, *, weights: Path | None = None, seed: int = 0) -> "Encoder":
+def build(
+    spec: EncoderSpec,
+    *,
+    weights: Path | None = None,
+    files: Sequence[Path] | None = None,
+    seed: int = 0,
+) -> "Encoder":
     """Call a record's builder; fetches no weights and leaves the encoder on the CPU.
 
-    For encoders that wrap other encoders; users call `zoo.load`.
+    For encoders that wrap other encoders; users call `zoo.load`. `files` are by default those of
+    the record, which must be on this machine.
 
     Raises
     ------
@@ -49,13 +57,16 @@ def build(spec: EncoderSpec, *, weights: Path | None = None, seed: int = 0) -> "
 
     origin = registry().origin(spec)
     outside = origin is not None and origin.distribution != OWN
+    if files is None:
+        files = [fetch(file, download=False).path for file in spec.files]
     if spec.environment is not None:
         from .own_environment import EnvironmentEncoder
 
-        return EnvironmentEncoder(spec, weights=weights, seed=seed)
+        return EnvironmentEncoder(spec, weights=weights, files=files, seed=seed)
+    further = {"files": tuple(files)} if files else {}
     try:
         with torch_defaults():
-            encoder = resolve_target(spec.builder)(spec, weights=weights, seed=seed)
+            encoder = resolve_target(spec.builder)(spec, weights=weights, seed=seed, **further)
     except PluginError as error:
         if not outside:
             raise

@@ -18,7 +18,7 @@ def card(spec: EncoderSpec, where: str, weights: str | None) -> str:
         "weights": weights or "none",
         "licence": spec.licence,
     }
-    if asked := access_page(spec.weights):
+    if asked := access_page(spec):
         rows["access"] = f"gated: ask at {asked}"
     lines = (f"<tr><th>{k}</th><td>{escape(str(v))}</td></tr>" for k, v in rows.items())
     return f"<table><caption>{escape(spec.name)}</caption>{''.join(lines)}</table>"

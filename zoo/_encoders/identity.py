@@ -29,6 +29,7 @@ class EncoderIdentity:
         self.seed: int | None = None
         self.weights_source: str | None = None
         self.weights_sha256: str | None = None
+        self.files_sha256: dict[str, str] = {}
         self.origin: dict[str, str] = {}
         self.channel_map: dict[str, str] = {}
 
@@ -114,6 +115,7 @@ class EncoderIdentity:
             "preprocessing": str(self.spec.preprocessing),
             "weights": self.weights_source,
             "weights_sha256": self.weights_sha256,
+            **({"files_sha256": dict(self.files_sha256)} if self.files_sha256 else {}),
             "seed": self.seed,
             "dtype": str(self.dtype).removeprefix("torch."),
             "device": self.device.type,

@@ -88,12 +88,21 @@ def load(
     if weights is not None and spec.weights is None:
         raise ValueError(f"{name} has no weights to replace, so weights= has no effect")
     file = Weights(path=Path(weights)) if weights is not None else spec.weights
+    wanted = [*([] if file is None else [file]), *spec.files]
+    _announce(spec, [one for one in wanted if one.repo is not None and not one.is_pickle])
     fetched = _fetch(spec, file) if file is not None else None
-    encoder = build(spec, weights=fetched.path if fetched else None, seed=seed or 0)
+    further = [_fetch(spec, one) for one in spec.files]
+    encoder = build(
+        spec,
+        weights=fetched.path if fetched else None,
+        files=[one.path for one in further],
+        seed=seed or 0,
+    )
     if preprocessing is not None:
         encoder.with_preprocessing(preprocessing)
     if fetched is not None:
         encoder.weights_source, encoder.weights_sha256 = fetched.source, fetched.sha256
+    encoder.files_sha256 = {one.source: one.sha256 for one in further}
     encoder.from_registry = True
     encoder.origin = origin_of(spec)
     encoder.seed = (seed or 0) if spec.seeded else None
@@ -114,9 +123,15 @@ def pick_device(name: torch.device | str | None) -> torch.device:
     return device
 
 
+def _announce(spec: EncoderSpec, files: list[Weights]) -> None:
+    """Say what is downloaded, and on which terms, before it begins."""
+    missing = [str(file) for file in files if not is_cached(file)]
+    if missing:
+        verb = "is" if len(missing) == 1 else "are"
+        _LOG.warning("%s: %s %s fetched; %s", spec.name, ", ".join(missing), verb, terms(spec))
+
+
 def _fetch(spec: EncoderSpec, weights: Weights) -> Fetched:
-    if weights.repo is not None and not weights.is_pickle and not is_cached(weights):
-        _LOG.warning("%s: %s is fetched; %s", spec.name, weights, terms(spec))
     try:
         return fetch(weights)
     except AccessDeniedError as error:
@@ -126,18 +141,19 @@ def _fetch(spec: EncoderSpec, weights: Weights) -> Fetched:
         raise WeightsNotFoundError(f"{spec.name}: {error}{twin}") from error
 
 
-def load_state(model: torch.nn.Module, path: Path) -> None:
+def load_state(model: torch.nn.Module, path: Path, *further: Path) -> None:
     """Load a safetensors file into a network, which may be on the meta device, strictly.
 
-    Names and shapes are compared before any tensor is read. Files in half precision are converted
-    to the precision of the network.
+    Parameters that are split over several files are loaded by giving them all. Names and shapes are
+    compared before any tensor is read. Files in half precision are converted to the precision of
+    the network.
 
     Raises
     ------
     ArchitectureMismatchError
-        Listing the tensors that are missing, unexpected or of the wrong shape.
+        Listing the tensors that are missing, unexpected, twice there or of the wrong shape.
     IntegrityError
-        When the file is not a safetensors file.
+        When a file is not a safetensors file.
 
     Examples
     --------
@@ -157,11 +173,11 @@ def load_state(model: torch.nn.Module, path: Path) -> None:
 
     state = model.state_dict()
     check_header(
-        path,
+        [path, *further],
         {name: tuple(tensor.shape) for name, tensor in state.items()},
         integers=[name for name, tensor in state.items() if not tensor.is_floating_point()],
     )
-    given = load_file(path)
+    given = {name: tensor for one in (path, *further) for name, tensor in load_file(one).items()}
     kept = {k: v.to(state[k].dtype) if k in state else v for k, v in given.items()}
     result = model.load_state_dict(kept, strict=False, assign=True)
     if result.missing_keys or result.unexpected_keys:  # unreachable unless the file changed

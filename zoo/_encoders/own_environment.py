@@ -1,6 +1,7 @@
 """An encoder that runs in an environment of its own, behind the usual contract."""
 
 import threading
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -23,10 +24,12 @@ class EnvironmentEncoder(Encoder):
     after a fork.
     """
 
-    def __init__(self, spec: EncoderSpec, *, weights: Path | None, seed: int) -> None:
+    def __init__(
+        self, spec: EncoderSpec, *, weights: Path | None, files: Sequence[Path] = (), seed: int
+    ) -> None:
         super().__init__(spec)
         made_for(spec.name, self._environment)  # raises, and names what to run
-        self._weights, self._seed = weights, seed
+        self._weights, self._files, self._seed = weights, tuple(files), seed
         self._worker: WorkerProcess | None = None
         self._about: dict[str, Any] = {}
         self._turn = threading.Lock()
@@ -123,6 +126,7 @@ class EnvironmentEncoder(Encoder):
                     "plugin": _where(self.spec.builder.partition(".")[0].partition(":")[0]),
                     "options": dict(self.spec.options),
                     "weights": None if self._weights is None else str(self._weights.absolute()),
+                    "files": [str(file.absolute()) for file in self._files],
                     "seed": self._seed,
                     "device": str(self.device),
                 }

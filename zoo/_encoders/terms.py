@@ -1,6 +1,6 @@
 """Terms of an encoder's weights, as they are shown before a download."""
 
-from zoo.registry import EncoderSpec, Weights
+from zoo.registry import EncoderSpec
 from zoo.registry.hub_client import hub_endpoint
 
 _UNITS = (("GB", 10**9), ("MB", 10**6), ("kB", 10**3))
@@ -9,19 +9,18 @@ _UNITS = (("GB", 10**9), ("MB", 10**6), ("kB", 10**3))
 def terms(spec: EncoderSpec) -> str:
     """Return licence, where access is asked for, and size of the file, in one line."""
     parts = [f"licence: {spec.licence}"]
-    asked = access_page(spec.weights)
+    asked = access_page(spec)
     if asked:
         parts.append(f"gated: ask for access at {asked}")
-    if spec.weights is not None and spec.weights.size:
-        parts.append(in_bytes(spec.weights.size))
+    if size := sum(file.size or 0 for file in spec.all_files):
+        parts.append(in_bytes(size))
     return "; ".join(parts)
 
 
-def access_page(weights: Weights | None) -> str | None:
-    """Return the page where access to gated weights is asked for, or None."""
-    if weights is None or not weights.gated:
-        return None
-    return f"{hub_endpoint(None)}/{weights.repo}"
+def access_page(spec: EncoderSpec) -> str | None:
+    """Return the page where access to gated files is asked for, or None."""
+    gated = next((file for file in spec.all_files if file.gated), None)
+    return None if gated is None else f"{hub_endpoint(None)}/{gated.repo}"
 
 
 def in_bytes(size: int) -> str:

@@ -138,7 +138,14 @@ class Served:
         return do(**request)
 
     def build(
-        self, target: str, plugin: Any, options: Any, weights: str | None, seed: int, device: str
+        self,
+        target: str,
+        plugin: Any,
+        options: Any,
+        weights: str | None,
+        files: list[str],
+        seed: int,
+        device: str,
     ) -> dict[str, Any]:
         """Import the builder and call it."""
         import numpy
@@ -148,7 +155,8 @@ class Served:
         module, _, name = target.partition(":")
         builder = getattr(importlib.import_module(module), name)
         path = None if weights is None else pathlib.Path(weights)
-        self.embed = builder(options, weights=path, seed=seed, device=device)
+        further = {"files": tuple(map(pathlib.Path, files))} if files else {}
+        self.embed = builder(options, weights=path, seed=seed, device=device, **further)
         if not callable(self.embed):
             raise TypeError(
                 f"{target} returned {self.embed!r}, but must return a function of a batch"

@@ -51,7 +51,7 @@ def weights(subject: Subject) -> None:
         if difference(other, subject.rows(images)) == 0:
             raise BrokenPromiseError("other weights give the same numbers")
         path = Path(folder, "half.safetensors")
-        save_file(dict(list(state.items())[::2]), path)
+        save_file(dict(list(state.items())[1::2]), path)
         try:
             build(subject.spec, weights=path)
         except Exception:

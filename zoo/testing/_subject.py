@@ -53,8 +53,9 @@ class Subject:
             self._remake = lambda seed: load(encoder, seed=seed if seeded else None)
         elif isinstance(encoder, EncoderSpec):
             file = fetch(encoder.weights).path if encoder.weights is not None else None
-            self._remake = lambda seed: build(encoder, weights=file, seed=seed)
-            self.encoder = build(encoder, weights=file)
+            further = [fetch(one).path for one in encoder.files]
+            self._remake = lambda seed: build(encoder, weights=file, files=further, seed=seed)
+            self.encoder = self._remake(0)
         else:
             self.encoder = encoder
             self._remake = _maker(encoder)
@@ -194,7 +195,7 @@ def _maker(encoder: Encoder) -> Callable[[int], Encoder] | None:
     if encoder.from_registry:
         name = spec.name
         return lambda seed: load(name, seed=seed if spec.seeded else None)
-    if spec.weights is not None:
+    if spec.all_files:
         return None
     try:
         resolve_target(spec.builder)

@@ -34,6 +34,12 @@ def told(options, *, weights, seed, device):
     return embed
 
 
+def sizes_of_files(options, *, weights, seed, device, files):
+    """The sizes of the model's files."""
+    row = [path.stat().st_size for path in (weights, *files)]
+    return lambda batch: [row] * len(batch)
+
+
 def faults_of_pages(options, *, weights, seed, device):
     """Use memory as a network does, and return how many of its pages the system had to bring."""
     import resource

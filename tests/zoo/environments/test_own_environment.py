@@ -53,6 +53,16 @@ def test_batches_of_any_size_follow_each_other(in_environment):
         np.testing.assert_allclose(found.numpy(), expected(given), rtol=1e-5)
 
 
+def test_the_builder_gets_all_files_of_the_record(in_environment, tmp_path):
+    paths = [tmp_path / f"{size}.bin" for size in (5, 2, 9)]
+    for path in paths:
+        path.write_bytes(bytes(int(path.stem)))
+    files = tuple(plugin.Weights(path=path) for path in paths[1:])
+    spec = in_environment("sizes_of_files", files=files, preprocessing=PLAIN)
+    encoder = plugin.build(spec, weights=paths[0])
+    assert encoder.encode(images(2)).numpy().tolist() == [[5, 2, 9]]
+
+
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries have no such way")
 def test_memory_of_a_call_is_kept_for_the_next(in_environment):
     size, layers = 8_000_000, 12
