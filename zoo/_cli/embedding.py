@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from .._data.choices import Choices
     from .._data.dataset import Dataset
+    from .._embedding.job import Engine
     from .._encoders.contract import Encoder
 
 TOKENS = ".zarr"
@@ -44,6 +45,17 @@ TOKENS = ".zarr"
     callback=jobs.parse_share,
     help="Of a job, only each WORLD-th shard from RANK on: 0/4 to 3/4 on four machines.",
 )
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Of a job, N processes that share this machine's cores or GPUs; with Ray, N actors.",
+)
+@click.option(
+    "--engine",
+    type=click.Choice(["local", "ray"]),
+    help="Of a job, what starts its workers: this command, or Ray, on all machines of a cluster.",
+)
 @source_options
 @loading_options
 @cache_option
@@ -53,6 +65,8 @@ def embed(
     out: Path,
     shard_size: int | None,
     share: tuple[int, int] | None,
+    workers: int | None,
+    engine: "Engine | None",
     choices: "Choices",
     load: "Callable[[str], Encoder]",
     no_cache: bool,
@@ -74,11 +88,21 @@ def embed(
 
     if jobs.is_folder(out):
         dataset = open_source(source, choices).dataset
-        size = shard_size or jobs.SHARD_SIZE
-        jobs.run(dataset, load(encoder), out, choices, shard_size=size, share=share)
+        jobs.run(
+            dataset,
+            load(encoder),
+            out,
+            choices,
+            shard_size=shard_size or jobs.SHARD_SIZE,
+            share=share or (0, 1),
+            engine=engine or "local",
+            workers=workers,
+        )
         return
-    if shard_size is not None or share is not None:
-        raise click.UsageError(f"--shard and --shard-size need a folder as --out, not {out}")
+    of_jobs = {"shard": share, "shard-size": shard_size, "workers": workers, "engine": engine}
+    for option, given in of_jobs.items():
+        if given is not None:
+            raise click.UsageError(f"--{option} needs a folder as --out, not {out}")
     tokens = out.suffix == TOKENS
     if not tokens:
         check_output(out)

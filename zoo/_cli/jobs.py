@@ -11,6 +11,7 @@ from .terminal import duration, progress
 if TYPE_CHECKING:
     from .._data.choices import Choices
     from .._data.dataset import Dataset
+    from .._embedding.job import Engine
     from .._encoders.contract import Encoder
 
 SHARD_SIZE = 256
@@ -52,7 +53,9 @@ def run(
     choices: "Choices",
     *,
     shard_size: int,
-    share: tuple[int, int] | None,
+    share: tuple[int, int],
+    engine: "Engine",
+    workers: int | None,
 ) -> None:
     """Embed in shards and print a summary; the exit status is 1 if items were left out."""
     from .._embedding.job import run_job
@@ -63,7 +66,9 @@ def run(
             encoder,
             out,
             shard_size=shard_size,
-            share=share or (0, 1),
+            share=share,
+            engine=engine,
+            workers=workers,
             reading=reading(choices),
             progress=tell,
         )

@@ -200,10 +200,13 @@ def atomic_write(path: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
+FEATURES = b"zoo_features"
+
+
 def file_metadata(provenance: Mapping[str, Any], features: Sequence[str]) -> dict[bytes, bytes]:
     """Return what a Parquet file says of itself: provenance, and which columns are features."""
     said = {b"zoo": json.dumps(provenance, indent=1, default=str)}
-    said[b"zoo_features"] = json.dumps(list(features))
+    said[FEATURES] = json.dumps(list(features))
     return {name: text.encode() for name, text in said.items()}
 
 

@@ -8,18 +8,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Literal
 
 from zoo.registry import DataError, StoppedError
 
 from .._data.dataset import Dataset
 from .._encoders.contract import Encoder
 from .._encoders.progress import Progress, silent
-from .claims import Claims
-from .job_folder import CLAIMS, JobFolder, open_job
+from .computing import Pace, compute_shards
+from .engines.local import compute_locally
+from .engines.ray_actors import compute_by_ray
+from .job_folder import JobFolder, open_job
 from .manifest import file_states
 from .run_id import key_of
-from .shards import embed_shard
+
+Engine = Literal["local", "ray"]
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,8 @@ def run_job(
     *,
     shard_size: int,
     share: tuple[int, int] = (0, 1),
+    engine: Engine = "local",
+    workers: int | None = None,
     reading: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> JobSummary:
@@ -72,6 +77,11 @@ def run_job(
     share
         Rank and number of runs that share the job: this run does the shards rank,
         rank + number, and so on.
+    engine
+        What starts several workers: processes of this machine, or Ray.
+    workers
+        How many compute at once. By default one, in this process; for Ray, one for each GPU or
+        machine.
     reading
         What decides how images are read, as part of the job's key.
     progress
@@ -82,7 +92,7 @@ def run_job(
     DataError
         If the folder holds another job, or a file cannot be written, or memory runs out.
     MissingExtraError
-        Without pyarrow.
+        Without pyarrow, or without Ray where that is the engine.
     StoppedError
         After SIGTERM or Ctrl-C; the same call goes on.
     """
@@ -92,94 +102,33 @@ def run_job(
     folder = open_job(out, key, lambda: file_states(dataset))
     rank, world = share
     mine = range(rank, folder.shards, world)
-    pace = _Pace(dataset.name, folder, mine, progress or silent)
+    pace = Pace(dataset.name, folder, mine, progress or silent)
     try:
         with _interruptible():
-            _compute(dataset, encoder, folder, mine, pace)
+            if engine == "ray":
+                compute_by_ray(dataset, encoder, folder, mine, workers=workers, pace=pace)
+            elif workers is not None and workers > 1:
+                compute_locally(dataset, encoder, folder, mine, workers=workers, pace=pace)
+            else:
+                compute_shards(
+                    dataset,
+                    encoder,
+                    folder,
+                    mine,
+                    found=pace.found,
+                    made=pace.made,
+                    progress=lambda _what, done, _total: pace.begun(done),
+                )
     except KeyboardInterrupt:
-        raise StoppedError(f"stopped: {_state(folder)}") from None
+        raise StoppedError(f"stopped: {folder.state}") from None
     except MemoryError as error:
-        raise DataError(f"memory ran out: {_state(folder)}") from error
+        raise DataError(f"memory ran out: {folder.state}") from error
     return JobSummary(
         folder,
         pace.computed,
         time.monotonic() - pace.started,
         tuple(folder.failures(mine)),
         folder.shards - len(folder.done()),
-    )
-
-
-def _compute(
-    dataset: Dataset, encoder: Encoder, folder: JobFolder, mine: range, pace: "_Pace"
-) -> None:
-    """Compute all missing shards; first those that no other process computes."""
-    done = folder.done()
-    todo = [k for k in mine if k not in done]
-    if not todo:
-        return
-    states = folder.file_states()
-    width: int | None = None
-    claims = Claims(folder.path / CLAIMS)
-    try:
-        # Then wait for others, and compute what they left.
-        for wait in (False, True):
-            for shard in todo:
-                if folder.part(shard).exists():
-                    pace.found(shard)
-                    continue
-                if not claims.take(shard, wait=wait):
-                    continue
-                try:
-                    if folder.part(shard).exists():
-                        continue
-                    if claims.work:
-                        folder.remove_partials(shard)
-                    width = embed_shard(
-                        dataset, encoder, folder, shard, states, width=width, progress=pace.tell
-                    )
-                    pace.made(shard)
-                finally:
-                    claims.release(shard)
-    finally:
-        claims.close()
-
-
-class _Pace:
-    """Says how far a run is in its share of the items, and how fast."""
-
-    def __init__(self, name: str, folder: JobFolder, mine: range, progress: Progress) -> None:
-        done = folder.done()
-        self._name, self._folder, self._progress = name, folder, progress
-        self._counted = {k for k in mine if k in done}
-        self._total = sum(len(folder.rows(k)) for k in mine)
-        self._before = sum(len(folder.rows(k)) for k in self._counted)
-        self.computed = 0
-        self.started = time.monotonic()
-
-    def found(self, shard: int) -> None:
-        """Count a shard that another process did."""
-        if shard not in self._counted:
-            self._counted.add(shard)
-            self._before += len(self._folder.rows(shard))
-
-    def made(self, shard: int) -> None:
-        """Count a shard that this run did."""
-        self._counted.add(shard)
-        self.computed += len(self._folder.rows(shard))
-
-    def tell(self, _what: str, done: int, _total: int) -> None:
-        """Take a report from within a shard."""
-        now = self.computed + done
-        rate = now / max(time.monotonic() - self.started, 1e-9)
-        what = f"embedding {self._name}, {rate:.3g} images/s"
-        self._progress(what, self._before + now, self._total)
-
-
-def _state(folder: JobFolder) -> str:
-    done = len(folder.done())
-    return (
-        f"{done} of {folder.shards} shards of {folder.shard_size} images are done and stay in "
-        f"{folder.path}: start the same command again to go on"
     )
 
 

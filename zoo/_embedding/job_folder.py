@@ -3,7 +3,7 @@
 import csv
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from zoo.registry import DataError, MissingExtraError
 
 from .claims import Claims
+from .embeddings import FEATURES
 from .records import differences
 from .run_id import run_of
 from .write_aside import write
@@ -65,6 +66,25 @@ class JobFolder:
             names = {entry.name for entry in os.scandir(self.path / PARTS)}
             return {k for k in range(self.shards) if self.part(k).name in names}
         return set()
+
+    @property
+    def state(self) -> str:
+        """How far the job is, and how to go on, as the end of a sentence."""
+        return (
+            f"{len(self.done())} of {self.shards} shards of {self.shard_size} images are done and "
+            f"stay in {self.path}: start the same command again to go on"
+        )
+
+    def width(self, done: Collection[int]) -> int | None:
+        """Return the dimensions of the embeddings in the shards that are done, if one has any."""
+        import pyarrow.parquet as pq
+
+        for shard in sorted(done):
+            with suppress(OSError, ValueError, KeyError, TypeError):
+                part = pq.ParquetFile(self.part(shard))
+                if part.metadata.num_rows:
+                    return len(json.loads(part.schema_arrow.metadata[FEATURES]))
+        return None
 
     def failures(self, shards: Sequence[int] | None = None) -> list[tuple[str, str]]:
         """Return the items that were left out, with the reasons."""

@@ -1,0 +1,74 @@
+"""One of several processes of this machine that compute the shards of a job.
+
+Started by `local`, as ``python -m zoo._embedding.engines.child FILE``. It writes lines of JSON:
+the items that it has of a shard, each shard that it has written, and what went wrong. It ends with
+the process that started it, whose end closes its standard input.
+"""
+
+import json
+import os
+import pickle
+import signal
+import sys
+import threading
+import traceback
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from zoo.registry import ZooError
+
+from ..computing import compute_shards
+from ..job_folder import JobFolder
+from .payload import prepare
+
+
+def main(file: str) -> None:
+    """Compute what the file says."""
+    # What a plugin prints goes to the errors, so that the lines are those of this file.
+    lines = os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8")
+    os.dup2(2, 1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, which ends this process
+    signal.signal(signal.SIGTERM, _stop)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+    def say(**message: Any) -> None:
+        lines.write(json.dumps(message) + "\n")
+
+    try:
+        payload, folder, shards, threads, device = pickle.loads(Path(file).read_bytes())
+        dataset, encoder = payload.unpack()
+        prepare(encoder, threads, device)
+        compute_shards(
+            dataset,
+            encoder,
+            JobFolder(folder),
+            shards,
+            found=lambda shard: say(found=shard),
+            made=lambda shard: say(made=shard),
+            progress=lambda _what, done, _total: say(begun=done),
+        )
+        say(ended=True)
+    except KeyboardInterrupt:
+        sys.exit(1)
+    except MemoryError:
+        say(error="memory ran out", kind="memory")
+    except ZooError as error:
+        say(error=str(error), kind="data")
+    except Exception as error:
+        traceback.print_exc()
+        say(error=f"{type(error).__name__}: {error}", kind="bug")
+
+
+def _stop(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _end_with_parent() -> None:
+    while os.read(0, 1):  # not sys.stdin, whose lock the end of this process would wait for
+        pass
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
