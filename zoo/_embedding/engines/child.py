@@ -20,6 +20,7 @@ from zoo.registry import ZooError
 
 from ..computing import compute_shards
 from ..job_folder import JobFolder
+from .faults import describe
 from .payload import prepare
 
 
@@ -51,13 +52,10 @@ def main(file: str) -> None:
         say(ended=True)
     except KeyboardInterrupt:
         sys.exit(1)
-    except MemoryError:
-        say(error="memory ran out", kind="memory")
-    except ZooError as error:
-        say(error=str(error), kind="data")
     except Exception as error:
-        traceback.print_exc()
-        say(error=f"{type(error).__name__}: {error}", kind="bug")
+        if not isinstance(error, ZooError | MemoryError):
+            traceback.print_exc()
+        say(**describe(error))
 
 
 def _stop(_number: int, _frame: FrameType | None) -> None:

@@ -23,6 +23,7 @@ from ..._data.dataset import Dataset
 from ..._encoders.contract import Encoder
 from ..computing import Pace
 from ..job_folder import JobFolder
+from .faults import raise_again
 from .payload import pack
 
 _LOG = logging.getLogger("zoo")
@@ -100,12 +101,8 @@ def _listen(
                 pace.begun(items, i)
             case {"ended": _}:
                 started[i].ended = True
-            case {"error": text, "kind": "memory"}:
-                raise MemoryError(text)
-            case {"error": text, "kind": "data"}:
-                raise DataError(text)
-            case {"error": text}:
-                raise RuntimeError(f"worker {i + 1} of {len(started)}: {text}")
+            case {"error": error, "kind": kind}:
+                raise_again(error, kind)
 
 
 def _report_lost(started: Sequence["_Worker"], folder: JobFolder, shards: Sequence[int]) -> None:
