@@ -27,7 +27,7 @@ def test_an_encoder_that_is_much_better_beats_the_others():
     assert [one.outcome for (one,) in found] == ["beats all controls"] * 3
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("world", [World("retrieval", 16), World("knn", 8)])
 def test_equally_good_encoders_are_rarely_told_apart(world):
     runs = 60

@@ -191,6 +191,14 @@ EVERY = [
 ]
 
 
+def for_each(configurations):
+    """Those for compute capability 9.0 run always, the others with the long tests."""
+    marks = {c: () if c.capability == 90 else pytest.mark.long for c in configurations}
+    return pytest.mark.parametrize(
+        "configuration", [pytest.param(c, marks=m) for c, m in marks.items()], ids=str
+    )
+
+
 @pytest.fixture(scope="module")
 def compiled(request, tmp_path_factory):
     """Compile what the selected tests want, several at a time, and give the code of one."""
@@ -228,12 +236,12 @@ def problems(code, configuration):
     return found
 
 
-@pytest.mark.parametrize("configuration", EVERY, ids=str)
+@for_each(EVERY)
 def test_a_shipped_configuration_fits_the_gpu(compiled, configuration):
     assert not problems(compiled(configuration), configuration)
 
 
-@pytest.mark.parametrize("configuration", ATTENTION, ids=str)
+@for_each(ATTENTION)
 def test_the_main_loop_stays_within_its_budget(compiled, configuration):
     kernel, arithmetic, size, capability = key(configuration)
     budget = BUDGET[kernel, arithmetic][size][CAPABILITIES.index(capability)]
@@ -241,7 +249,7 @@ def test_the_main_loop_stays_within_its_budget(compiled, configuration):
     assert found <= OLDER_BUDGET.get(key(configuration), budget)
 
 
-@pytest.mark.parametrize("configuration", LAYERS, ids=str)
+@for_each(LAYERS)
 def test_the_products_around_the_attention_stay_within_their_budget(compiled, configuration):
     budgets = LAYER_BUDGET[configuration.kernel][configuration.size]
     budget = budgets[CAPABILITIES.index(configuration.capability)]

@@ -170,7 +170,7 @@ def test_the_map_is_principal_components_of_one_scale(plate, page):
     assert f"PC 1 {values[-1] / values.sum():.0%}" in view["axes"]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_umap_is_the_first_map(plate, tmp_path):
     pytest.importorskip("umap")
     _, made = plate

@@ -548,7 +548,7 @@ def test_support_says_what_numbers_rest_on():
     assert support([zoo.Finding(quantity="q", value=0, n_items=1)]) == "1 item; nothing is fitted."
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_umap_keeps_clusters_apart_and_is_the_same_each_time():
     pytest.importorskip("umap")
     rng = np.random.default_rng(0)

@@ -83,7 +83,7 @@ def on_one_and_two(script, tmp_path, suffix=""):
     return found
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_gradients_of_two_processes_are_those_of_the_joined_batch(tmp_path):
     """Seven images of different channel counts, four here and three there, in float64."""
     one, two = (load_file(p) for p in on_one_and_two(GRADIENTS, tmp_path, ".safetensors"))

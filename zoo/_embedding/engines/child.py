@@ -1,6 +1,6 @@
 """One of several processes of this machine that compute the shards of a job.
 
-Started by `local`, as ``python -m zoo._embedding.engines.child FILE``. It writes lines of JSON:
+Started by `local`, with the paths of two files and of the job's folder. It writes lines of JSON:
 the items that it has of a shard, each shard that it has written, and what went wrong. It ends with
 the process that started it, whose end closes its standard input.
 """
@@ -24,8 +24,8 @@ from .faults import describe
 from .payload import prepare
 
 
-def main(file: str) -> None:
-    """Compute what the file says."""
+def main(payload: str, work: str, folder: str) -> None:
+    """Compute shards of the job in a folder; the files are those that `local` writes."""
     # What a plugin prints goes to the errors, so that the lines are those of this file.
     lines = os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8")
     os.dup2(2, 1)
@@ -37,13 +37,13 @@ def main(file: str) -> None:
         lines.write(json.dumps(message) + "\n")
 
     try:
-        payload, folder, shards, threads, device = pickle.loads(Path(file).read_bytes())
-        dataset, encoder = payload.unpack()
+        shards, threads, device = pickle.loads(Path(work).read_bytes())
+        dataset, encoder = pickle.loads(Path(payload).read_bytes()).unpack()
         prepare(encoder, threads, device)
         compute_shards(
             dataset,
             encoder,
-            JobFolder(folder),
+            JobFolder(Path(folder)),
             shards,
             found=lambda shard: say(found=shard),
             made=lambda shard: say(made=shard),
@@ -69,4 +69,4 @@ def _end_with_parent() -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

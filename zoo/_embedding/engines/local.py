@@ -58,20 +58,21 @@ def compute_locally(
         return
     workers = min(workers, len(todo))
     devices = [str(encoder.device)]
-    if encoder.device.type == "cuda" and encoder.device.index in (None, 0):
+    if encoder.device.type == "cuda" and encoder.device.index is None:
         devices = [f"cuda:{i}" for i in range(torch.cuda.device_count())]
     threads = max(1, torch.get_num_threads() // workers)
-    payload = pack(dataset, encoder)
+    payload = pickle.dumps(pack(dataset, encoder))
     with tempfile.TemporaryDirectory(prefix="zoo-workers-") as place:
         started: list[_Worker] = []
         said: queue.Queue[tuple[int, dict[str, Any] | None]] = queue.Queue()
         try:
+            shared = Path(place, "payload")
+            shared.write_bytes(payload)
             for i in range(workers):
                 own = [k for j in range(workers) for k in todo[(i + j) % workers :: workers]]
-                given = (payload, folder.path, own, threads, devices[i % len(devices)])
-                file = Path(place, f"{i}.pickle")
-                file.write_bytes(pickle.dumps(given))
-                started.append(_Worker(i, file, threads, said))
+                work = Path(place, f"{i}")
+                work.write_bytes(pickle.dumps((own, threads, devices[i % len(devices)])))
+                started.append(_Worker(i, [shared, work, folder.path], threads, said))
             _listen(started, said, pace)
         finally:
             for worker in started:
@@ -122,14 +123,14 @@ class _Worker:
     def __init__(
         self,
         number: int,
-        file: Path,
+        files: Sequence[Path],
         threads: int,
         said: "queue.Queue[tuple[int, dict[str, Any] | None]]",
     ) -> None:
         self.number = number
         self.ended = False
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "zoo._embedding.engines.child", str(file)],
+            [sys.executable, "-P", "-m", "zoo._embedding.engines.child", *map(str, files)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
