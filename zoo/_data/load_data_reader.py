@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -32,15 +32,15 @@ class ChannelColumns:
     frames: list[Any] | None
     series: list[Any] | None
 
-    def path(self, i: int, table: Path, choices: Choices) -> Path | None:
+    def path(self, i: int, root: Path | str, moved: Mapping[str, str]) -> Path | None:
         """Return the file of a row; None if the row names none."""
         whole = self._whole(i)
-        return locate(whole, choices.base or table.parent, choices.moved) if whole else None
+        return locate(whole, root, moved) if whole else None
 
-    def local_path(self, i: int, table: Path, choices: Choices) -> str | None:
+    def local_path(self, i: int, root: Path | str, moved: Mapping[str, str]) -> str | None:
         """Return the file of a row; None if the row names none, or one on another machine."""
         whole = self._whole(i)
-        return local_file(whole, choices.base or table.parent, choices.moved) if whole else None
+        return local_file(whole, root, moved) if whole else None
 
     def _whole(self, i: int) -> str:
         name, folder = _text(self.files, i), _text(self.folders, i)
@@ -77,6 +77,11 @@ class LoadDataReader:
     doubled: Mapping[int, tuple[str, str]]
     choices: Choices
 
+    @cached_property
+    def _root(self) -> Path | str:
+        """Folder or URL that relative paths begin at."""
+        return self.choices.base or self.table.parent
+
     def __call__(self, i: int) -> Image:
         row = f"row {i + 1} of {self.table.name}"
         if i in self.doubled:
@@ -84,7 +89,7 @@ class LoadDataReader:
             raise DataError(f"{row} names one file for the channels {first} and {second}")
         parts, paths = [], []
         for name, columns in self.channels:
-            path = columns.path(i, self.table, self.choices)
+            path = columns.path(i, self._root, self.choices.moved)
             if path is None:
                 raise DataError(f"{row} names no file for the channel {name}")
             part = self._corrected(self._read(path, columns.place(i), name), name, i)
@@ -93,18 +98,21 @@ class LoadDataReader:
         image = replace(join_channels(parts, paths), stains=self.stains)
         if self.pixel_sizes is not None and self.pixel_sizes[i] is not None:
             image = replace(image, pixel_size=self.pixel_sizes[i])
-        path = None if self.mask is None else self.mask.path(i, self.table, self.choices)
+        path = None if self.mask is None else self.mask.path(i, self._root, self.choices.moved)
         return image if path is None else replace(image, mask=read_image(path).pixels[0])
 
     def files_of(self, i: int) -> list[str]:
         """Return the files of a row that are on this machine: channels, functions and mask."""
+        root, moved = self._root, self.choices.moved
+        found = [columns.local_path(i, root, moved) for columns in self._all_columns]
+        return [path for path in found if path is not None]
+
+    @cached_property
+    def _all_columns(self) -> list[ChannelColumns]:
         columns = [c for _, c in self.channels] + [
             c for name, _ in self.channels if (c := self.functions.get(name)) is not None
         ]
-        if self.mask is not None:
-            columns.append(self.mask)
-        found = [c.local_path(i, self.table, self.choices) for c in columns]
-        return [path for path in found if path is not None]
+        return columns if self.mask is None else [*columns, self.mask]
 
     def _read(self, path: Path, place: tuple[int | None, int], name: str) -> Image:
         page, series = place
@@ -124,7 +132,7 @@ class LoadDataReader:
     def _corrected(self, image: Image, name: str, i: int) -> Image:
         """Divide by the illumination function of the channel, if there is one."""
         columns = self.functions.get(name)
-        path = None if columns is None else columns.path(i, self.table, self.choices)
+        path = None if columns is None else columns.path(i, self._root, self.choices.moved)
         if path is None:
             return image
         function = _function(path)
@@ -162,6 +170,9 @@ def _function(path: Path) -> NDArray[Any]:
 
 
 def _text(cells: list[Any] | None, i: int) -> str:
-    if cells is None or pd.isna(cells[i]):
+    if cells is None:
         return ""
-    return str(cells[i]).strip()
+    cell = cells[i]
+    if isinstance(cell, str):  # first, for tables have millions of them
+        return cell.strip()
+    return "" if pd.isna(cell) else str(cell).strip()
