@@ -1,6 +1,8 @@
 """Keep tests away from the user's caches and from the network."""
 
+import atexit
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -9,6 +11,16 @@ import pytest
 if "PYTEST_XDIST_WORKER" in os.environ:  # beside others, so one thread each
     os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
 _SCRATCH = tempfile.mkdtemp(prefix="zoo-tests-")
+_OWNER = os.getpid()
+
+
+@atexit.register
+def _remove_scratch() -> None:
+    """Remove what tests have cached, unless this is a fork."""
+    if os.getpid() == _OWNER:
+        shutil.rmtree(_SCRATCH, ignore_errors=True)
+
+
 # The hub client reads these once, when it is first imported.
 os.environ["HF_HOME"] = str(Path(_SCRATCH, "hf"))
 os.environ["ZOO_CACHE"] = str(Path(_SCRATCH, "zoo"))
@@ -21,9 +33,17 @@ ROOT = Path(__file__).resolve().parent.parent
 LONGEST = ("test_golden_table.py", "test_report.py", "test_verdict.py", "test_trained_network.py")
 
 
+# Kernels are not counted, and other tests reach what benchmarks call: counting lines would take a
+# third of their time.
+NOT_COUNTED = ("kernels", "benchmarks")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Bring the files that take longest to the front."""
+    """Bring the files that take longest to the front, and count lines only where that tells."""
     items.sort(key=lambda item: item.path.name not in LONGEST)
+    for item in items:
+        if item.path.parent.name in NOT_COUNTED:
+            item.add_marker(pytest.mark.no_cover)
 
 
 @pytest.fixture(scope="session")
