@@ -6,10 +6,10 @@ Usage: python benchmarks/job_speed.py [--images 128] [--rounds 3] [--encoder NAM
 The encoder alone gets prepared tensors of as many images at a time, and does not read, prepare or
 write. A job's rate is that between its parts: from when the first is written (the second, for two
 workers) to the last, so that neither the start of Python nor that of Ray counts; `whole_s` is the
-command's time with all of that. Files lie in memory. Ways take turns; rates are medians of rounds,
-and shares are medians of the ratios within a round. `--ray` names a Python that has zoo and Ray,
-which takes part in the first case.
-Images are random blobs with noise, 12 bits.
+command's time with all of that. Files were just written, so that the system has them in memory.
+Ways take turns; rates are medians of rounds, and shares are medians of the ratios within a round.
+`--ray` names a Python that has zoo and Ray, which takes part in the first case. Images are random
+blobs with noise, 12 bits.
 """
 
 import argparse

@@ -179,6 +179,8 @@ class EncoderSpec:
         check_type(f"files of {self.name}", self.files, tuple, "a tuple of zoo.plugin.Weights(…)")
         for file in self.files:
             check_type(f"one of the files of {self.name}", file, Weights, "zoo.plugin.Weights(…)")
+            if file.is_pickle:
+                raise ValueError(f"files of {self.name} name {file}, but pickles are never read")
         check_type(
             f"preprocessing of {self.name}",
             self.preprocessing,

@@ -38,7 +38,7 @@ def check_header(
     ...     save_file({"weight": torch.ones(2, 3)}, path)
     ...     zoo.registry.check_header(path, {"weight": (2, 3)})
     """
-    parts = [path] if isinstance(path, Path) else list(path)
+    parts = [path] if isinstance(path, str | Path) else list(path)
     found: dict[str, tuple[tuple[int, ...], str]] = {}
     twice = set()
     for part in parts:

@@ -13,7 +13,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True, kw_only=True)
 class Weights:
-    """One safetensors file: on the hub at a pinned commit, in a pip package, or local.
+    """A file, usually of safetensors: on the hub at a pinned commit, in a pip package, or local.
 
     Parameters
     ----------

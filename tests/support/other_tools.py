@@ -14,7 +14,7 @@ def python_of(folder, packages=PACKAGES, *, given="ZOO_TEST_TOOLS", borrow=False
     The environment variable `given` names one that is there already. With `borrow` it has the
     packages of this Python as well.
     """
-    if given in os.environ:
+    if os.environ.get(given):
         return Path(os.environ[given])
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
     python = Path(folder, "bin", "python")

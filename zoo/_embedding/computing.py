@@ -27,7 +27,12 @@ def compute_shards(
     written here, and `progress` how far the shard is that is being computed.
     """
     done = folder.done()
-    todo = [k for k in shards if k not in done]
+    todo = []
+    for shard in shards:
+        if shard in done:
+            found(shard)
+        else:
+            todo.append(shard)
     if not todo:
         return
     states = folder.file_states()
@@ -44,6 +49,7 @@ def compute_shards(
                     continue
                 try:
                     if folder.part(shard).exists():
+                        found(shard)
                         continue
                     if claims.work:
                         folder.remove_partials(shard)
@@ -95,6 +101,10 @@ class Pace:
         """Count items of a shard that is not whole yet."""
         self._begun[worker] = items
         self._say()
+
+    def lost(self, worker: int) -> None:
+        """Forget the shard that an ended worker had begun: others compute it."""
+        self._begun.pop(worker, None)
 
     def _say(self) -> None:
         now = self.computed + sum(self._begun.values())

@@ -123,6 +123,8 @@ def run_job(
         raise StoppedError(f"stopped: {folder.state}") from None
     except MemoryError as error:
         raise DataError(f"memory ran out: {folder.state}") from error
+    if pace.computed:
+        _check_widths(folder)
     return JobSummary(
         folder,
         pace.computed,
@@ -130,6 +132,19 @@ def run_job(
         tuple(folder.failures(mine)),
         folder.shards - len(folder.done()),
     )
+
+
+def _check_widths(folder: JobFolder) -> None:
+    """Refuse parts of different dimensions, which workers cannot see that began side by side."""
+    first: tuple[int, int] | None = None
+    for shard, width in folder.widths(folder.done()):
+        first = first or (shard, width)
+        if width != first[1]:
+            raise DataError(
+                f"shard {first[0]} has {first[1]} numbers for an image, and shard {shard} has "
+                f"{width}: the images differ in their number of channels; use an encoder that "
+                "averages channels, or choose channels (--channels), in a new folder"
+            )
 
 
 @contextmanager

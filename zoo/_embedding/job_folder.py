@@ -3,8 +3,9 @@
 import csv
 import json
 import os
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -77,14 +78,17 @@ class JobFolder:
 
     def width(self, done: Collection[int]) -> int | None:
         """Return the dimensions of the embeddings in the shards that are done, if one has any."""
+        return next(self.widths(done), (0, None))[1]
+
+    def widths(self, done: Collection[int]) -> Iterator[tuple[int, int]]:
+        """Tell shards that have embeddings, and their dimensions."""
         import pyarrow.parquet as pq
 
         for shard in sorted(done):
             with suppress(OSError, ValueError, KeyError, TypeError):
                 part = pq.ParquetFile(self.part(shard))
                 if part.metadata.num_rows:
-                    return len(json.loads(part.schema_arrow.metadata[FEATURES]))
-        return None
+                    yield shard, len(json.loads(part.schema_arrow.metadata[FEATURES]))
 
     def failures(self, shards: Sequence[int] | None = None) -> list[tuple[str, str]]:
         """Return the items that were left out, with the reasons."""
@@ -110,6 +114,10 @@ class JobFolder:
 
     def file_states(self) -> list[str]:
         """Return the state of the files of each item when the job was planned."""
+        return self._states
+
+    @cached_property
+    def _states(self) -> list[str]:
         import pyarrow.parquet as pq
 
         path = self.path / STATES

@@ -52,7 +52,8 @@ def load(
         Floating dtype of the parameters and of the computation. In half precision an encoder may
         keep some parts in float32: ChAda-ViT keeps norms, sums and the residual stream.
     weights
-        Local safetensors file to use instead of the record's.
+        Local safetensors file to use instead of the record's; the further files of a model of
+        several stay those of the record.
     seed
         Random seed of untrained networks and noise; 0 by default.
     preprocessing

@@ -23,7 +23,7 @@ def record(subject: Subject) -> None:
     json.dumps(encoder.provenance())
     if spec.name not in encoder._repr_html_():
         raise BrokenPromiseError("the card does not show the name")
-    if spec.weights is None or spec.weights.path is not None or ":" in spec.name:
+    if ":" in spec.name or not any(file.path is None for file in spec.all_files):
         return
     stated = {
         "licence": spec.licence != "not stated",

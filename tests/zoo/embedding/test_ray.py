@@ -1,9 +1,11 @@
 """Ray computes a job, in an environment that has it: an actor is killed, and the driver."""
 
 import json
+import re
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import numpy as np
 import other_tools
@@ -15,12 +17,15 @@ from zoo._embedding.job import run_job
 
 pytestmark = pytest.mark.long
 ITEMS, SIZE = 60, 4
+SUPPORT = Path(__file__).parents[2] / "support"
 
 DRIVER = """
 import json, os, signal, sys, time
 from pathlib import Path
 import zoo
 from zoo._embedding.job import run_job
+sys.path.append(SUPPORT)
+from slow_reader import slow
 
 source, out, kill = sys.argv[1:]
 
@@ -46,14 +51,15 @@ def progress(what, done, total):
 encoder = zoo.load("pixel-statistics", device="cpu")
 try:
     made = run_job(
-        zoo.open_images(source), encoder, Path(out), shard_size=SIZE, engine="ray", workers=2,
+        slow(zoo.open_images(source)), encoder, Path(out), shard_size=SIZE, engine="ray", workers=2,
         progress=progress,
     )
     result = {"computed": made.computed, "left_out": len(made.left_out), "missing": made.missing}
 except zoo.ZooError as error:
     result = {"error": str(error)}
 print(json.dumps({**result, "actors": len(seen), "killed": len(killed)}), flush=True)
-""".replace("SIZE", str(SIZE))
+"""
+DRIVER = DRIVER.replace("SIZE", str(SIZE)).replace("SUPPORT", repr(str(SUPPORT)))
 
 
 @pytest.fixture(scope="module")
@@ -130,6 +136,14 @@ def test_the_driver_is_killed_and_a_second_run_computes_what_is_missing(
     assert result["computed"] == ITEMS - SIZE * done
     assert content(tmp_path / "job") == alone
     assert not list((tmp_path / "job").glob(".workers*"))
+
+
+def test_a_stop_says_how_far_the_job_is(python, folder, tmp_path):
+    process = start(python, folder, tmp_path / "job")
+    process.stdout.readline()
+    process.send_signal(signal.SIGTERM)
+    result = finish(process)
+    assert re.match(r"stopped: \d+ of 15 shards .* are done", result["error"])
 
 
 def test_what_an_actor_raises_is_one_sentence(python, folder, tmp_path):

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 import tifffile
 from click.testing import CliRunner
+from slow_reader import slow
 
 import zoo
 from zoo import errors
@@ -75,18 +77,23 @@ def test_workers_write_what_one_process_writes(folder, encoder, alone, tmp_path)
 
 
 def test_others_compute_the_shards_of_a_killed_worker(folder, encoder, alone, tmp_path, caplog):
-    killed = []
+    killed, told = [], []
 
-    def kill_one(*_):
+    def kill_one(_what, done, _total):
+        told.append(done)
         if not killed:
             killed.append(children()[0])
             os.kill(killed[0], signal.SIGKILL)
 
+    dataset = slow(zoo.open_images(folder))
     with caplog.at_level(logging.WARNING, "zoo"):
-        made = job(folder, encoder, tmp_path / "job", progress=kill_one)
+        made = run_job(
+            dataset, encoder, tmp_path / "job", shard_size=SIZE, workers=2, progress=kill_one
+        )
     assert content(tmp_path / "job") == alone
-    assert made.missing == 0
-    assert "worker 1 of 2 was killed (SIGKILL, as when memory runs out); the others" in caplog.text
+    assert (made.missing, told[-1]) == (0, ITEMS)
+    wanted = r"worker \d of 2 was killed \(SIGKILL, as when memory runs out\); the others"
+    assert re.search(wanted, caplog.text)
 
 
 @pytest.mark.long
@@ -98,7 +105,14 @@ def test_without_a_worker_left_the_job_says_so_and_goes_on_later(folder, encoder
     with pytest.raises(
         errors.DataError, match=r"worker 1 of 2 was killed .*; worker 2 .* start the same command"
     ):
-        job(folder, encoder, tmp_path / "job", progress=kill_all)
+        run_job(
+            slow(zoo.open_images(folder)),
+            encoder,
+            tmp_path / "job",
+            shard_size=SIZE,
+            workers=2,
+            progress=kill_all,
+        )
     job(folder, encoder, tmp_path / "job")
     assert content(tmp_path / "job") == alone
 
@@ -131,11 +145,15 @@ def test_a_job_that_goes_on_knows_the_dimensions_of_what_is_done(folder, tmp_pat
 def driver(folder, tmp_path):
     """A process that runs the job with two workers, once it has begun, and its workers."""
     code = (
-        "import sys, zoo; from pathlib import Path; from zoo._embedding.job import run_job\n"
+        f"import sys; sys.path.append({str(SUPPORT)!r})\n"
+        "import zoo; from pathlib import Path; from zoo._embedding.job import run_job\n"
+        "from slow_reader import slow\n"
         "encoder = zoo.load('pixel-statistics', device='cpu')\n"
         "try:\n"
-        f"    run_job(zoo.open_images({str(folder)!r}), encoder, Path({str(tmp_path / 'job')!r}),"
-        f" shard_size={SIZE}, workers=2, progress=lambda *_: print('begun', flush=True))\n"
+        f"    dataset = slow(zoo.open_images({str(folder)!r}))\n"
+        f"    out = Path({str(tmp_path / 'job')!r})\n"
+        f"    run_job(dataset, encoder, out, shard_size={SIZE}, workers=2,"
+        " progress=lambda *_: print('begun', flush=True))\n"
         "except zoo.ZooError as error:\n"
         "    print(error, flush=True)"
     )
@@ -211,7 +229,7 @@ def test_ray_is_asked_for_by_name(folder, encoder, tmp_path):
 def test_what_cannot_be_pickled_is_said(folder, encoder, tmp_path):
     dataset = zoo.open_images(folder)
     own = replace(dataset, read=lambda place: dataset.read(place))
-    with pytest.raises(errors.DataError, match=r"cannot be sent to other processes .*one worker"):
+    with pytest.raises(errors.DataError, match=r"cannot be sent to other processes .*--workers"):
         run_job(own, encoder, tmp_path / "job", shard_size=SIZE, workers=2)
 
 

@@ -63,11 +63,17 @@ def test_the_builder_gets_all_files_of_the_record(in_environment, tmp_path):
     assert encoder.encode(images(2)).numpy().tolist() == [[5, 2, 9]]
 
 
+def _text_of(path):
+    return Path(path).read_text() if Path(path).exists() else ""
+
+
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries have no such way")
 def test_memory_of_a_call_is_kept_for_the_next(in_environment):
     size, layers = 8_000_000, 12
     options = {"bytes": size, "layers": layers}
     encoder = plugin.build(in_environment("faults_of_pages", options=options, preprocessing=PLAIN))
+    if "[always]" in _text_of("/sys/kernel/mm/transparent_hugepage/enabled"):
+        pytest.skip("pages are large here, and their number says little")
     first, *later = (encoder.encode(images(1)).numpy().item() for _ in range(4))
     pages = size * layers / os.sysconf("SC_PAGE_SIZE")
     assert first > 0.9 * pages  # so that it counts what it is to count

@@ -21,7 +21,7 @@ from zoo.registry import ZooError
 from ..computing import compute_shards
 from ..job_folder import JobFolder
 from .faults import describe
-from .payload import prepare
+from .payload import load, prepare
 
 
 def main(payload: str, work: str, folder: str) -> None:
@@ -37,8 +37,10 @@ def main(payload: str, work: str, folder: str) -> None:
         lines.write(json.dumps(message) + "\n")
 
     try:
+        say(started=True)
         shards, threads, device = pickle.loads(Path(work).read_bytes())
-        dataset, encoder = pickle.loads(Path(payload).read_bytes()).unpack()
+        with Path(payload).open("rb") as file:
+            dataset, encoder = load(file)
         prepare(encoder, threads, device)
         compute_shards(
             dataset,

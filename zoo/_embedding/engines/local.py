@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -24,7 +25,7 @@ from ..._encoders.contract import Encoder
 from ..computing import Pace
 from ..job_folder import JobFolder
 from .faults import raise_again
-from .payload import pack
+from .payload import dump, on_the_cpu
 
 _LOG = logging.getLogger("zoo")
 _PATIENCE = 10.0
@@ -61,13 +62,13 @@ def compute_locally(
     if encoder.device.type == "cuda" and encoder.device.index is None:
         devices = [f"cuda:{i}" for i in range(torch.cuda.device_count())]
     threads = max(1, torch.get_num_threads() // workers)
-    payload = pickle.dumps(pack(dataset, encoder))
-    with tempfile.TemporaryDirectory(prefix="zoo-workers-") as place:
+    with tempfile.TemporaryDirectory(prefix="zoo-workers-") as place, on_the_cpu(encoder):
         started: list[_Worker] = []
         said: queue.Queue[tuple[int, dict[str, Any] | None]] = queue.Queue()
         try:
             shared = Path(place, "payload")
-            shared.write_bytes(payload)
+            with shared.open("wb") as file:
+                dump(dataset, encoder, file)
             for i in range(workers):
                 own = [k for j in range(workers) for k in todo[(i + j) % workers :: workers]]
                 work = Path(place, f"{i}")
@@ -77,8 +78,9 @@ def compute_locally(
         finally:
             for worker in started:
                 worker.ask_to_end()
+            deadline = time.monotonic() + _PATIENCE
             for worker in started:
-                worker.end()
+                worker.end(deadline)
     _report_lost(started, folder, shards)
 
 
@@ -94,6 +96,9 @@ def _listen(
         match message:
             case None:
                 left -= 1
+                pace.lost(i)
+            case {"started": _}:
+                started[i].started = True
             case {"made": shard}:
                 pace.made(shard, i)
             case {"found": shard}:
@@ -111,6 +116,8 @@ def _report_lost(started: Sequence["_Worker"], folder: JobFolder, shards: Sequen
     lost = [worker for worker in started if not worker.ended]
     if not lost:
         return
+    if not any(worker.started for worker in started):
+        raise DataError("no worker could start; what they wrote is above")
     told = "; ".join(f"worker {w.number + 1} of {len(started)} {w.fate}" for w in lost)
     if set(shards) - folder.done():
         raise DataError(f"{told}: {folder.state}")
@@ -128,13 +135,15 @@ class _Worker:
         said: "queue.Queue[tuple[int, dict[str, Any] | None]]",
     ) -> None:
         self.number = number
-        self.ended = False
+        self.started = self.ended = False
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", "zoo._embedding.engines.child", *map(str, files)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
             encoding="utf-8",
+            errors="replace",
+            process_group=0 if os.name == "posix" else None,  # Ctrl-C is for this process
             env={**os.environ, "OMP_NUM_THREADS": str(threads)},
         )
         self._thread = threading.Thread(target=self._read, args=(said,), daemon=True)
@@ -151,24 +160,26 @@ class _Worker:
 
     def _read(self, said: "queue.Queue[tuple[int, dict[str, Any] | None]]") -> None:
         assert self._process.stdout is not None
-        for line in self._process.stdout:
-            with suppress(ValueError):  # the last line of a killed process may be half
-                said.put((self.number, json.loads(line)))
-        said.put((self.number, None))
+        try:
+            for line in self._process.stdout:
+                with suppress(ValueError):  # the last line of a killed process may be half
+                    said.put((self.number, json.loads(line)))
+        finally:
+            said.put((self.number, None))
 
     def ask_to_end(self) -> None:
         """Ask it to end, if it has not ended."""
         if self._process.poll() is None and not self.ended:
             self._process.terminate()
 
-    def end(self) -> None:
-        """Wait for its end, and force it."""
+    def end(self, deadline: float) -> None:
+        """Wait for its end, and force it then."""
         try:
-            self._process.wait(_PATIENCE)
+            self._process.wait(max(0.0, deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        self._thread.join()
+        self._thread.join(1.0)
         for pipe in (self._process.stdin, self._process.stdout):
             assert pipe is not None
             with suppress(OSError):

@@ -1,24 +1,26 @@
 """Ray computes the shards of a job: actors with one encoder each, on one machine or many."""
 
+import io
 import logging
 import os
-import pickle
-import socket
+import signal
+import threading
 from collections.abc import Mapping, Sequence
+from math import ceil
 from pathlib import Path
 from typing import Any
 
-from zoo.registry import MissingExtraError
+from zoo.registry import DataError, MissingExtraError
 
 from ..._data.dataset import Dataset
 from ..._encoders.contract import Encoder
 from ..computing import Pace, compute_shards
 from ..job_folder import JobFolder
-from ..write_aside import write
 from .faults import describe, raise_again
-from .payload import pack, prepare
+from .payload import dump, load, on_the_cpu, prepare
 
-_FILE = ".workers."
+RETRIES = 3
+"""How often a shard is tried again whose actor was killed."""
 
 
 def compute_by_ray(
@@ -32,17 +34,17 @@ def compute_by_ray(
 ) -> None:
     """Compute shards by a pool of actors; Ray Data sends them numbers of shards, never images.
 
-    The cluster is the one that Ray finds (``RAY_ADDRESS``, or one that runs on this machine), or
-    else one of the cores that this process may use. Images and the folder of the job must be there
-    on each of its machines. By default there is an actor for each GPU if the encoder is on one, and
-    else for each machine; they share the cores. Ray starts an actor that was killed again.
+    The cluster is that of ``RAY_ADDRESS``, or one that runs on this machine, or else one of the
+    cores that this process may use. Images and the folder of the job must be there on each of its
+    machines. By default there is an actor for each GPU if the encoder is on one, and else for each
+    machine; they share the cores. Ray starts an actor again that was killed.
 
     Raises
     ------
     MissingExtraError
         Without Ray.
     DataError
-        What a worker raised.
+        What a worker raised, or Ray.
     MemoryError
         If memory runs out in a worker.
     """
@@ -57,48 +59,59 @@ def compute_by_ray(
     todo = [k for k in shards if k not in done]
     if not todo:
         return
+    if encoder.device.type not in ("cpu", "cuda"):
+        raise DataError(f"Ray gives no {encoder.device.type} to workers: give --device cpu or cuda")
     on_gpu = encoder.device.type == "cuda"
-    # A file, for what lies in the memory of a machine is gone with it, and so were new actors.
-    file = folder.path / f"{_FILE}{socket.gethostname()}.{os.getpid()}"
-    _remove_leftovers(folder.path)
+    content = io.BytesIO()
     began = _connect(ray)
     try:
-        content = pickle.dumps(pack(dataset, encoder))
-        write(file, lambda path: path.write_bytes(content))
-        there = ray.cluster_resources()
-        machines = sum(1 for node in ray.nodes() if node["Alive"])
-        count = workers or max(1, int(there.get("GPU", 0)) if on_gpu else machines)
-        count = min(count, len(todo))
-        threads = max(1, int(there.get("CPU", 1)) // count)
-        ray.data.DataContext.get_current().enable_progress_bars = False
-        logging.getLogger("ray.data").setLevel(logging.ERROR)
-        rows = ray.data.from_items(
-            [{"shard": k} for k in todo], override_num_blocks=len(todo)
-        ).map_batches(
-            Actor,
-            fn_constructor_args=(str(file.absolute()), threads, on_gpu),
-            batch_size=1,
-            compute=ray.data.ActorPoolStrategy(size=count),
-            num_cpus=threads,
-            num_gpus=min(1.0, there.get("GPU", 0) / count) if on_gpu else 0,
-        )
-        for row in rows.iter_rows():
-            if row["kind"]:
-                raise_again(row["error"], row["kind"])
-            pace.made(int(row["shard"]))
+        count, share = _shares(ray, workers, len(todo), on_gpu=on_gpu)
+        with on_the_cpu(encoder):
+            dump(dataset, encoder, content)
+            payload = ray.put(content.getvalue())
+            content.close()
+            ray.data.DataContext.get_current().enable_progress_bars = False
+            logging.getLogger("ray.data").setLevel(logging.ERROR)
+            rows = ray.data.from_items(
+                [{"shard": k} for k in todo], override_num_blocks=len(todo)
+            ).map_batches(
+                Actor,
+                fn_constructor_args=(payload, str(folder.path.absolute()), share, on_gpu),
+                batch_size=1,
+                compute=ray.data.ActorPoolStrategy(size=count),
+                max_task_retries=RETRIES,
+                **share,
+            )
+            for row in rows.iter_rows():
+                if row["kind"]:
+                    raise_again(row["error"], row["kind"])
+                (pace.made if row["made"] else pace.found)(int(row["shard"]))
+    except ray.exceptions.RayError as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        reason = lines[-1] if lines else type(error).__name__
+        raise DataError(f"Ray could not go on ({reason}): {folder.state}") from error
     finally:
         if began:
             ray.shutdown()
-        file.unlink(missing_ok=True)
 
 
-def _remove_leftovers(folder: Path) -> None:
-    """Remove the files of killed processes of this machine."""
-    for file in folder.glob(f"{_FILE}{socket.gethostname()}.*"):
-        try:
-            os.kill(int(file.suffix[1:]), 0)
-        except (OSError, ValueError):
-            file.unlink(missing_ok=True)
+def _shares(
+    ray: Any, workers: int | None, shards: int, *, on_gpu: bool
+) -> tuple[int, dict[str, float]]:
+    """Return the number of actors, and what each of them gets of cores and GPUs."""
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    nodes = [there for there in nodes if there.get("CPU", 0) >= 1]  # a head may lend none
+    if on_gpu:
+        nodes = [there for there in nodes if there.get("GPU", 0) >= 1]
+    if not nodes:
+        raise DataError(
+            "Ray's cluster has no GPU: give --device cpu" if on_gpu else "Ray's cluster has no core"
+        )
+    gpus = sum(int(there.get("GPU", 0)) for there in nodes)
+    count = min(workers or (gpus if on_gpu else len(nodes)), shards)
+    # A share that fits count times, also where it cannot be cut over machines or GPUs.
+    threads = max(1, int(min(there["CPU"] for there in nodes)) // ceil(count / len(nodes)))
+    return count, {"num_cpus": threads, "num_gpus": 1 / ceil(count / gpus) if on_gpu else 0}
 
 
 def _connect(ray: Any) -> bool:
@@ -107,27 +120,41 @@ def _connect(ray: Any) -> bool:
         return False
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would call home
     quiet = {"logging_level": logging.ERROR, "log_to_driver": False}
+    main = threading.current_thread() is threading.main_thread()
+    stop = signal.getsignal(signal.SIGTERM)
+    address = os.environ.get("RAY_ADDRESS")
     try:
-        ray.init(address="auto", **quiet)
-    except ConnectionError:
-        # Not the cores of the machine: a scheduler may have given this process fewer.
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        ray.init(address="local", num_cpus=cores, include_dashboard=False, **quiet)
+        try:
+            ray.init(address=address or "auto", **quiet)
+        except ConnectionError as error:
+            if address:
+                raise DataError(f"no cluster of Ray answers at RAY_ADDRESS={address}") from error
+            # Not the cores of the machine: a scheduler may have given this process fewer.
+            own = hasattr(os, "sched_getaffinity")
+            cores = len(os.sched_getaffinity(0)) if own else os.cpu_count()
+            ray.init(address="local", num_cpus=cores, include_dashboard=False, **quiet)
+    finally:
+        if main:
+            signal.signal(signal.SIGTERM, stop)  # which Ray has taken
     return True
 
 
 class Actor:
     """An encoder in a process of Ray's."""
 
-    def __init__(self, file: str, threads: int, on_gpu: bool) -> None:
-        self._dataset, self._encoder = pickle.loads(Path(file).read_bytes()).unpack()
-        prepare(self._encoder, threads, "cuda" if on_gpu else "cpu")
-        self._folder = JobFolder(Path(file).parent)
+    def __init__(self, payload: Any, folder: str, share: Mapping[str, Any], on_gpu: bool) -> None:
+        import ray
+
+        content = ray.get(payload) if isinstance(payload, ray.ObjectRef) else payload
+        self._dataset, self._encoder = load(io.BytesIO(content))
+        prepare(self._encoder, int(share["num_cpus"]), "cuda" if on_gpu else "cpu")
+        self._folder = JobFolder(Path(folder))
 
     def __call__(self, batch: Mapping[str, Any]) -> dict[str, list[Any]]:
         """Compute the shards of a batch; what goes wrong is a row, for an error ends all of Ray."""
         shard = int(batch["shard"][0])
         fault = {"error": "", "kind": ""}
+        made: list[int] = []
         try:
             compute_shards(
                 self._dataset,
@@ -135,12 +162,13 @@ class Actor:
                 self._folder,
                 [shard],
                 found=_nothing,
-                made=_nothing,
+                made=made.append,
                 progress=_nothing,
             )
         except Exception as problem:
             fault = describe(problem)
-        return {"shard": [shard], **{name: [text] for name, text in fault.items()}}
+        found = {"shard": shard, "made": bool(made), **fault}
+        return {name: [value] for name, value in found.items()}
 
 
 def _nothing(*_: object) -> None:
