@@ -58,7 +58,7 @@ def summary(rows: Sequence[Row]) -> str:
         f"{share('beats')} and to be worse in {share('worse')}. The worst row has "
         f"{float(worst['apart']):.0%} of {worst['runs']}: {worst['metric']}, {worst['groups']} "
         f"groups of {worst['items']} items. In {worst['runs']} runs a rate of 5 % has a "
-        f"standard error of {100 * (0.05 * 0.95 / int(worst['runs'])) ** 0.5:.0f} points."
+        f"standard error of {100 * (0.05 * 0.95 / int(worst['runs'])) ** 0.5:.1f} points."
     )
 
 
