@@ -82,7 +82,7 @@ def test_shares_that_are_none_are_refused(folder, tmp_path, share):
 
 def test_tables_have_no_shards(folder, tmp_path):
     said = embed(folder, tmp_path / "x.parquet", "--shard", "0/2", code=2).output
-    assert "need a folder as --out" in said
+    assert "needs a folder as --out" in said
 
 
 @pytest.mark.parametrize("method", ["mean", "median"])
