@@ -135,7 +135,7 @@ def measure(
                 whole[way].append(taken)
                 print(case, way, f"{rate:.3g} images/s, {taken:.1f} s", flush=True)
 
-    def share(way: str, of: str) -> float | None:
+    def share(way: str, of: str) -> float:
         return median(a / b for a, b in zip(rates[way], rates[of], strict=True))
 
     return [

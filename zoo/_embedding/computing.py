@@ -21,27 +21,18 @@ def compute_shards(
     made: Callable[[int], None],
     progress: Progress,
 ) -> None:
-    """Compute the shards that are missing; first those that no other process computes.
+    """Compute shards that were missing; first those that no other process computes.
 
     `found` is told a shard that another process has done in the meantime, `made` one that is
     written here, and `progress` how far the shard is that is being computed.
     """
-    done = folder.done()
-    todo = []
-    for shard in shards:
-        if shard in done:
-            found(shard)
-        else:
-            todo.append(shard)
-    if not todo:
-        return
     states = folder.file_states()
-    width = folder.width(done)
+    width = next(folder.widths(), None)
     claims = Claims(folder.path / CLAIMS)
     try:
         # Then wait for others, and compute what they left.
         for wait in (False, True):
-            for shard in todo:
+            for shard in shards:
                 if folder.part(shard).exists():
                     found(shard)
                     continue

@@ -1,13 +1,9 @@
 """Embed a dataset in shards, so that what was done is kept whatever happens."""
 
-import signal
-import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any, Literal
 
 from zoo.registry import DataError, StoppedError
@@ -18,9 +14,11 @@ from .._encoders.progress import Progress, silent
 from .computing import Pace, compute_shards
 from .engines.local import compute_locally
 from .engines.ray_actors import compute_by_ray
+from .interruptible import interruptible
 from .job_folder import JobFolder, open_job
 from .manifest import file_states
 from .run_id import key_of
+from .shards import same_width
 
 Engine = Literal["local", "ray"]
 
@@ -104,27 +102,12 @@ def run_job(
     mine = range(rank, folder.shards, world)
     pace = Pace(dataset.name, folder, mine, progress or silent)
     try:
-        with _interruptible():
-            if engine == "ray":
-                compute_by_ray(dataset, encoder, folder, mine, workers=workers, pace=pace)
-            elif workers is not None and workers > 1:
-                compute_locally(dataset, encoder, folder, mine, workers=workers, pace=pace)
-            else:
-                compute_shards(
-                    dataset,
-                    encoder,
-                    folder,
-                    mine,
-                    found=pace.found,
-                    made=pace.made,
-                    progress=lambda _what, done, _total: pace.begun(done),
-                )
+        with interruptible():
+            _compute(dataset, encoder, folder, mine, engine, workers, pace)
     except KeyboardInterrupt:
         raise StoppedError(f"stopped: {folder.state}") from None
     except MemoryError as error:
         raise DataError(f"memory ran out: {folder.state}") from error
-    if pace.computed:
-        _check_widths(folder)
     return JobSummary(
         folder,
         pace.computed,
@@ -134,31 +117,34 @@ def run_job(
     )
 
 
-def _check_widths(folder: JobFolder) -> None:
-    """Refuse parts of different dimensions, which workers cannot see that began side by side."""
-    first: tuple[int, int] | None = None
-    for shard, width in folder.widths(folder.done()):
-        first = first or (shard, width)
-        if width != first[1]:
-            raise DataError(
-                f"shard {first[0]} has {first[1]} numbers for an image, and shard {shard} has "
-                f"{width}: the images differ in their number of channels; use an encoder that "
-                "averages channels, or choose channels (--channels), in a new folder"
-            )
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """Have SIGTERM do what Ctrl-C does."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
+def _compute(
+    dataset: Dataset,
+    encoder: Encoder,
+    folder: JobFolder,
+    mine: Sequence[int],
+    engine: Engine,
+    workers: int | None,
+    pace: Pace,
+) -> None:
+    """Have what is missing computed in this process, or where the engine says."""
+    todo = folder.missing(mine)
+    if not todo:
         return
-
-    def stop(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    if engine == "ray":
+        compute_by_ray(dataset, encoder, folder, todo, workers=workers, pace=pace)
+    elif workers is not None and workers > 1:
+        compute_locally(dataset, encoder, folder, todo, workers=workers, pace=pace)
+    else:
+        compute_shards(
+            dataset,
+            encoder,
+            folder,
+            todo,
+            found=pace.found,
+            made=pace.made,
+            progress=lambda _what, done, _total: pace.begun(done),
+        )
+    # Workers that began side by side have not seen each other's.
+    width: int | None = None
+    for found in folder.widths():
+        width = same_width(found, width, encoder)

@@ -3,7 +3,7 @@
 import csv
 import json
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
@@ -76,19 +76,20 @@ class JobFolder:
             f"stay in {self.path}: start the same command again to go on"
         )
 
-    def width(self, done: Collection[int]) -> int | None:
-        """Return the dimensions of the embeddings in the shards that are done, if one has any."""
-        return next(self.widths(done), (0, None))[1]
+    def missing(self, shards: Sequence[int]) -> list[int]:
+        """Return those of some shards that are not done, in their order."""
+        done = self.done()
+        return [k for k in shards if k not in done]
 
-    def widths(self, done: Collection[int]) -> Iterator[tuple[int, int]]:
-        """Tell shards that have embeddings, and their dimensions."""
+    def widths(self) -> Iterator[int]:
+        """Tell the dimensions of the embeddings of each shard that is done and has any."""
         import pyarrow.parquet as pq
 
-        for shard in sorted(done):
+        for shard in sorted(self.done()):
             with suppress(OSError, ValueError, KeyError, TypeError):
                 part = pq.ParquetFile(self.part(shard))
                 if part.metadata.num_rows:
-                    yield shard, len(json.loads(part.schema_arrow.metadata[FEATURES]))
+                    yield len(json.loads(part.schema_arrow.metadata[FEATURES]))
 
     def failures(self, shards: Sequence[int] | None = None) -> list[tuple[str, str]]:
         """Return the items that were left out, with the reasons."""

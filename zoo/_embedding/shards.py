@@ -57,7 +57,7 @@ def embed_shard(
     except NothingUsableError as error:
         found = _empty(own, encoder, error.failures)
     if len(found):
-        width = _same_width(found.shape[1], width, encoder)
+        width = same_width(found.shape[1], width, encoder)
     folder.write_failures(shard, found.failures)
     table = part_table(found, folder.run)
     import pyarrow.parquet as pq
@@ -103,7 +103,7 @@ def _column(name: str, values: pd.Series) -> "pa.Array":
     return pa.array(as_text(values).tolist(), pa.string(), from_pandas=True)
 
 
-def _same_width(width: int, before: int | None, encoder: Encoder) -> int:
+def same_width(width: int, before: int | None, encoder: Encoder) -> int:
     """Refuse other dimensions, as encoders that concatenate channels give for other images."""
     if before is None or width == before:
         return width

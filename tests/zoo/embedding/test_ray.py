@@ -7,10 +7,9 @@ import subprocess
 import time
 from pathlib import Path
 
-import numpy as np
 import other_tools
 import pytest
-import tifffile
+from job_images import copy_images, write_images
 
 import zoo
 from zoo._embedding.job import run_job
@@ -25,7 +24,7 @@ from pathlib import Path
 import zoo
 from zoo._embedding.job import run_job
 sys.path.append(SUPPORT)
-from slow_reader import slow
+from job_images import slow
 
 source, out, kill = sys.argv[1:]
 
@@ -75,10 +74,7 @@ def python(tmp_path_factory):
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("images")
-    rng = np.random.default_rng(0)
-    for i in range(ITEMS):
-        planes = rng.integers(0, 4096, (2, 64, 64), dtype=np.uint16)
-        tifffile.imwrite(folder / f"{i:03d}.tif", planes, photometric="minisblack")
+    write_images(folder, ITEMS)
     (folder / "007.tif").write_bytes(b"no image")
     return folder
 
@@ -147,12 +143,6 @@ def test_a_stop_says_how_far_the_job_is(python, folder, tmp_path):
 
 
 def test_what_an_actor_raises_is_one_sentence(python, folder, tmp_path):
-    copy = tmp_path / "images"
-    copy.mkdir()
-    for i, path in enumerate(sorted(folder.iterdir())[8:]):
-        pixels = tifffile.imread(path)
-        if i >= 7 * SIZE:
-            pixels = np.concatenate([pixels, pixels[:1]])
-        tifffile.imwrite(copy / path.name, pixels, photometric="minisblack")
-    result = finish(start(python, copy, tmp_path / "job"))
+    copy_images(sorted(folder.iterdir())[8:], tmp_path / "images", three_from=7 * SIZE)
+    result = finish(start(python, tmp_path / "images", tmp_path / "job"))
     assert "the images differ in their number of channels" in result["error"]

@@ -11,17 +11,16 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
-import tifffile
 from click.testing import CliRunner
-from slow_reader import slow
+from job_images import copy_images, slow, write_images
 
 import zoo
 from zoo import errors
 from zoo._cli import main
 from zoo._embedding import computing
 from zoo._embedding.job import run_job
+from zoo._embedding.job_folder import JobFolder
 
 SUPPORT = Path(__file__).parents[2] / "support"
 ITEMS, SIZE = 48, 4
@@ -31,10 +30,7 @@ pytestmark = pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="ne
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("images")
-    rng = np.random.default_rng(0)
-    for i in range(ITEMS):
-        planes = rng.integers(0, 4096, (2, 64, 64), dtype=np.uint16)
-        tifffile.imwrite(folder / f"{i:03d}.tif", planes, photometric="minisblack")
+    write_images(folder, ITEMS)
     return folder
 
 
@@ -120,15 +116,21 @@ def test_without_a_worker_left_the_job_says_so_and_goes_on_later(folder, encoder
 def test_what_a_worker_raises_ends_the_job(folder, tmp_path):
     encoder = zoo.load("pixel-statistics", device="cpu")  # its dimensions go with the channels
     copy = tmp_path / "images"
-    copy.mkdir()
-    for i, path in enumerate(sorted(folder.iterdir())):
-        pixels = tifffile.imread(path)
-        if i >= ITEMS // 2:
-            pixels = np.concatenate([pixels, pixels[:1]])
-        tifffile.imwrite(copy / path.name, pixels, photometric="minisblack")
+    copy_images(sorted(folder.iterdir()), copy, three_from=ITEMS // 2)
     with pytest.raises(errors.DataError, match="the images differ in their number of channels"):
         job(copy, encoder, tmp_path / "job")
     assert children() == []
+
+
+def test_parts_of_workers_that_began_side_by_side_are_compared(
+    folder, encoder, tmp_path, monkeypatch
+):
+    job(folder, encoder, tmp_path / "job")
+    monkeypatch.setattr(JobFolder, "widths", lambda _: iter([4, 4, 6]))
+    next((tmp_path / "job/parts").iterdir()).unlink()
+    monkeypatch.setattr("zoo._embedding.job.compute_locally", lambda *_, **__: None)
+    with pytest.raises(errors.DataError, match=r"gives 6 numbers .* one shard and 4 for those"):
+        job(folder, encoder, tmp_path / "job")
 
 
 def test_a_job_that_goes_on_knows_the_dimensions_of_what_is_done(folder, tmp_path, monkeypatch):
@@ -147,7 +149,7 @@ def driver(folder, tmp_path):
     code = (
         f"import sys; sys.path.append({str(SUPPORT)!r})\n"
         "import zoo; from pathlib import Path; from zoo._embedding.job import run_job\n"
-        "from slow_reader import slow\n"
+        "from job_images import slow\n"
         "encoder = zoo.load('pixel-statistics', device='cpu')\n"
         "try:\n"
         f"    dataset = slow(zoo.open_images({str(folder)!r}))\n"

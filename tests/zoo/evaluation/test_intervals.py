@@ -8,7 +8,13 @@ import pytest
 from sklearn.metrics import average_precision_score
 
 import zoo
-from zoo._evaluation.intervals import Estimate, counted_twice, estimate, jackknifed
+from zoo._evaluation.intervals import (
+    Estimate,
+    counted_twice,
+    estimate,
+    inflation,
+    jackknifed,
+)
 from zoo._evaluation.margins import margin_of, margins_with
 from zoo._evaluation.retrieval import BLOCKS, precision_without, retrieve
 from zoo._evaluation.scorecard import Scorecard
@@ -182,3 +188,13 @@ def test_holm_keeps_the_smallest_until_one_is_too_large():
 def test_a_difference_of_unlike_resamples_has_no_error():
     one, other = Estimate(0.5, np.ones(4), 3), Estimate(0.4, np.ones(5), 3)
     assert np.isnan(one.minus(other).error)
+
+
+def test_the_error_of_roc_auc_is_raised_most_where_items_are_few():
+    plain = [inflation("probe", n, 12) for n in (24, 144, 10_000)]
+    raised = [inflation("separation", n, 12) for n in (24, 144, 10_000)]
+    assert plain == [pytest.approx(1.25 * (12 / 11) ** 0.5)] * 3
+    assert [a / b for a, b in zip(raised, plain, strict=True)] == pytest.approx(
+        [29 / 24, 149 / 144, 1.0005]
+    )
+    assert np.isnan(inflation("probe", 24, 1))

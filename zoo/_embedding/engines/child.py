@@ -13,12 +13,12 @@ import sys
 import threading
 import traceback
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from zoo.registry import ZooError
 
 from ..computing import compute_shards
+from ..interruptible import interruptible
 from ..job_folder import JobFolder
 from .faults import describe
 from .payload import load, prepare
@@ -30,38 +30,34 @@ def main(payload: str, work: str, folder: str) -> None:
     lines = os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8")
     os.dup2(2, 1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, which ends this process
-    signal.signal(signal.SIGTERM, _stop)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
     def say(**message: Any) -> None:
         lines.write(json.dumps(message) + "\n")
 
     try:
-        say(started=True)
-        shards, threads, device = pickle.loads(Path(work).read_bytes())
-        with Path(payload).open("rb") as file:
-            dataset, encoder = load(file)
-        prepare(encoder, threads, device)
-        compute_shards(
-            dataset,
-            encoder,
-            JobFolder(Path(folder)),
-            shards,
-            found=lambda shard: say(found=shard),
-            made=lambda shard: say(made=shard),
-            progress=lambda _what, done, _total: say(begun=done),
-        )
-        say(ended=True)
+        with interruptible():
+            say(started=True)
+            shards, threads, device = pickle.loads(Path(work).read_bytes())
+            with Path(payload).open("rb") as file:
+                dataset, encoder = load(file)
+            prepare(encoder, threads, device)
+            compute_shards(
+                dataset,
+                encoder,
+                JobFolder(Path(folder)),
+                shards,
+                found=lambda shard: say(found=shard),
+                made=lambda shard: say(made=shard),
+                progress=lambda _what, done, _total: say(begun=done),
+            )
+            say(ended=True)
     except KeyboardInterrupt:
         sys.exit(1)
     except Exception as error:
         if not isinstance(error, ZooError | MemoryError):
             traceback.print_exc()
         say(**describe(error))
-
-
-def _stop(_number: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 def _end_with_parent() -> None:

@@ -41,7 +41,7 @@ def compute_locally(
     workers: int,
     pace: Pace,
 ) -> None:
-    """Compute shards in processes that share the cores, and the GPUs if the encoder is on one.
+    """Compute missing shards in processes that share the cores, and GPUs if the encoder is on one.
 
     Each begins with a share of its own and then takes what others have not begun. A worker that is
     killed is reported, and the others compute its shards.
@@ -53,11 +53,7 @@ def compute_locally(
     MemoryError
         If memory runs out in a worker.
     """
-    done = folder.done()
-    todo = [k for k in shards if k not in done]
-    if not todo:
-        return
-    workers = min(workers, len(todo))
+    workers = min(workers, len(shards))
     devices = [str(encoder.device)]
     if encoder.device.type == "cuda" and encoder.device.index is None:
         devices = [f"cuda:{i}" for i in range(torch.cuda.device_count())]
@@ -70,7 +66,7 @@ def compute_locally(
             with shared.open("wb") as file:
                 dump(dataset, encoder, file)
             for i in range(workers):
-                own = [k for j in range(workers) for k in todo[(i + j) % workers :: workers]]
+                own = [k for j in range(workers) for k in shards[(i + j) % workers :: workers]]
                 work = Path(place, f"{i}")
                 work.write_bytes(pickle.dumps((own, threads, devices[i % len(devices)])))
                 started.append(_Worker(i, [shared, work, folder.path], threads, said))
@@ -119,7 +115,7 @@ def _report_lost(started: Sequence["_Worker"], folder: JobFolder, shards: Sequen
     if not any(worker.started for worker in started):
         raise DataError("no worker could start; what they wrote is above")
     told = "; ".join(f"worker {w.number + 1} of {len(started)} {w.fate}" for w in lost)
-    if set(shards) - folder.done():
+    if folder.missing(shards):
         raise DataError(f"{told}: {folder.state}")
     _LOG.warning("%s; the others computed its shards", told)
 

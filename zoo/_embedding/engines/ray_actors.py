@@ -32,7 +32,7 @@ def compute_by_ray(
     workers: int | None,
     pace: Pace,
 ) -> None:
-    """Compute shards by a pool of actors; Ray Data sends them numbers of shards, never images.
+    """Compute missing shards by a pool of actors, which are sent numbers and never images.
 
     The cluster is that of ``RAY_ADDRESS``, or one that runs on this machine, or else one of the
     cores that this process may use. Images and the folder of the job must be there on each of its
@@ -55,17 +55,13 @@ def compute_by_ray(
         raise MissingExtraError(
             f"--engine ray needs Ray ({error}): pip install 'microscopy-zoo[ray]'"
         ) from error
-    done = folder.done()
-    todo = [k for k in shards if k not in done]
-    if not todo:
-        return
     if encoder.device.type not in ("cpu", "cuda"):
         raise DataError(f"Ray gives no {encoder.device.type} to workers: give --device cpu or cuda")
     on_gpu = encoder.device.type == "cuda"
     content = io.BytesIO()
     began = _connect(ray)
     try:
-        count, share = _shares(ray, workers, len(todo), on_gpu=on_gpu)
+        count, share = _shares(ray, workers, len(shards), on_gpu=on_gpu)
         with on_the_cpu(encoder):
             dump(dataset, encoder, content)
             payload = ray.put(content.getvalue())
@@ -73,7 +69,7 @@ def compute_by_ray(
             ray.data.DataContext.get_current().enable_progress_bars = False
             logging.getLogger("ray.data").setLevel(logging.ERROR)
             rows = ray.data.from_items(
-                [{"shard": k} for k in todo], override_num_blocks=len(todo)
+                [{"shard": k} for k in shards], override_num_blocks=len(shards)
             ).map_batches(
                 Actor,
                 fn_constructor_args=(payload, str(folder.path.absolute()), share, on_gpu),
