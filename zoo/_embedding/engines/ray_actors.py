@@ -34,10 +34,10 @@ def compute_by_ray(
 ) -> None:
     """Compute missing shards by a pool of actors, which are sent numbers and never images.
 
-    The cluster is that of ``RAY_ADDRESS``, or one that runs on this machine, or else one of the
-    cores that this process may use. Images and the folder of the job must be there on each of its
-    machines. By default there is an actor for each GPU if the encoder is on one, and else for each
-    machine; they share the cores. Ray starts an actor again that was killed.
+    The cluster is that of ``RAY_ADDRESS``, which may be ``auto`` for one that runs on this machine,
+    or else one of the cores that this process may use. Images and the folder of the job must be
+    there on each of its machines. By default there is an actor for each GPU if the encoder is on
+    one, and else for each machine; they share the cores. Ray starts an actor again that was killed.
 
     Raises
     ------
@@ -111,7 +111,11 @@ def _shares(
 
 
 def _connect(ray: Any) -> bool:
-    """Use a cluster that is there, or begin one; returns whether this process began anything."""
+    """Use the cluster that is named, or begin one; returns whether this process began anything.
+
+    One that merely runs here may be another command's own: it would end with that command, and has
+    no cores to spare until then.
+    """
     if ray.is_initialized():
         return False
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would call home
@@ -120,15 +124,15 @@ def _connect(ray: Any) -> bool:
     stop = signal.getsignal(signal.SIGTERM)
     address = os.environ.get("RAY_ADDRESS")
     try:
-        try:
-            ray.init(address=address or "auto", **quiet)
-        except ConnectionError as error:
-            if address:
-                raise DataError(f"no cluster of Ray answers at RAY_ADDRESS={address}") from error
+        if address:
+            ray.init(address=address, **quiet)
+        else:
             # Not the cores of the machine: a scheduler may have given this process fewer.
             own = hasattr(os, "sched_getaffinity")
             cores = len(os.sched_getaffinity(0)) if own else os.cpu_count()
             ray.init(address="local", num_cpus=cores, include_dashboard=False, **quiet)
+    except ConnectionError as error:
+        raise DataError(f"no cluster of Ray answers at RAY_ADDRESS={address}") from error
     finally:
         if main:
             signal.signal(signal.SIGTERM, stop)  # which Ray has taken
