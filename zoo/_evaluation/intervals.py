@@ -24,8 +24,8 @@ POWER = 0.8
 RESOLUTION = 1e-12
 # Factor of the standard error, from benchmarks/verdicts_of_equal_encoders.py.
 INFLATION = 1.25
-# ROC AUC needs more where a model has little to learn from: 1 + 5 / n for n items.
-FEW_ITEMS = {"separation": 5.0}
+# A model that has little to learn from needs more: 1 + 5 / n for ROC AUC of n items, and so on.
+FEW_ITEMS = {"separation": 5.0, "dose": 2.5}
 
 
 @dataclass(frozen=True)

@@ -190,11 +190,13 @@ def test_a_difference_of_unlike_resamples_has_no_error():
     assert np.isnan(one.minus(other).error)
 
 
-def test_the_error_of_roc_auc_is_raised_most_where_items_are_few():
+@pytest.mark.parametrize(
+    ("kind", "more"),
+    [("separation", [29 / 24, 149 / 144, 1.0005]), ("dose", [53 / 48, 293 / 288, 1.00025])],
+)
+def test_the_error_is_raised_most_where_items_are_few(kind, more):
     plain = [inflation("probe", n, 12) for n in (24, 144, 10_000)]
-    raised = [inflation("separation", n, 12) for n in (24, 144, 10_000)]
+    raised = [inflation(kind, n, 12) for n in (24, 144, 10_000)]
     assert plain == [pytest.approx(1.25 * (12 / 11) ** 0.5)] * 3
-    assert [a / b for a, b in zip(raised, plain, strict=True)] == pytest.approx(
-        [29 / 24, 149 / 144, 1.0005]
-    )
+    assert [a / b for a, b in zip(raised, plain, strict=True)] == pytest.approx(more)
     assert np.isnan(inflation("probe", 24, 1))
