@@ -119,6 +119,7 @@ def _connect(ray: Any) -> bool:
     if ray.is_initialized():
         return False
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would call home
+    os.environ.setdefault("RAY_worker_niceness", "0")  # 15 would wait for whatever else runs
     quiet = {"logging_level": logging.ERROR, "log_to_driver": False}
     main = threading.current_thread() is threading.main_thread()
     stop = signal.getsignal(signal.SIGTERM)
