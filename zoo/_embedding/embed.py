@@ -18,6 +18,7 @@ from .._data.sources import open_images
 from .._encoders.contract import Encoder
 from .._encoders.inputs import Images, Inputs
 from .._encoders.loading import load
+from .._encoders.preparing import prepare_each
 from .._encoders.progress import Progress
 from .._images.checks import Objects, as_array, check_image, check_objects, check_stains
 from .._images.image import Image
@@ -193,7 +194,7 @@ def _encode_chunk(
     """
     hashes = [image_hash(image) for image in images] if cache is not None else []
     keys: list[str] = []
-    prepared: dict[tuple[Preprocessing, str, int], tuple[Tensor, Objects]] = {}
+    prepared: dict[tuple[Preprocessing, str], dict[int, tuple[Tensor, Objects]]] = {}
     refused: dict[int, ZooError] = {}
     rows: list[list[Row | None]] = []
     for encoder in encoders:
@@ -206,19 +207,13 @@ def _encode_chunk(
             found = [
                 cache.get(encoder, k, len(m.pixels)) for k, m in zip(keys, images, strict=True)
             ]
-        missing = []
-        own = _own_preparing(encoder)
-        for i in [i for i, row in enumerate(found) if row is None and i not in refused]:
-            key = (encoder.spec.preprocessing, own, i)
-            try:
-                if key not in prepared:
-                    prepared[key] = _prepare(encoder, images[i], names[i])
-                missing.append(i)
-            except ZooError as error:
-                refused[i] = error
+        missing = [i for i, row in enumerate(found) if row is None and i not in refused]
+        here = prepared.setdefault((encoder.spec.preprocessing, _own_preparing(encoder)), {})
+        refused |= _prepare(encoder, images, names, [i for i in missing if i not in here], here)
+        missing = [i for i in missing if i not in refused]
         if missing:
             tell(encoder)
-            ready = [prepared[encoder.spec.preprocessing, own, i] for i in missing]
+            ready = [here[i] for i in missing]
             inputs = Inputs(
                 planes=[planes for planes, _ in ready],
                 stains=[images[i].stains for i in missing],
@@ -253,11 +248,34 @@ def _own_preparing(encoder: Encoder) -> str:
     return repr([provenance.get(name) for name in names])
 
 
-def _prepare(encoder: Encoder, image: Image, name: str) -> tuple[Tensor, Objects]:
-    image = resampled(image, encoder.spec.preprocessing.pixel_size, f"{encoder.name}: {name}")
-    planes = encoder.prepare(image.pixels, name)
-    mask = None if image.mask is None else encoder.prepare_mask(image.mask, name).numpy()
-    return planes, (mask, image.types)
+def _prepare(
+    encoder: Encoder,
+    images: Sequence[Image],
+    names: Sequence[str],
+    members: Sequence[int],
+    prepared: dict[int, tuple[Tensor, Objects]],
+) -> dict[int, ZooError]:
+    """Prepare some of the images, and return why others cannot be."""
+    refused: dict[int, ZooError] = {}
+    sized: dict[int, Image] = {}
+    for i in members:
+        try:
+            size = encoder.spec.preprocessing.pixel_size
+            sized[i] = resampled(images[i], size, f"{encoder.name}: {names[i]}")
+        except ZooError as error:
+            refused[i] = error
+    planes = prepare_each(encoder, [m.pixels for m in sized.values()], [names[i] for i in sized])
+    for (i, image), found in zip(sized.items(), planes, strict=True):
+        try:
+            if isinstance(found, ZooError):
+                raise found
+            mask = image.mask
+            if mask is not None:
+                mask = encoder.prepare_mask(mask, names[i]).numpy()
+            prepared[i] = (found, (mask, image.types))
+        except ZooError as error:
+            refused[i] = error
+    return refused
 
 
 def _with_channels(

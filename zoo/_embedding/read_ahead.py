@@ -10,29 +10,40 @@ from .._data.dataset import Dataset
 from .._images.image import Image
 
 _CHUNK = 64
+_BYTES = 128 * 2**20
 # A short chunk comes first, so that the time of the others is soon known.
 _FIRST = 4
 
 
 def read_ahead(dataset: Dataset) -> Iterable[list[tuple[int, Image | Exception]]]:
-    """Read the next chunk while one is encoded."""
+    """Read the next chunk while one is encoded.
 
-    def read(start: int, stop: int) -> list[tuple[int, Image | Exception]]:
+    A chunk has at most 64 images, and no further ones once their pixels take 128 MiB, so that two
+    chunks fit any memory that an encoder fits.
+    """
+
+    def read(start: int, most: int) -> list[tuple[int, Image | Exception]]:
         items: list[tuple[int, Image | Exception]] = []
-        for i in range(start, min(stop, len(dataset))):
+        held = 0
+        for i in range(start, min(start + most, len(dataset))):
             try:
-                items.append((i, dataset[i]))
+                image = dataset[i]
+                items.append((i, image))
+                held += getattr(image.pixels, "nbytes", 0)
             except ZooError as error:
                 items.append((i, error))
+            if held >= _BYTES:
+                break
         return items
 
     with ThreadPoolExecutor(1) as pool:
         ahead = pool.submit(read, 0, _FIRST)
-        for start in range(_FIRST, len(dataset) + _CHUNK, _CHUNK):
+        start = 0
+        while start < len(dataset):
             items = ahead.result()
-            ahead = pool.submit(read, start, start + _CHUNK)
-            if items:
-                yield items
+            start += len(items)
+            ahead = pool.submit(read, start, _CHUNK)
+            yield items
 
 
 def item_name(dataset: Dataset, i: int) -> str:

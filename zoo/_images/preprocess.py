@@ -41,12 +41,16 @@ def prepare(image: NDArray[Any] | Tensor, preprocessing: Preprocessing, item: st
     """
     array = as_array(image)
     check_size(array, preprocessing, item)
-    height, width = array.shape[1:]
     if array.dtype.kind == "f" and np.abs(array).max() > np.finfo(np.float32).max:
         raise ImageError(f"{item} has pixels beyond the range of float32")
     planes = torch.from_numpy(np.ascontiguousarray(scale(array, preprocessing, item)))
-    size = _resized((height, width), preprocessing)
-    if size != (height, width):
+    return fit(planes, preprocessing, item)
+
+
+def fit(planes: Tensor, preprocessing: Preprocessing, item: str) -> Tensor:
+    """Resize, crop and standardise scaled planes, `(N, H, W)` float32, on their device."""
+    size = _resized((planes.shape[1], planes.shape[2]), preprocessing)
+    if size != planes.shape[1:]:
         planes = F.interpolate(planes[None], size=size, mode="bilinear", antialias=True)[0]
     rows, columns = _kept(size, preprocessing, item)
     planes = planes[:, rows, columns].contiguous()
@@ -108,11 +112,21 @@ def check_size(image: NDArray[Any] | Tensor, preprocessing: Preprocessing, item:
         )
 
 
+def check_crop(image: NDArray[Any] | Tensor, preprocessing: Preprocessing, item: str) -> None:
+    """Raise `ImageError` for an image that is too small to crop once it is resized."""
+    _kept(_resized((image.shape[1], image.shape[2]), preprocessing), preprocessing, item)
+
+
+def scaling_of(dtype: Any, preprocessing: Preprocessing) -> str:
+    """Name the scaling of images of a NumPy dtype, which ``"auto"`` leaves open."""
+    if preprocessing.scaling != "auto":
+        return preprocessing.scaling
+    return "range" if dtype == np.uint8 else "percentile"
+
+
 def scale(array: NDArray[Any], preprocessing: Preprocessing, item: str) -> NDArray[np.float32]:
     """Scale pixel values to float32 by `Preprocessing.scaling`, channel by channel."""
-    scaling = preprocessing.scaling
-    if scaling == "auto":
-        scaling = "range" if array.dtype == np.uint8 else "percentile"
+    scaling = scaling_of(array.dtype, preprocessing)
     if scaling == "none":
         return array.astype(np.float32)
     if scaling == "range":
@@ -146,15 +160,22 @@ def _window(bottom: Any, top: Any, low: Any, high: Any) -> tuple[Any, Any]:
     return offset, np.where(sparse, high, top) - offset
 
 
+def places_of(
+    total: int, percentiles: tuple[float, float]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the two places around each percentile of `total` numbers in order, `(2, 2)`.
+
+    And how far each percentile is from the first to the second, `(2,)`.
+    """
+    place = np.true_divide(percentiles, 100) * (total - 1)
+    before = np.floor(place)
+    return np.minimum([before, before + 1], total - 1), place - before
+
+
 def percentiles_of(counts: NDArray[np.int64], percentiles: tuple[float, float]) -> list[float]:
     """What `np.percentile` gives, to the bit, for numbers that are there `counts[number]` times."""
     reached = np.cumsum(counts)
-    last = reached[-1] - 1
-    # Linear between the two numbers around the place among all in order.
-    place = np.true_divide(percentiles, 100) * last
-    before = np.floor(place)
-    share = place - before
-    around = np.minimum([before, before + 1], last)
+    around, share = places_of(int(reached[-1]), percentiles)
     a, b = np.searchsorted(reached, around, side="right")
     found: list[float] = np.where(
         share < 0.5, a + (b - a) * share, b - (b - a) * (1 - share)
