@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .terminal import duration, progress
+from .terminal import progress, taken
 
 if TYPE_CHECKING:
     from .._data.choices import Choices
@@ -76,7 +76,7 @@ def run(
     rate = f", {made.computed / made.seconds:.3g} images/s" if made.computed else ""
     done = folder.shards - made.missing
     click.echo(
-        f"{out}: {made.computed} images in {duration(made.seconds)}{rate}, by {encoder.name}; "
+        f"{out}: {made.computed} images in {taken(made.seconds)}{rate}, by {encoder.name}; "
         f"{done} of {folder.shards} shards are done (run {folder.run})"
     )
     if made.missing:

@@ -102,6 +102,11 @@ class LogLines:
             click.echo(f"{what}: {done} of {total}, about {duration(left)} left", err=True)
 
 
+def taken(seconds: float) -> str:
+    """A time that was measured, in words."""
+    return duration(seconds) if seconds >= 90 else f"{seconds:.{0 if seconds >= 10 else 1}f} s"
+
+
 def duration(seconds: float) -> str:
     """A time in words that are as exact as an estimate."""
     if seconds < 90:

@@ -9,7 +9,7 @@ import click
 
 from .group import main
 from .options import open_given, source_options
-from .terminal import duration, progress
+from .terminal import progress, taken
 
 if TYPE_CHECKING:
     from .._data.choices import Choices
@@ -91,7 +91,7 @@ def train(
 def _summary(found: "Training", seconds: float) -> str:
     last = found.log[-1]
     lines = [
-        f"{found.folder}: {found.settings.steps} steps in {duration(seconds)}, loss "
+        f"{found.folder}: {found.settings.steps} steps in {taken(seconds)}, loss "
         f"{found.log[0]['loss']:.2f} → {last['loss']:.2f}; the network waited for images "
         f"{100 * found.waited:.0f} % of the time."
     ]

@@ -49,3 +49,11 @@ def test_short_steps_are_not_mentioned_and_new_ones_start_again(clock, capsys):
 )
 def test_durations_are_as_exact_as_estimates(seconds, words):
     assert terminal.duration(seconds) == words
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0.13, "0.1 s"), (9.94, "9.9 s"), (12.4, "12 s"), (89, "89 s"), (300, "5 min")],
+)
+def test_measured_times_are_not_rounded_as_estimates_are(seconds, words):
+    assert terminal.taken(seconds) == words
