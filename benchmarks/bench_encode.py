@@ -136,7 +136,7 @@ def test_training_step(benchmark, workload: str, provider: str) -> None:
     state = zoo.load(ENCODER, device="cpu").model.state_dict()
     places = torch.cat([torch.arange(c) for c in case.counts])
     if provider == OURS:
-        model = zoo.load(ENCODER, device=DEVICE).model.train()
+        model = zoo.load(ENCODER, device=DEVICE, dtype="float32").model.train()
         embed = partial(model, first.planes, first.counts, places, cls_only=True)
     else:
         model = PaddedChAdaViT().to(DEVICE).train()

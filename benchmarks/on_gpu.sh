@@ -41,7 +41,7 @@ stage ceilings 40 "$PYTHON" benchmarks/gpu_ceilings.py
 # Side by side, for nearly all of the time is Triton's compiler; the others find its results.
 WORKERS=$("$PYTHON" -c 'import xdist' 2> /dev/null && echo "--numprocesses 10 --dist worksteal")
 # shellcheck disable=SC2086
-stage tests 150 "$PYTHON" -m pytest tests/kernels/test_on_gpu.py -q $WORKERS \
+stage tests 150 "$PYTHON" -m pytest tests/kernels/test_on_gpu.py tests/zoo/images/test_prepare_together.py -q $WORKERS \
     -p no:cacheprovider --timeout=120 --tb=short --durations=8 --junit-xml="$OUT/tests.xml"
 stage replay 30 "$PYTHON" benchmarks/gpu_replay.py
 stage attention 110 "$PYTHON" benchmarks/gpu_attention.py

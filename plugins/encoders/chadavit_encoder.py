@@ -44,15 +44,30 @@ class ChAdaViTEncoder(ChannelTokens):
                 self._warn_of_plain_layers()
         return self
 
+    def usual_dtype(self, device: torch.device) -> torch.dtype:
+        """bfloat16, as `lower` says, on a GPU that has fused kernels for it, or else float32."""
+        if device.type != "cuda" or self._why_plain(device) is not None:
+            return torch.float32
+        return torch.bfloat16
+
+    def _why_plain(self, device: torch.device) -> str | None:
+        """Return why a device has no fused kernels for the layers of this network, or None."""
+        block: Any = self.model.blocks[0]
+        weights = block.weights()
+        halves = [w.to(device, torch.float16) for w in weights if isinstance(w, torch.Tensor)]
+        none = torch.empty((0, len(block.norm1.weight)), device=device)
+        try:
+            residual_mlp(none, none, type(weights)(*halves, weights.eps), backend="triton")
+        except ValueError as error:
+            return str(error)
+        return None
+
     def _warn_of_plain_layers(self) -> None:
         """Warn when this GPU has no fused kernels for the layers of this network."""
-        block: Any = self.model.blocks[0]
-        none = block.norm1.weight.new_empty((0, block.norm1.weight.shape[0]))
-        try:
-            residual_mlp(none, none, block.weights(), backend="triton")
-        except ValueError as error:
+        why = self._why_plain(self.device)
+        if why is not None:
             warnings.warn(
-                f"the layers of {self.name} run on PyTorch's own operators: {error}", stacklevel=3
+                f"the layers of {self.name} run on PyTorch's own operators: {why}", stacklevel=3
             )
 
     def embed(

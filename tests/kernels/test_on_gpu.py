@@ -225,6 +225,10 @@ def encoders():
     }
 
 
+def test_the_usual_dtype_is_bfloat16():
+    assert zoo.load("chadavit-untrained", device="cuda").dtype == torch.bfloat16
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_the_fused_parts_are_as_exact_as_plain_ones(dtype):
     draw = torch.Generator("cuda").manual_seed(0)
@@ -294,7 +298,7 @@ def test_a_training_step_through_the_kernels_has_the_gradients_of_plain_operator
     goal = torch.randn(3, 192, generator=torch.Generator().manual_seed(1)).cuda()
 
     def gradients(backend, dtype):
-        model = zoo.load("chadavit-untrained", device="cuda").model.train()
+        model = zoo.load("chadavit-untrained", device="cuda", dtype="float32").model.train()
         for function in (norm_qkv, pack_tokens, residual_mlp):
             monkeypatch.setattr(
                 f"zoo.plugins.encoders.chadavit_model.{function.__name__}",
@@ -311,7 +315,7 @@ def test_a_training_step_through_the_kernels_has_the_gradients_of_plain_operator
 
 
 def test_memory_that_runs_out_is_said_and_everything_goes_on():
-    encoder = zoo.load("chadavit-untrained", device="cuda")
+    encoder = zoo.load("chadavit-untrained", device="cuda", dtype="float32")
     batch = channel_batch([4] * 24)
     wanted = embed(encoder, batch)
     _, total = torch.cuda.mem_get_info()

@@ -21,10 +21,10 @@ _LOADING = (
     click.option("--device", help="cpu, cuda, cuda:1; by default a GPU where there is one."),
     click.option(
         "--dtype",
-        type=click.Choice(["float32", "bfloat16", "float16"]),
-        default="float32",
+        type=click.Choice(["auto", "float32", "bfloat16", "float16"]),
+        default="auto",
         show_default=True,
-        help="Dtype of the computation; half precision is for GPUs.",
+        help="Dtype of the computation; 'auto' is float32, but bfloat16 for ChAda-ViT on a GPU.",
     ),
     click.option(
         "--scaling",

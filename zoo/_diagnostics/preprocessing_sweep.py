@@ -94,7 +94,13 @@ def _rescaled(study: Study, name: str, encoder: Encoder, scaling: Preprocessing)
     )
     if name == study.subject:
         return encoder.with_preprocessing(changed)
-    return load(name, device=encoder.device, seed=encoder.seed, preprocessing=changed)
+    return load(
+        name,
+        device=encoder.device,
+        dtype=encoder.dtype,
+        seed=encoder.seed,
+        preprocessing=changed,
+    )
 
 
 def _by_layer(

@@ -32,7 +32,7 @@ def load(
     name: str,
     *,
     device: torch.device | str | None = None,
-    dtype: torch.dtype | str = torch.float32,
+    dtype: torch.dtype | str = "auto",
     weights: str | Path | None = None,
     seed: int | None = None,
     preprocessing: Preprocessing | None = None,
@@ -49,8 +49,9 @@ def load(
     device
         By default the first NVIDIA GPU if there is one, otherwise the CPU.
     dtype
-        Floating dtype of the parameters and of the computation. In half precision an encoder may
-        keep some parts in float32: ChAda-ViT keeps norms, sums and the residual stream.
+        Floating dtype of the parameters and of the computation. By default float32; for ChAda-ViT
+        on a GPU that has its fused kernels, bfloat16, in which norms, sums and the residual stream
+        stay float32, so that embeddings have a cosine of at least 0.9999 to those of float32.
     weights
         Local safetensors file to use instead of the record's; the further files of a model of
         several stay those of the record.
@@ -78,10 +79,7 @@ def load(
     (1, None)
     """
     spec = get_spec(name)
-    if isinstance(dtype, str):
-        dtype = getattr(torch, dtype, None)  # type: ignore[assignment]
-    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
-        raise ValueError(f"dtype must be a floating torch dtype such as 'float32', not {dtype!r}")
+    chosen = _dtype(dtype)
     on_cpu = spec.environment is not None and not spec.environment.gpu
     device = pick_device("cpu" if device is None and on_cpu else device)
     if seed is not None and not spec.seeded:
@@ -107,7 +105,19 @@ def load(
     encoder.from_registry = True
     encoder.origin = origin_of(spec)
     encoder.seed = (seed or 0) if spec.seeded else None
-    return encoder.to(device, dtype)
+    return encoder.to(device, chosen or encoder.usual_dtype(device))
+
+
+def _dtype(given: torch.dtype | str) -> torch.dtype | None:
+    """Return the dtype that a user names, or None for ``"auto"``."""
+    if given == "auto":
+        return None
+    found = getattr(torch, given, None) if isinstance(given, str) else given
+    if not isinstance(found, torch.dtype) or not found.is_floating_point:
+        raise ValueError(
+            f"dtype must be 'auto' or a floating torch dtype such as 'float32', not {given!r}"
+        )
+    return found
 
 
 def pick_device(name: torch.device | str | None) -> torch.device:

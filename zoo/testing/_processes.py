@@ -33,7 +33,7 @@ def processes(subject: Subject) -> None:
     modules = {name: file for name, file in modules.items() if not name.startswith("zoo.")}
     request: dict[str, Any] = {
         "name": subject.name if encoder.from_registry else "",
-        "options": {"seed": encoder.seed} if encoder.seed is not None else {},
+        "options": {"dtype": encoder.dtype, "seed": encoder.seed},
         "device": str(encoder.device),
         "pickle": b"",
         "modules": modules,

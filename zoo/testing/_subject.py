@@ -48,9 +48,11 @@ class Subject:
         self.name = encoder if isinstance(encoder, str) else ""
         self._remake: Callable[[int], Encoder] | None = None
         if isinstance(encoder, str):
-            self.encoder = load(encoder)
+            self.encoder = load(encoder, dtype="float32")
             seeded = self.encoder.spec.seeded
-            self._remake = lambda seed: load(encoder, seed=seed if seeded else None)
+            self._remake = lambda seed: load(
+                encoder, dtype="float32", seed=seed if seeded else None
+            )
         elif isinstance(encoder, EncoderSpec):
             file = fetch(encoder.weights).path if encoder.weights is not None else None
             further = [fetch(one).path for one in encoder.files]
@@ -194,7 +196,7 @@ def _maker(encoder: Encoder) -> Callable[[int], Encoder] | None:
     spec = encoder.spec
     if encoder.from_registry:
         name = spec.name
-        return lambda seed: load(name, seed=seed if spec.seeded else None)
+        return lambda seed: load(name, dtype="float32", seed=seed if spec.seeded else None)
     if spec.all_files:
         return None
     try:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from padded_original import PaddedChAdaViT
 from safetensors.torch import load_file, save_file
+from zoo.plugins.encoders.chadavit_encoder import ChAdaViTEncoder
 
 import zoo
 from zoo import errors
@@ -302,6 +303,22 @@ def test_layers_without_a_fused_form_are_said(golden):
     encoder = zoo.load(f"chadavit:{golden}", dtype="float16")
     with pytest.warns(UserWarning, match="run on PyTorch's own operators: .*'triton' cannot be"):
         encoder._warn_of_plain_layers()
+
+
+def test_a_gpu_with_fused_kernels_computes_in_bfloat16_unless_asked_otherwise(golden, monkeypatch):
+    name, gpu = f"chadavit:{golden}", torch.device("cuda")
+    encoder = zoo.load(name, device="cpu")
+    assert encoder.dtype == encoder.usual_dtype(torch.device("cpu")) == torch.float32
+    why = {"why": None}
+    monkeypatch.setattr(ChAdaViTEncoder, "_why_plain", lambda self, device: why["why"])
+    assert encoder.usual_dtype(gpu) == torch.bfloat16
+    why["why"] = "it is old"
+    assert encoder.usual_dtype(gpu) == torch.float32
+
+    monkeypatch.setattr(ChAdaViTEncoder, "usual_dtype", lambda self, device: torch.bfloat16)
+    assert zoo.load(name, device="cpu").provenance()["dtype"] == "bfloat16"
+    assert zoo.load(name, device="cpu", dtype="float32").provenance()["dtype"] == "float32"
+    assert zoo.load(name, device="cpu", dtype=torch.float16).dtype == torch.float16
 
 
 @pytest.mark.long
