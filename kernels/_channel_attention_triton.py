@@ -13,7 +13,7 @@ from ._ragged_attention_op import INTERPRETED
 from ._ragged_attention_triton import _rows
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["lse_stride"])
 def channel_mass(
     qkv, lse, pairs, mass, scale, row_stride, part_stride, head_stride, heads, lse_stride,
     D: tl.constexpr, WIDTH: tl.constexpr, STEP: tl.constexpr, PRECISION: tl.constexpr,

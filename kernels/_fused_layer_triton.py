@@ -70,7 +70,7 @@ def _normalised(parts, gain, offset, eps, CHUNK: tl.constexpr, CHUNKS: tl.conste
     return result
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["rows", "first_part", "parts"])
 def norm_qkv(
     x, out, places, gain, offset, weight, bias, rows, first_part, parts, eps,
     CHUNK: tl.constexpr, CHUNKS: tl.constexpr, ROWS: tl.constexpr, STEP: tl.constexpr,
@@ -103,7 +103,7 @@ def norm_qkv(
         tl.store(at, acc.to(out.dtype.element_ty), mask=exists[:, None])
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["rows"])
 def residual_mlp(
     x, mixed, out, out_weight, out_bias, gain1, offset1, up_weight, up_bias, down_weight,
     down_bias, gain2, offset2, rows, hidden, eps,

@@ -6,7 +6,7 @@ import triton.language as tl
 from ._fused_layer_triton import _operand, _weights
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["rows", "count", "sequences"])
 def pack_tokens(
     pixels, out, planes, starts, weight, bias, position, channel, first, rows, count, sequences,
     patches, columns, plane_stride, row_stride, column_stride,

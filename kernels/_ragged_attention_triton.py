@@ -151,7 +151,7 @@ def _running_maximum(
     return acc, total, highest
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["out_rows"])
 def forward(
     qkv, out, lse, tiles, scale, row_stride, part_stride, head_stride, heads, out_rows,
     D: tl.constexpr, WIDTH: tl.constexpr, OWN: tl.constexpr, STEP: tl.constexpr,
@@ -237,7 +237,7 @@ def _query_gradient_step(
     return tl.dot(ds.to(q.dtype), k, acc, input_precision=PRECISION)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["out_rows"])
 def query_gradient(
     qkv, out, lse, grad_out, grad_lse, delta, grad_qkv, tiles, scale,
     row_stride, part_stride, head_stride, heads, out_rows,
@@ -319,7 +319,7 @@ def _key_gradient_step(
     return acc_k, acc_v
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["out_rows"])
 def key_gradient(
     qkv, lse, delta, grad_out, grad_qkv, tiles, scale,
     row_stride, part_stride, head_stride, heads, out_rows,

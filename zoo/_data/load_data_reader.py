@@ -16,7 +16,7 @@ from .._images.image import Image
 from .._images.read import join_channels, named_errors, read_image
 from .._images.tiff import SUFFIXES, read_page
 from .choices import Choices
-from .paths import local_file, locate
+from .paths import is_plain, local_file, locate
 
 # Illumination functions kept in memory: those of one plate with some to spare.
 _KEPT = 8
@@ -37,8 +37,20 @@ class ChannelColumns:
         whole = self._whole(i)
         return locate(whole, root, moved) if whole else None
 
-    def local_path(self, i: int, root: Path | str, moved: Mapping[str, str]) -> str | None:
-        """Return the file of a row; None if the row names none, or one on another machine."""
+    def local_path(
+        self, i: int, root: Path | str, moved: Mapping[str, str], starts: dict[Any, str]
+    ) -> str | None:
+        """Return the file of a row; None if the row names none, or one on another machine.
+
+        Tables have millions of rows and few folders: `starts` keeps what paths begin with.
+        """
+        name, folder = self.files[i], None if self.folders is None else self.folders[i]
+        if isinstance(name, str) and isinstance(folder, str) and is_plain(name):
+            start = starts.get(folder)
+            if start is None:
+                start = starts[folder] = _start(folder.strip().rstrip("/"), root, moved)
+            if start and name.strip():
+                return start + name.strip()
         whole = self._whole(i)
         return local_file(whole, root, moved) if whole else None
 
@@ -103,9 +115,14 @@ class LoadDataReader:
 
     def files_of(self, i: int) -> list[str]:
         """Return the files of a row that are on this machine: channels, functions and mask."""
-        root, moved = self._root, self.choices.moved
-        found = [columns.local_path(i, root, moved) for columns in self._all_columns]
+        root, moved, starts = self._root, self.choices.moved, self._starts
+        found = [columns.local_path(i, root, moved, starts) for columns in self._all_columns]
         return [path for path in found if path is not None]
+
+    @cached_property
+    def _starts(self) -> dict[Any, str]:
+        """What the paths of a folder begin with; empty for folders that need a closer look."""
+        return {}
 
     @cached_property
     def _all_columns(self) -> list[ChannelColumns]:
@@ -145,6 +162,15 @@ class LoadDataReader:
         if image.pixels.dtype == np.uint8:  # scaled by the range of its type
             return replace(image, pixels=np.rint(divided).clip(0, 255).astype(np.uint8))
         return replace(image, pixels=divided.astype(np.float32))
+
+
+def _start(folder: str, root: Path | str, moved: Mapping[str, str]) -> str:
+    """Return what the paths of a folder begin with; empty if that depends on their names."""
+    below = any(old.replace("\\", "/").startswith(f"{folder}/") for old in moved)
+    if not folder or below or not is_plain(folder):
+        return ""
+    found = local_file(f"{folder}/x", root, moved)
+    return found.removesuffix("x") if found is not None and is_plain(found) else ""
 
 
 @lru_cache(maxsize=_KEPT)

@@ -63,11 +63,16 @@ def local_file(text: str, folder: Path | str, moved: Mapping[str, str] | None = 
     """Return the file that a table names, as `locate`; None if it is on another machine."""
     if isinstance(folder, str):
         return None
-    if not moved and text.isascii() and ":" not in text and "\\" not in text:
+    if not moved and is_plain(text):
         return os.path.join(folder, text)  # noqa: PTH118 (tables have millions of plain paths)
     if is_remote(_replaced(text.strip(), moved or {})):
         return None
     return str(locate(text, folder, moved))
+
+
+def is_plain(text: str) -> bool:
+    """Whether a path is written in one way only, and is none of Windows and no URL."""
+    return text.isascii() and ":" not in text and "\\" not in text
 
 
 def _replaced(text: str, moved: Mapping[str, str]) -> str:

@@ -1,6 +1,7 @@
 """CellProfiler LoadData tables: columns, paths, pages, illumination functions and bad rows."""
 
 import time
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -210,6 +211,35 @@ class TestBadRows:
         source = open_source(save(tmp_path, rows(tmp_path).assign(FileName_OrigOverlay="a.png")))
         assert list(source.left_out.values()) == [["OrigOverlay"]]
         check(source.dataset)
+
+
+MOVED = {"/old": "new", "/old/plate/in": "elsewhere", "/was/u": "/is/ü", "C:\\data": "/mnt/data"}
+
+
+@pytest.mark.parametrize("moved", [{}, MOVED], ids=["as they are", "moved"])
+def test_files_that_a_job_watches_are_those_that_are_read(tmp_path, moved, monkeypatch):
+    """`files_of` keeps what paths begin with; each is compared with the path that is read."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "ü.tif").write_bytes(b"")
+    folders = (
+        *("images", "images/", " images ", "/old/plate", "/old/plate/", "/old", "/older", "/", ""),
+        *("/was/u", "/was", "a b", "ü", None),
+    )
+    names = ("a.tif", " b c.tif ", "ü.tif", "in/d.tif", "/old/e.tif", "sub/../f.tif", "", None)
+    table = pd.DataFrame(
+        [(name, folder) for name in names for folder in folders],
+        columns=["FileName_DNA", "PathName_DNA"],
+    )
+    path = tmp_path / "load_data.parquet"
+    table.to_parquet(path)
+    reader = open_source(path, Choices(moved=moved)).dataset.read
+    while not hasattr(reader, "channels"):
+        reader = reader.read
+    ((_, columns),) = reader.channels
+    for i in range(len(table)):
+        read = columns.path(i, tmp_path, moved)
+        assert [*map(Path, reader.files_of(i))] == ([] if read is None else [read]), table.loc[i]
 
 
 def test_200_000_rows_of_two_channels_open_in_a_second(tmp_path):
