@@ -10,7 +10,7 @@ PARALLEL := --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder
 # PyTorch takes gigabytes, so its release is chosen here; all else is the newest that goes with it.
 TORCH := torch==2.14.1 torchvision==0.29.1
 
-.PHONY: help setup lock test test-long test-fast test-oldest test-newest tests lint types wheel site docs demo \
+.PHONY: help setup lock test test-long test-fast test-oldest test-newest tests gates lint types wheel site docs demo \
 	bench readme clean
 
 help:
@@ -21,6 +21,7 @@ help:
 	@echo "make test-fast    tests that take seconds"
 	@echo "make test-oldest  tests with the oldest versions that pyproject.toml promises"
 	@echo "make test-newest  tests with the newest versions that there are"
+	@echo "make gates        what every kernel compiles to; TRITON=3.6 asks another release"
 	@echo "make lock         remake requirements/"
 	@echo "make bench        run the benchmarks that this machine can run"
 	@echo "make docs         build the documentation site and serve it while it is written"
@@ -75,6 +76,14 @@ test-oldest:
 test-newest:
 	rm -rf .venv-newest
 	$(MAKE) VENV=.venv-newest LOCK= tests
+
+# Of another Triton only its compiler is asked, so that it can lie beside the locked PyTorch.
+ANOTHER = .venv-triton-$(TRITON)
+
+gates: setup
+	$(if $(TRITON),test -d $(ANOTHER) || $(BIN)/python -m pip install --quiet \
+		--disable-pip-version-check --no-deps --target $(ANOTHER) 'triton==$(TRITON).*')
+	$(if $(TRITON),PYTHONPATH=$(ANOTHER)) $(BIN)/pytest tests/kernels/test_compiled.py
 
 lint: setup
 	$(BIN)/ruff check .

@@ -10,7 +10,8 @@ Every row is of one command `zoo embed SOURCE -o FOLDER`, watched from outside: 
 - `large`: images of 5 × 2160 × 2160 pixels with 16 bits, beside as many of 5 × 256 × 256, which are
   the same work for the encoder. What does reading take?
 - `plan`: a table of two channels in CellProfiler's LoadData form, until its job is planned; then
-  the command is killed and started again, until the first further shard is done.
+  the command is killed and started again, until the first further shard is done. The middle of
+  three runs.
 """
 
 import argparse
@@ -19,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import kept_rows
@@ -148,8 +149,15 @@ def plan(place: Path, arguments: argparse.Namespace) -> list[dict[str, object]]:
             "Metadata_Site": i % SITES + 1,
         }
     )
-    source, out = place / "load_data.csv", place / "job"
+    source = place / "load_data.csv"
     table.to_csv(source, index=False)
+    runs = [_planned(source, place / f"job-{run}") for run in range(3)]
+    rows = sorted(runs, key=lambda rows: rows[0]["seconds"])[1]
+    return [_row("plan", SMALL, arguments.rows, (2, 64, 64), row) for row in rows]
+
+
+def _planned(source: Path, out: Path) -> list[dict[str, float]]:
+    """Plan a job, kill it, and let it go on."""
     job = Watched(source, out, SMALL, "--shard-size", 100)
     planned = job.when((out / "job.json").exists)
     job.when(lambda: job.parts() > 0)
@@ -158,12 +166,11 @@ def plan(place: Path, arguments: argparse.Namespace) -> list[dict[str, object]]:
     job = Watched(source, out, SMALL, "--shard-size", 100)
     going = job.when(lambda: job.parts() > before)
     job.kill()
-    rows: Sequence[dict[str, object]] = ({"done": 0, **planned}, {"done": 100 * before, **going})
-    return [_row("plan", SMALL, arguments.rows, (2, 64, 64), row) for row in rows]
+    return [{"done": 0, **planned}, {"done": 100 * before, **going}]
 
 
 def _row(
-    what: str, encoder: str, images: int, shape: tuple[int, ...], row: dict[str, object]
+    what: str, encoder: str, images: int, shape: tuple[int, ...], row: Mapping[str, object]
 ) -> dict[str, object]:
     channels, height, width = shape
     sizes = {"channels": channels, "height": height, "width": width}
