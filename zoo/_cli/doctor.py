@@ -19,8 +19,15 @@ _EXTRAS = {
     "umap": ("umap", "UMAP in the map of the report"),
     "h5py": ("tissue", "HEST"),
     "imagecodecs": ("codecs", "TIFF files compressed with LZW, JPEG and others"),
+    "anndata": ("anndata", "AnnData files (.h5ad)"),
+    "zarr": ("zarr", "Zarr and OME-Zarr"),
+    "openslide": ("slides", "whole slides"),
+    "bioio": ("bioio", "ND2, LIF and CZI files"),
+    "cellpose": ("cellpose", "nuclei found by Cellpose"),
+    "s3fs": ("remote", "images in object stores and behind URLs"),
+    "ray": ("ray", "zoo embed --engine ray"),
 }
-_DISTRIBUTIONS = {"umap": "umap-learn"}
+_DISTRIBUTIONS = {"umap": "umap-learn", "openslide": "openslide-python"}
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import textwrap
+from importlib.metadata import metadata
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,7 @@ from safetensors.torch import load_file
 
 import zoo
 from zoo._cli import main
+from zoo._cli.doctor import _EXTRAS
 
 
 def run(*arguments, code=0):
@@ -354,6 +356,11 @@ def test_convert_never_runs_what_is_pickled(tmp_path, monkeypatch):
     assert "without running code" in done.stderr
     assert not (tmp_path / "evil").exists()
     assert not (tmp_path / "out.safetensors").exists()
+
+
+def test_doctor_knows_every_extra():
+    extras = set(metadata("microscopy-zoo").get_all("Provides-Extra"))
+    assert {extra for extra, _ in _EXTRAS.values()} == extras - {"all", "bench", "dev", "docs"}
 
 
 @pytest.mark.slow
