@@ -19,6 +19,8 @@ PLANES = 64
 """Most planes at once: each has a table of how often each number is there."""
 PIXELS = 2**24
 """Most pixels at once: each takes some 30 bytes."""
+SHRUNK = 64
+"""Most pixels in a row that become one."""
 
 
 def prepare_together(
@@ -42,7 +44,7 @@ def prepare_together(
     for i, (image, item) in enumerate(zip(images, items, strict=True)):
         array = as_array(image)
         try:
-            if _can_scale(array, preprocessing):
+            if _can_prepare(array, preprocessing):
                 check_size(array, preprocessing, item)
                 check_crop(array, preprocessing, item)
                 alike.setdefault((array.dtype, *array.shape[1:]), []).append((i, array))
@@ -60,9 +62,13 @@ def prepare_together(
     return [found[i] for i in range(len(images))]
 
 
-def _can_scale(array: NDArray[Any], preprocessing: Preprocessing) -> bool:
-    small = array.dtype in (np.uint8, np.uint16)
-    return small and scaling_of(array.dtype, preprocessing) in ("percentile", "range", "none")
+def _can_prepare(array: NDArray[Any], preprocessing: Preprocessing) -> bool:
+    if array.dtype not in (np.uint8, np.uint16):
+        return False
+    # Where very many pixels become one, the memory of PyTorch's kernel does not suffice.
+    size = preprocessing.resize
+    resizable = size is None or min(array.shape[1:]) <= SHRUNK * size
+    return resizable and scaling_of(array.dtype, preprocessing) in ("percentile", "range", "none")
 
 
 def _parts(group: list[tuple[int, NDArray[Any]]]) -> list[list[tuple[int, NDArray[Any]]]]:

@@ -174,7 +174,7 @@ def test_nor_is_one_that_raises_when_it_is_used(raising):
     assert "a bug" not in done.stderr
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_check_builds_each_plugin_in_a_process_with_a_time_limit(raising):
     start = time.monotonic()
     done = zoo(raising, "plugins", "--check", "--limit", "25")
@@ -200,6 +200,7 @@ json.dump({**found.provenance, "value": float(found.matrix[0, 0])}, sys.stdout)
 """
 
 
+@pytest.mark.long
 def test_provenance_and_cache_tell_one_release_of_a_plugin_from_the_next(tmp_path):
     import json
     import shutil
