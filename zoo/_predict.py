@@ -58,7 +58,7 @@ def predict(
     """
     layer, labels = read_predictor(Path(folder))
     dataset = source if isinstance(source, Dataset) else open_images(source)
-    encoder = load(f"chadavit:{folder}", device=device)
+    encoder = load(f"chadavit:{folder}", device=device, dtype="float32")
     found = embed(dataset, encoder, on_error="skip", cache=False, progress=progress)
     with torch.no_grad():
         outputs = layer(torch.from_numpy(found.matrix))

@@ -38,7 +38,13 @@ class _Ablation(plugin.Encoder):
     ) -> Self:
         """Move to a device, and to a floating dtype where one is given; returns itself."""
         self.inner.to(device, dtype)
-        return super().to(device, dtype)
+        super().to(device)
+        self.dtype = self.inner.dtype  # the network is that of the inner encoder, which converts it
+        return self
+
+    def usual_dtype(self, device: torch.device) -> torch.dtype:
+        """That of the inner encoder."""
+        return self.inner.usual_dtype(device)
 
     def with_preprocessing(self, preprocessing: plugin.Preprocessing) -> Self:
         """Use another preprocessing than the record's from now on; returns itself."""

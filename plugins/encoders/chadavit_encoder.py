@@ -45,10 +45,13 @@ class ChAdaViTEncoder(ChannelTokens):
         return self
 
     def usual_dtype(self, device: torch.device) -> torch.dtype:
-        """bfloat16, as `lower` says, on a GPU that has fused kernels for it, or else float32."""
-        if device.type != "cuda" or self._why_plain(device) is not None:
+        """bfloat16, as `lower` says, on a GPU that has fused kernels for it, or else float32.
+
+        Pixels that are not scaled may be beyond the range of float16.
+        """
+        if device.type != "cuda" or self.spec.preprocessing.scaling == "none":
             return torch.float32
-        return torch.bfloat16
+        return torch.bfloat16 if self._why_plain(device) is None else torch.float32
 
     def _why_plain(self, device: torch.device) -> str | None:
         """Return why a device has no fused kernels for the layers of this network, or None."""

@@ -318,6 +318,15 @@ def test_the_twin_of_a_trained_encoder_is_always_a_control(golden, phantom_spec)
         zoo.evaluate(zoo.load(f"chadavit:{golden}"), plate, controls=[], control_seeds=0)
 
 
+@pytest.mark.slow
+def test_the_untrained_twin_has_the_precision_of_its_encoder(golden, phantom_spec):
+    subject = zoo.load(f"chadavit:{golden}", device="cpu", dtype="bfloat16")
+    plate = make(phantom_spec, SMALL)
+    found = zoo.evaluate(subject, plate, controls=["constant"], control_seeds=1).contenders
+    assert found[subject.spec.twin][1][0]["dtype"] == "bfloat16"
+    assert found["constant"][1][0]["dtype"] == "float32"
+
+
 def test_controls_see_what_the_encoder_sees(golden, phantom_spec):
     encoder = zoo.load(
         f"chadavit:{golden}",

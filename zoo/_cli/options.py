@@ -24,7 +24,8 @@ _LOADING = (
         type=click.Choice(["auto", "float32", "bfloat16", "float16"]),
         default="auto",
         show_default=True,
-        help="Dtype of the computation; 'auto' is float32, but bfloat16 for ChAda-ViT on a GPU.",
+        help="Dtype of the computation; 'auto' is float32, but bfloat16 for ChAda-ViT where a GPU "
+        "has its fused kernels.",
     ),
     click.option(
         "--scaling",

@@ -104,7 +104,9 @@ class LogLines:
 
 def taken(seconds: float) -> str:
     """A time that was measured, in words."""
-    return duration(seconds) if seconds >= 90 else f"{seconds:.{0 if seconds >= 10 else 1}f} s"
+    if seconds >= 90:
+        return duration(seconds)
+    return f"{seconds:.0f} s" if seconds >= 10 else f"{max(seconds, 0.1):.1f} s"
 
 
 def duration(seconds: float) -> str:

@@ -166,7 +166,8 @@ class LoadDataReader:
 
 def _start(folder: str, root: Path | str, moved: Mapping[str, str]) -> str:
     """Return what the paths of a folder begin with; empty if that depends on their names."""
-    below = any(old.replace("\\", "/").startswith(f"{folder}/") for old in moved)
+    beginning = f"{folder}/".casefold()
+    below = any(old.replace("\\", "/").casefold().startswith(beginning) for old in moved)
     if not folder or below or not is_plain(folder):
         return ""
     found = local_file(f"{folder}/x", root, moved)

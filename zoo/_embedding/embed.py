@@ -1,6 +1,6 @@
 """Embed datasets; each image is read once for all encoders, and cached by content."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from importlib.metadata import version
 from pathlib import Path
@@ -29,6 +29,7 @@ from .read_ahead import item_name, read_ahead
 
 Row = NDArray[np.float32]
 OnError = Literal["raise", "skip"]
+_AT_ONCE = 2**25
 
 
 class UnequalChannelsError(DataError):
@@ -257,25 +258,45 @@ def _prepare(
 ) -> dict[int, ZooError]:
     """Prepare some of the images, and return why others cannot be."""
     refused: dict[int, ZooError] = {}
-    sized: dict[int, Image] = {}
+    for part in _resampled(encoder, images, names, members, refused):
+        pixels = [image.pixels for image in part.values()]
+        planes = prepare_each(encoder, pixels, [names[i] for i in part])
+        for (i, image), found in zip(part.items(), planes, strict=True):
+            try:
+                if isinstance(found, ZooError):
+                    raise found
+                mask = image.mask
+                if mask is not None:
+                    mask = encoder.prepare_mask(mask, names[i]).numpy()
+                prepared[i] = (found, (mask, image.types))
+            except ZooError as error:
+                refused[i] = error
+    return refused
+
+
+def _resampled(
+    encoder: Encoder,
+    images: Sequence[Image],
+    names: Sequence[str],
+    members: Sequence[int],
+    refused: dict[int, ZooError],
+) -> Iterator[dict[int, Image]]:
+    """Give images the pixel size of the encoder, no more at a time than take `_AT_ONCE` bytes."""
+    part: dict[int, Image] = {}
+    held = 0
     for i in members:
         try:
             size = encoder.spec.preprocessing.pixel_size
-            sized[i] = resampled(images[i], size, f"{encoder.name}: {names[i]}")
+            part[i] = resampled(images[i], size, f"{encoder.name}: {names[i]}")
         except ZooError as error:
             refused[i] = error
-    planes = prepare_each(encoder, [m.pixels for m in sized.values()], [names[i] for i in sized])
-    for (i, image), found in zip(sized.items(), planes, strict=True):
-        try:
-            if isinstance(found, ZooError):
-                raise found
-            mask = image.mask
-            if mask is not None:
-                mask = encoder.prepare_mask(mask, names[i]).numpy()
-            prepared[i] = (found, (mask, image.types))
-        except ZooError as error:
-            refused[i] = error
-    return refused
+            continue
+        held += part[i].pixels.nbytes
+        if held >= _AT_ONCE:
+            yield part
+            part, held = {}, 0
+    if part:
+        yield part
 
 
 def _with_channels(

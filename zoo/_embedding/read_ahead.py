@@ -18,8 +18,7 @@ _FIRST = 4
 def read_ahead(dataset: Dataset) -> Iterable[list[tuple[int, Image | Exception]]]:
     """Read the next chunk while one is encoded.
 
-    A chunk has at most 64 images, and no further ones once their pixels take 128 MiB, so that two
-    chunks fit any memory that an encoder fits.
+    A chunk has at most 64 images, and no further ones once they take 128 MiB.
     """
 
     def read(start: int, most: int) -> list[tuple[int, Image | Exception]]:
@@ -29,7 +28,7 @@ def read_ahead(dataset: Dataset) -> Iterable[list[tuple[int, Image | Exception]]
             try:
                 image = dataset[i]
                 items.append((i, image))
-                held += getattr(image.pixels, "nbytes", 0)
+                held += sum(getattr(part, "nbytes", 0) for part in (image.pixels, image.mask))
             except ZooError as error:
                 items.append((i, error))
             if held >= _BYTES:

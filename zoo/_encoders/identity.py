@@ -84,7 +84,7 @@ class EncoderIdentity:
     def usual_dtype(self, device: torch.device) -> torch.dtype:
         """Return the dtype that `zoo.load` chooses for a device where none is asked for.
 
-        Another than float32 must give the same embeddings but for rounding: a cosine of at least
+        Any other than float32 must give the same embeddings but for rounding: a cosine of at least
         0.9999.
         """
         return torch.float32

@@ -48,6 +48,8 @@ class Inputs:
     def batch(self, members: list[int], device: torch.device, dtype: torch.dtype) -> ImageBatch:
         """Pack some prepared images of one size."""
         planes = [torch.as_tensor(self.planes[i]) for i in members]
+        if len({x.device for x in planes}) > 1:  # some were prepared where memory was left
+            planes = [x.to(device) for x in planes]
         index = None
         if any(self.places[i] is not None for i in members):
             given = zip([self.places[i] for i in members], planes, strict=True)

@@ -51,7 +51,8 @@ def load(
     dtype
         Floating dtype of the parameters and of the computation. By default float32; for ChAda-ViT
         on a GPU that has its fused kernels, bfloat16, in which norms, sums and the residual stream
-        stay float32, so that embeddings have a cosine of at least 0.9999 to those of float32.
+        stay float32 (cosine to embeddings of float32 at least 0.9999, untrained and on a CPU).
+        ``"float32"`` is for training, too.
     weights
         Local safetensors file to use instead of the record's; the further files of a model of
         several stay those of the record.

@@ -20,9 +20,11 @@ def prepare_each(
 ) -> list[Tensor | ZooError]:
     """Prepare checked images; where one cannot be, return why in its place.
 
-    On the GPU of the encoder, unless its memory is full or the encoder has a `prepare` of its own.
+    On the GPU of the encoder, unless its memory is full, the encoder has a `prepare` of its own, or
+    it is no network: noise that is seeded by pixels is to be the same everywhere.
     """
-    if encoder.device.type == "cuda" and encoder.own_prepare is None:
+    on_gpu = encoder.device.type == "cuda" and encoder.model is not None
+    if on_gpu and encoder.own_prepare is None:
         try:
             return prepare_together(images, encoder.spec.preprocessing, items, encoder.device)
         except RuntimeError as error:

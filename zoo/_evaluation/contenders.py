@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import torch
+
 from zoo.registry import (
     EncoderSpec,
     EvaluationError,
@@ -180,8 +182,16 @@ def _embed_images(
         if name in members or name == name_of(subject):
             return
         try:
+            dtype = _dtype_beside(subject, name)
             members[name] = [
-                load(name, device=device, seed=s, preprocessing=prepared, weights=weights)
+                load(
+                    name,
+                    device=device,
+                    dtype=dtype,
+                    seed=s,
+                    preprocessing=prepared,
+                    weights=weights,
+                )
                 for s in draws
             ]
             for encoder in members[name]:
@@ -216,6 +226,14 @@ def _embed_images(
     if len(contenders) == 1:
         raise EvaluationError("at least one control is required: controls=[...]")
     return contenders, skipped
+
+
+def _dtype_beside(subject: Encoder | Embeddings, name: str) -> torch.dtype | str:
+    """Return the dtype of a control: that of the subject for its own network, untrained or not."""
+    if not isinstance(subject, Encoder):
+        return "auto"
+    ablations = (f"mask-only:{subject.name}", f"one-channel:{subject.name}/")
+    return subject.dtype if name == subject.spec.twin or name.startswith(ablations) else "auto"
 
 
 def _add_ablations(

@@ -19,7 +19,7 @@ PLANES = 64
 """Most planes at once: each has a table of how often each number is there."""
 PIXELS = 2**24
 """Most pixels at once: each takes some 30 bytes."""
-SHRUNK = 64
+MOST_SHRINKING = 64
 """Most pixels in a row that become one."""
 
 
@@ -31,8 +31,9 @@ def prepare_together(
 ) -> list[Tensor | ZooError]:
     """Prepare checked images on a device.
 
-    Integers of 8 and 16 bits are scaled there, with the bits of `prepare`, and resized there, which
-    rounds in another order. Other images are prepared on the CPU.
+    Unsigned integers of 8 and 16 bits are scaled there by percentiles, range or not at all, with
+    the bits of `prepare`, and resized there, which rounds in another order. Other images, and
+    other scalings, are prepared on the CPU.
 
     Returns
     -------
@@ -67,7 +68,7 @@ def _can_prepare(array: NDArray[Any], preprocessing: Preprocessing) -> bool:
         return False
     # Where very many pixels become one, the memory of PyTorch's kernel does not suffice.
     size = preprocessing.resize
-    resizable = size is None or min(array.shape[1:]) <= SHRUNK * size
+    resizable = size is None or min(array.shape[1:]) <= MOST_SHRINKING * size
     return resizable and scaling_of(array.dtype, preprocessing) in ("percentile", "range", "none")
 
 

@@ -112,6 +112,16 @@ class TestOneChannel:
         with pytest.raises(ValueError, match=r"does not have the output .tokens"):
             zoo.load(f"one-channel:{VIT}").encode(given, preprocess=False, tokens=True)
 
+    def test_half_precision_is_that_of_the_encoder(self, chadavit):
+        encoder, plain = (
+            zoo.load(name, device="cpu", dtype="bfloat16")
+            for name in (f"one-channel:{chadavit}", chadavit)
+        )
+        assert encoder.dtype == plain.dtype == torch.bfloat16
+        rounded = {n: p.dtype for n, p in plain.model.named_parameters()}
+        assert {n: p.dtype for n, p in encoder.model.named_parameters()} == rounded
+        assert torch.float32 in rounded.values()  # norms
+
     def test_all_planes_go_through_at_once(self, monkeypatch):
         encoder = zoo.load(f"one-channel:{VIT}")
         seen = []

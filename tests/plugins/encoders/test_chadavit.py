@@ -312,6 +312,11 @@ def test_a_gpu_with_fused_kernels_computes_in_bfloat16_unless_asked_otherwise(go
     why = {"why": None}
     monkeypatch.setattr(ChAdaViTEncoder, "_why_plain", lambda self, device: why["why"])
     assert encoder.usual_dtype(gpu) == torch.bfloat16
+    inside = zoo.load(f"one-channel:{name}/mean", device="cpu")
+    assert inside.usual_dtype(gpu) == torch.bfloat16
+    unscaled = zoo.Preprocessing(scaling="none")
+    raw = zoo.load(name, device="cpu", preprocessing=unscaled)
+    assert raw.usual_dtype(gpu) == torch.float32  # 65535 is beyond float16
     why["why"] = "it is old"
     assert encoder.usual_dtype(gpu) == torch.float32
 

@@ -53,7 +53,14 @@ def test_durations_are_as_exact_as_estimates(seconds, words):
 
 @pytest.mark.parametrize(
     ("seconds", "words"),
-    [(0.13, "0.1 s"), (9.94, "9.9 s"), (12.4, "12 s"), (89, "89 s"), (300, "5 min")],
+    [
+        (0.01, "0.1 s"),
+        (0.13, "0.1 s"),
+        (9.94, "9.9 s"),
+        (12.4, "12 s"),
+        (89, "89 s"),
+        (300, "5 min"),
+    ],
 )
 def test_measured_times_are_not_rounded_as_estimates_are(seconds, words):
     assert terminal.taken(seconds) == words

@@ -213,7 +213,13 @@ class TestBadRows:
         check(source.dataset)
 
 
-MOVED = {"/old": "new", "/old/plate/in": "elsewhere", "/was/u": "/is/ü", "C:\\data": "/mnt/data"}
+MOVED = {
+    "/old": "new",
+    "/old/plate/in": "elsewhere",
+    "/was/u": "/is/ü",
+    "C:\\data": "/mnt/data",
+    "\\\\SERVER\\share\\in": "/mnt/in",
+}
 
 
 @pytest.mark.parametrize("moved", [{}, MOVED], ids=["as they are", "moved"])
@@ -224,7 +230,7 @@ def test_files_that_a_job_watches_are_those_that_are_read(tmp_path, moved, monke
     (tmp_path / "images" / "ü.tif").write_bytes(b"")
     folders = (
         *("images", "images/", " images ", "/old/plate", "/old/plate/", "/old", "/older", "/", ""),
-        *("/was/u", "/was", "a b", "ü", None),
+        *("/was/u", "/was", "//server/share", "a b", "ü", None),
     )
     names = ("a.tif", " b c.tif ", "ü.tif", "in/d.tif", "/old/e.tif", "sub/../f.tif", "", None)
     table = pd.DataFrame(

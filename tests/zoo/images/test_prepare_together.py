@@ -7,6 +7,7 @@ import torch
 import zoo
 from zoo import errors
 from zoo._encoders import preparing
+from zoo._encoders.inputs import Inputs
 from zoo._images import prepare_together as together
 from zoo._images.preprocess import prepare
 
@@ -117,6 +118,7 @@ class OnGpu:
     """What `prepare_each` reads of an encoder on a GPU."""
 
     device = torch.device("cuda")
+    model = torch.nn.Identity()
     own_prepare = None
     spec = zoo.plugin.EncoderSpec(name="a", builder="b:c", summary="d")
 
@@ -144,9 +146,16 @@ def test_a_gpu_prepares_for_its_encoder_unless_its_memory_is_full(monkeypatch):
         assert "b is 8 × 8 pixels" in str(found[1])
 
 
-def test_an_encoder_with_code_of_its_own_prepares_on_a_gpu_too(monkeypatch):
-    class Own(OnGpu):
-        own_prepare = "mine:prepare"
-
+@pytest.mark.parametrize("what", [{"own_prepare": "mine:prepare"}, {"model": None}])
+def test_an_encoder_with_code_of_its_own_or_without_network_prepares_on_the_cpu(what, monkeypatch):
     monkeypatch.setattr(preparing, "prepare_together", None)
-    assert preparing.prepare_each(Own(), [noise((1, 300, 300))], ["a"])[0].shape == (1, 224, 224)
+    encoder = type("Own", (OnGpu,), what)()
+    assert preparing.prepare_each(encoder, [noise((1, 300, 300))], ["a"])[0].shape == (1, 224, 224)
+
+
+def test_planes_that_were_prepared_on_two_devices_are_packed():
+    planes = [torch.zeros(2, 4, 4), torch.zeros(1, 4, 4, device="meta")]
+    inputs = Inputs(planes=planes, stains=[None] * 2, places=[None] * 2, objects=[(None, None)] * 2)
+    batch = inputs.batch([0, 1], torch.device("meta"), torch.float16)
+    assert batch.planes.shape == (3, 4, 4)
+    assert batch.planes.device.type == "meta"

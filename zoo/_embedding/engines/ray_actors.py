@@ -133,6 +133,8 @@ def _connect(ray: Any) -> bool:
             cores = len(os.sched_getaffinity(0)) if own else os.cpu_count()
             ray.init(address="local", num_cpus=cores, include_dashboard=False, **quiet)
     except ConnectionError as error:
+        if not address:
+            raise DataError(f"Ray could not be started: {error}") from error
         raise DataError(f"no cluster of Ray answers at RAY_ADDRESS={address}") from error
     finally:
         if main:
