@@ -15,6 +15,7 @@ import zoo
 from zoo import errors
 from zoo._data.dataset import Dataset
 from zoo._data.sources import open_images
+from zoo._embedding import embed as module
 from zoo._embedding.embed import embed, embed_many
 from zoo._embedding.embeddings import Embeddings, check_output
 from zoo._images.image import Image
@@ -632,3 +633,24 @@ def test_images_with_other_masks_have_rows_of_their_own_in_the_cache(cache):
     assert len(encoder.batches) == 1
     assert first[:, 0].tolist() == [1, 2, 3, -1]
     assert np.array_equal(again, first[::-1])
+
+
+def test_few_images_are_held_at_the_size_of_the_encoder(monkeypatch):
+    """Small images of 4 µm for an encoder of 1 µm: a few at a time."""
+    preprocessing = zoo.Preprocessing(
+        scaling="none", resize=None, crop=None, min_side=4, pixel_size=1.0
+    )
+    images = [Image(np.full((1, 8, 8), float(k)), pixel_size=4.0) for k in range(5)]
+    held = []
+    prepare_each = module.prepare_each
+    monkeypatch.setattr(module, "_AT_ONCE", 2 * 32 * 32 * 8)
+    monkeypatch.setattr(
+        module,
+        "prepare_each",
+        lambda encoder, pixels, items: (
+            held.append([p.shape[1:] for p in pixels]) or prepare_each(encoder, pixels, items)
+        ),
+    )
+    found = embed(images, Means(preprocessing=preprocessing), cache=False)
+    assert found.matrix[:, 0] == pytest.approx(range(5))
+    assert held == [[(32, 32)] * n for n in (2, 2, 1)]
