@@ -343,7 +343,7 @@ def test_a_run_on_labels_is_an_encoder_and_a_predictor(stripes, tmp_path, label)
     truth, predicted = table[label], table[f"predicted_{label}"]
     if label == "stripe":
         assert (truth == predicted).mean() > 0.8
-        assert table[["probability_narrow", "probability_wide"]].sum(1).round(5).eq(1).all()
+        assert table[["probability_narrow", "probability_wide"]].sum(axis=1).round(5).eq(1).all()
     else:
         assert np.corrcoef(truth, predicted)[0, 1] > 0.8
 
