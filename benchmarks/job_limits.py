@@ -28,6 +28,7 @@ import numpy as np
 import pandas as pd
 import tifffile
 from machine import machine
+from peak_memory import status
 
 FIELDS = (
     *("what", "encoder", "images", "channels", "height", "width", "done", "seconds", "rss_mib"),
@@ -77,15 +78,11 @@ class Watched:
         return found
 
     def _memory(self) -> dict[str, float]:
+        fields = {"rss_mib": "VmRSS", "peak_mib": "VmHWM"}
         try:
-            lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
-        except OSError:
+            return {k: status(field, self.process.pid) / 1024 for k, field in fields.items()}
+        except (OSError, StopIteration):  # it has ended
             return {}
-        status = dict(line.split(":", 1) for line in lines)
-        names = {"rss_mib": "VmRSS", "peak_mib": "VmHWM"}
-        return {
-            k: int(status[name].split()[0]) / 1024 for k, name in names.items() if name in status
-        }
 
 
 def write_images(folder: Path, count: int, shape: tuple[int, ...], dtype: str) -> None:

@@ -22,12 +22,12 @@ def peak_mib(call: Callable[[], object], device: str) -> float | None:
         Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
     except OSError:
         return None
-    before = _status("VmRSS")
+    before = status("VmRSS")
     call()
-    return max(0.0, _status("VmHWM") - before) / 2**10
+    return max(0.0, status("VmHWM") - before) / 2**10
 
 
-def _status(field: str) -> float:
-    """Return a field of the process's status, in KiB."""
-    lines = Path("/proc/self/status").read_text().splitlines()
+def status(field: str, process: int | str = "self") -> float:
+    """Return a field of a process's status, in KiB."""
+    lines = Path(f"/proc/{process}/status").read_text().splitlines()
     return float(next(line.split()[1] for line in lines if line.startswith(f"{field}:")))

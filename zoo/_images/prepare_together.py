@@ -11,7 +11,7 @@ from torch import Tensor
 from zoo.registry import Preprocessing, ZooError
 
 from .checks import as_array
-from .preprocess import check_crop, check_size, fit, places_of, prepare, scaling_of
+from .preprocess import between, check_crop, check_size, fit, places_of, prepare, scaling_of
 
 NUMBERS = 2**16
 """Numbers that a pixel can be."""
@@ -117,16 +117,11 @@ def _by_percentiles(planes: Tensor, percentiles: tuple[float, float]) -> Tensor:
     places = torch.from_numpy(around.astype(np.int64)).to(planes.device).flatten()
     found = torch.searchsorted(reached, places.repeat(count, 1), right=True).double()
     (low_before, high_before), (low_after, high_after) = found.view(count, 2, 2).permute(1, 2, 0)
-    bottom = _between(low_before, low_after, float(share[0]))
-    top = _between(high_before, high_after, float(share[1]))
+    bottom = between(low_before, low_after, float(share[0]))
+    top = between(high_before, high_after, float(share[1]))
     low, high = (f(flat, 1).double() for f in (torch.amin, torch.amax))
     sparse = top == bottom  # fewer bright pixels than the percentiles leave out
     offset = torch.where(sparse, low, bottom)[:, None]
     span = torch.where(sparse, high, top)[:, None] - offset
     divisor = torch.where(span > 0, span, torch.inf)
     return ((flat.double() - offset) / divisor).float().clip_(0.0, 1.0).view_as(planes)
-
-
-def _between(a: Tensor, b: Tensor, share: float) -> Tensor:
-    """Interpolate as NumPy does: from the nearer number."""
-    return a + (b - a) * share if share < 0.5 else b - (b - a) * (1 - share)

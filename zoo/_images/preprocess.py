@@ -176,11 +176,13 @@ def percentiles_of(counts: NDArray[np.int64], percentiles: tuple[float, float]) 
     """What `np.percentile` gives, to the bit, for numbers that are there `counts[number]` times."""
     reached = np.cumsum(counts)
     around, share = places_of(int(reached[-1]), percentiles)
-    a, b = np.searchsorted(reached, around, side="right")
-    found: list[float] = np.where(
-        share < 0.5, a + (b - a) * share, b - (b - a) * (1 - share)
-    ).tolist()
-    return found
+    pairs = np.searchsorted(reached, around, side="right").T.tolist()
+    return [between(a, b, s) for (a, b), s in zip(pairs, share.tolist(), strict=True)]
+
+
+def between(a: Any, b: Any, share: float) -> Any:
+    """Interpolate as NumPy's percentiles do: from the nearer of two numbers."""
+    return a + (b - a) * share if share < 0.5 else b - (b - a) * (1 - share)
 
 
 def _by_counting(

@@ -49,10 +49,7 @@ class Subject:
         self._remake: Callable[[int], Encoder] | None = None
         if isinstance(encoder, str):
             self.encoder = load(encoder, dtype="float32")
-            seeded = self.encoder.spec.seeded
-            self._remake = lambda seed: load(
-                encoder, dtype="float32", seed=seed if seeded else None
-            )
+            self._remake = _maker(self.encoder)
         elif isinstance(encoder, EncoderSpec):
             file = fetch(encoder.weights).path if encoder.weights is not None else None
             further = [fetch(one).path for one in encoder.files]
@@ -195,8 +192,8 @@ def _maker(encoder: Encoder) -> Callable[[int], Encoder] | None:
     """Return the record's builder, if it makes encoders like the one given."""
     spec = encoder.spec
     if encoder.from_registry:
-        name = spec.name
-        return lambda seed: load(name, dtype="float32", seed=seed if spec.seeded else None)
+        dtype = encoder.dtype
+        return lambda seed: load(spec.name, dtype=dtype, seed=seed if spec.seeded else None)
     if spec.all_files:
         return None
     try:
