@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import sabotaged
+import torch
 from safetensors.torch import save_file
 from zoo.registry import registry
 
@@ -14,6 +15,7 @@ import zoo
 from zoo.testing import check_encoder
 from zoo.testing._kit import NAMES
 from zoo.testing._promise import PROMISES
+from zoo.testing._subject import Subject
 from zoo.testing._worker import moved_clock
 
 FIXED = [n for n, s in sorted(registry().encoders.items()) if s.weights is None]
@@ -192,6 +194,7 @@ def test_expected_failures_have_a_reason_and_must_fail(capsys):
 
 TESTS = """
 import sabotaged
+import torch
 import zoo.testing
 
 @zoo.testing.encoder_checks(
@@ -233,3 +236,9 @@ def test_a_moved_clock_is_seen_by_the_modules_of_a_package_and_moves_back():
         assert time.localtime().tm_year > before.year
         assert isinstance(datetime.datetime.now(), names["datetime"])
     assert (datetime.datetime, time.time) == tuple(names.values())
+
+
+def test_an_encoder_given_in_half_precision_is_made_again_in_it():
+    encoder = zoo.load("chadavit-untrained", device="cpu", dtype="bfloat16")
+    assert Subject(encoder).remake(1).dtype == torch.bfloat16
+    assert Subject("chadavit-untrained").remake(1).dtype == torch.float32

@@ -113,6 +113,18 @@ def test_the_error_of_a_mean_over_pairs_of_groups(units, pairs, sizes):
         assert np.sqrt(np.mean(alone)) / raised > 1.25
 
 
+def test_the_error_of_retrieval_is_raised():
+    """Both what the jackknife finds and what it counts twice, so that the error is."""
+    between, value = pairs_world(np.random.default_rng(0), 1, 1, np.ones(8))
+    score = SimpleNamespace(
+        kind="retrieval", at=lambda _: value, without=lambda _: (between, np.ones(8))
+    )
+    found = estimate([score], np.arange(8), [])
+    left = np.array([np.delete(between[:, j], j).mean() for j in range(8)])
+    assert found.deviations == pytest.approx(1.05 * jackknifed(value, left, np.ones(8)))
+    assert found.doubled == pytest.approx(1.05 * counted_twice(between, np.ones(8)))
+
+
 def test_pairs_of_encoders_are_compared_pair_by_pair():
     """What two encoders have in common leaves no error; nor does a pair that is undefined."""
     sizes = np.full(6, 2.0)
