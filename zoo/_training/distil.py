@@ -2,6 +2,7 @@
 
 import copy
 import math
+import warnings
 from typing import Any
 
 import torch
@@ -180,8 +181,11 @@ def over_ranks(branch: Branch, device: torch.device) -> nn.Module:
     if world() == 1:
         return branch
     where = [device] if device.type == "cuda" else None
-    # Statistics of batches are summed by the head itself.
-    return DistributedDataParallel(branch, device_ids=where, broadcast_buffers=False)
+    with warnings.catch_warnings():
+        # What torch is to have instead of broadcast_buffers still sends them once.
+        warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
+        # Statistics of batches are summed by the head itself.
+        return DistributedDataParallel(branch, device_ids=where, broadcast_buffers=False)
 
 
 def set_rate(optimiser: torch.optim.Optimizer, settings: Settings, step: int) -> None:

@@ -1,5 +1,7 @@
 """Sums over the processes of a run, with gradients; without `torchrun` they change nothing."""
 
+import gc
+import importlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,18 +23,26 @@ def rank() -> int:
 
 @contextmanager
 def joined(device: torch.device) -> Iterator[torch.device]:
-    """Join the processes that `torchrun` started; yield this one's device."""
+    """Join the processes that `torchrun` started; yield this one's device.
+
+    Threads of the group end with it only when the block leaves nothing behind that uses the group.
+    One that outlives it can still hold a tensor when the interpreter ends, which aborts the process
+    (pytorch/pytorch issue 190489).
+    """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield device
         return
     if device.type == "cuda":
         device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.cuda.set_device(device)
+    # Loaded later, by DistributedDataParallel, its default arguments would keep the group for ever.
+    importlib.import_module("torch.distributed.nn.functional")
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
         yield device
         dist.barrier()
     finally:
+        gc.collect()  # DistributedDataParallel refers to itself
         dist.destroy_process_group()
 
 
