@@ -12,6 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from . import _cpu_linear as cpu
+from ._autocast import no_autocast
+from ._operators import called
 
 try:
     from . import _fused_layer_op as op
@@ -129,9 +131,12 @@ def norm_qkv(
     dtype = dtype or weights.qkv_weight.dtype
     if query_rows is not None and _needs_gradient(x, *parameters):
         query_rows = None
-    with torch.autocast(x.device.type, enabled=False):
+    with no_autocast(x.device.type):
         if takes_triton(backend, why_not(x, weights.qkv_weight.dtype, len(weights.up_weight))):
-            return op.norm_qkv(x.contiguous(), *parameters, weights.eps, query_rows, dtype)
+            projected: Tensor = called(
+                op.norm_qkv, x.contiguous(), *parameters, weights.eps, query_rows, dtype
+            )
+            return projected
         return _norm_qkv(x, weights, query_rows).to(dtype)
 
 
@@ -182,9 +187,12 @@ def residual_mlp(
             f"{dim} features and {hidden} hidden units"
         )
     mixed = mixed.to(weights.out_weight.dtype)
-    with torch.autocast(x.device.type, enabled=False):
+    with no_autocast(x.device.type):
         if takes_triton(backend, why_not(x, weights.up_weight.dtype, hidden)):
-            return op.residual_mlp(x.contiguous(), mixed.contiguous(), *weights[2:])
+            finished: Tensor = called(
+                op.residual_mlp, x.contiguous(), mixed.contiguous(), *weights[2:]
+            )
+            return finished
         return _residual_mlp(x, mixed, weights)
 
 
@@ -202,13 +210,18 @@ def _lowered(x: Tensor, weights: LayerWeights, fields: tuple[str, ...]) -> Layer
     kind = x.device.type
     low = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
 
-    def right(tensor: Tensor) -> Tensor:
+    def right(tensor: Tensor) -> torch.dtype:
         if tensor.ndim == 1:
-            return tensor.to(x.dtype)
-        return tensor if low is None or tensor.dtype != torch.float32 else tensor.to(low)
+            return x.dtype
+        return tensor.dtype if low is None or tensor.dtype != torch.float32 else low
 
-    lowered: dict[str, Any] = {name: right(getattr(weights, name)) for name in fields}
-    return weights._replace(**lowered)
+    wrong: dict[str, Any] = {}
+    for name in fields:
+        tensor: Tensor = getattr(weights, name)
+        dtype = right(tensor)
+        if tensor.dtype != dtype:
+            wrong[name] = tensor.to(dtype)
+    return weights._replace(**wrong) if wrong else weights
 
 
 def _needs_gradient(*tensors: Tensor) -> bool:

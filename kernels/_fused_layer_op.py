@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from . import _fused_layer_triton as kernels
+from ._operators import operator
 from ._ragged_attention_op import INTERPRETED, launch, why_no_gpu
 
 native_layer_norm = torch.ops.aten.native_layer_norm.default
@@ -93,11 +94,7 @@ def _launch_rows(
     launch(getattr(kernels, name), grid, tiles.warps, arguments, values)
 
 
-# The interpreter cannot be traced, so that there the operators are closed boxes.
-_operator: Any = torch.library.custom_op if INTERPRETED else torch.library.triton_op
-
-
-@_operator("microscopy_zoo::norm_qkv", mutates_args=())
+@operator("norm_qkv", traced=not INTERPRETED)
 def norm_qkv(
     x: Tensor, gain: Tensor, offset: Tensor, weight: Tensor, bias: Tensor, eps: float,
     query_rows: Tensor | None, dtype: torch.dtype,
@@ -123,7 +120,7 @@ def norm_qkv(
     return out
 
 
-@_operator("microscopy_zoo::residual_mlp", mutates_args=())
+@operator("residual_mlp", traced=not INTERPRETED)
 def residual_mlp(
     x: Tensor, mixed: Tensor, out_weight: Tensor, out_bias: Tensor, gain1: Tensor, offset1: Tensor,
     up_weight: Tensor, up_bias: Tensor, down_weight: Tensor, down_bias: Tensor, gain2: Tensor,

@@ -3,7 +3,9 @@
 import torch
 from torch import Tensor
 
+from ._autocast import no_autocast
 from ._fused_layer import linear, takes_triton
+from ._operators import called
 from ._patches import cut_patches
 from ._token_layout import TokenLayout
 
@@ -80,12 +82,14 @@ def pack_tokens(
     kind = planes.device.type
     if torch.is_autocast_enabled(kind) and weight.dtype == torch.float32:
         weight = weight.to(torch.get_autocast_dtype(kind))
-    with torch.autocast(kind, enabled=False):
+    with no_autocast(kind):
         if takes_triton(backend, why_not(first[None], weight.dtype)):
-            return op.pack_tokens(
-                planes, weight.contiguous(), bias, position.contiguous(), channel.contiguous(),
-                first, layout.planes, layout.plan.cu_seqlens, layout.rows, patch,
+            packed: Tensor = called(
+                op.pack_tokens, planes, weight.contiguous(), bias, position.contiguous(),
+                channel.contiguous(), first, layout.planes, layout.plan.cu_seqlens, layout.rows,
+                patch,
             )  # fmt: skip
+            return packed
         return _pack(planes, layout, weight, bias, position, channel, first, patch)
 
 

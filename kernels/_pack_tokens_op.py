@@ -11,14 +11,12 @@ from torch import Tensor
 from . import _pack_tokens_triton as kernels
 from ._fused_layer_op import constants, tiles_for
 from ._fused_layer_op import why_not as why_not
+from ._operators import operator
 from ._patches import cut_patches, join_patches
 from ._ragged_attention_op import INTERPRETED, launch
 
-# The interpreter cannot be traced, so that there the operators are closed boxes.
-_operator: Any = torch.library.custom_op if INTERPRETED else torch.library.triton_op
 
-
-@_operator("microscopy_zoo::pack_tokens", mutates_args=())
+@operator("pack_tokens", traced=not INTERPRETED)
 def pack_tokens(
     pixels: Tensor, weight: Tensor, bias: Tensor, position: Tensor, channel: Tensor, first: Tensor,
     planes: Tensor, starts: Tensor, rows: int, patch: int,

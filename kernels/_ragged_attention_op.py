@@ -13,6 +13,7 @@ import triton
 from torch import Tensor
 
 from . import _ragged_attention_triton as kernels
+from ._operators import only_computed, operator
 from ._ragged_plan import TILE
 
 INTERPRETED = bool(triton.knobs.runtime.interpret)
@@ -178,7 +179,8 @@ def launch(
     kernel: Any, grid: tuple[int, ...], warps: int, arguments: tuple[Any, ...], values: Any
 ) -> None:
     """Launch a kernel of an operator, with its compile-time constants as `values`."""
-    function: Any = kernel if INTERPRETED else torch.library.wrap_triton(kernel)
+    plain = INTERPRETED or only_computed(arguments[0])
+    function: Any = kernel if plain else torch.library.wrap_triton(kernel)
     options: dict[str, object] = {"num_warps": warps}
     # Triton launches on the current GPU, which need not be that of the tensors. The compiler's
     # wrapper takes care of that, and does not know the option.
@@ -201,11 +203,7 @@ def _outputs(
     return out, qkv.new_empty((heads, total), dtype=torch.float32)
 
 
-# The interpreter cannot be traced, so that there the operators are closed boxes.
-_operator: Any = torch.library.custom_op if INTERPRETED else torch.library.triton_op
-
-
-@_operator("microscopy_zoo::ragged_attention", mutates_args=())
+@operator("ragged_attention", traced=not INTERPRETED)
 def attend(
     qkv: Tensor, tiles: Tensor, firsts: Tensor, sequences: int, first_only: bool, scale: float,
     tf32: bool, dtype: torch.dtype,
@@ -217,7 +215,7 @@ def attend(
     return out, lse
 
 
-@_operator("microscopy_zoo::ragged_attention_backward", mutates_args=())
+@operator("ragged_attention_backward", traced=not INTERPRETED)
 def attend_backward(
     grad_out: Tensor, grad_lse: Tensor, qkv: Tensor, out: Tensor, lse: Tensor, tiles: Tensor,
     firsts: Tensor, first_only: bool, scale: float, tf32: bool,

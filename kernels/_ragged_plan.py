@@ -4,7 +4,8 @@ from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import accumulate, pairwise
+from itertools import accumulate, count, pairwise
+from operator import itemgetter
 
 import torch
 from torch import Tensor
@@ -94,10 +95,9 @@ class RaggedPlan:
         >>> RaggedPlan.from_lengths([197, 589]).tiles.shape  # 2 + 5 tiles of 128 rows
         torch.Size([7, 4])
         """
-        lengths = tuple(int(n) for n in lengths)
-        for length in lengths:
-            if length < 0:
-                raise ValueError(f"a sequence has the length {length}, but none can be negative")
+        lengths = tuple(map(int, lengths))
+        if min(lengths, default=0) < 0:
+            raise ValueError(f"a sequence has the length {min(lengths)}, but none can be negative")
         total = max(sum(lengths), rows or 0)
         if total >= 2**31:
             raise ValueError(f"the sequences have {total} rows, but 2**31 - 1 is the most")
@@ -210,13 +210,15 @@ def _tables(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return `cu_seqlens`, `tiles` and `firsts`, sent to the device as one."""
     starts_at = [0, *accumulate(lengths)]
-    order = sorted((i for i, n in enumerate(lengths) if n), key=lambda i: -lengths[i])
     # In Python: for a thousand entries PyTorch's threads cost more than they save.
+    longest_first = sorted(zip(lengths, count(), starts_at), key=itemgetter(0), reverse=True)
     tiles: list[int] = []
-    for i in order:
-        for row in range(0, lengths[i], TILE):
-            tiles += (i, row, starts_at[i], lengths[i])
-    firsts = [value for i in order for value in (i, 0, starts_at[i], lengths[i])]
+    firsts: list[int] = []
+    for length, i, start in longest_first:
+        if length:
+            firsts += (i, 0, start, length)
+        for row in range(0, length, TILE):
+            tiles += (i, row, start, length)
     tiles += [0] * (4 * (entries or 0) - len(tiles))
     firsts += [0] * (4 * (starts or 0) - len(firsts))
     table = torch.frombuffer(array("i", tiles + firsts + starts_at), dtype=torch.int32)

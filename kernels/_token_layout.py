@@ -3,6 +3,7 @@
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import torch
 from torch import Tensor
@@ -86,8 +87,9 @@ class TokenLayout:
         >>> TokenLayout.from_counts([1, 2], [0, 0, 1], patches=4).first_rows.tolist()
         [0, 5]
         """
-        counts, total = [int(c) for c in counts], sum(int(c) for c in counts)
-        if any(c < 1 for c in counts):
+        counts = list(map(int, counts))
+        total = sum(counts)
+        if min(counts, default=1) < 1:
             raise ValueError(f"an image has {min(counts)} channels, but needs at least one")
         if len(places) != total:
             raise ValueError(f"there are {len(places)} places for {total} planes")
@@ -99,14 +101,14 @@ class TokenLayout:
             plan = RaggedPlan.from_lengths(lengths, device)
         else:
             plan = RaggedPlan.from_lengths(lengths, device, rows=room * (patches + 1), images=room)
-        table, row = [], 0
-        starts = []
-        place = iter(places)
-        for count in counts:
-            starts.append(row)
-            for channel in range(count):
-                table += [row + 1 + channel * patches, int(next(place))]
-            row += 1 + count * patches
+        starts = list(accumulate(lengths[:-1], initial=0)) if lengths else []
+        table = [0] * (2 * total)
+        table[::2] = [
+            start + 1 + channel * patches
+            for start, count in zip(starts, counts, strict=True)
+            for channel in range(count)
+        ]
+        table[1::2] = map(int, places)
         if room is not None:
             table += [NO_PLANE, 0] * (room - total)
             starts += [0] * (room - len(counts))

@@ -59,33 +59,37 @@ class Block(nn.Module):
 
     def weights(self) -> LayerWeights:
         """Return the parameters as the kernels take them."""
-        attention = self.self_attn
+        attention, norm1, norm2 = self.self_attn, self.norm1, self.norm2
+        out, up, down = attention.out_proj, self.linear1, self.linear2
         return LayerWeights(
             attention.in_proj_weight,
             attention.in_proj_bias,
-            *(attention.out_proj.weight, attention.out_proj.bias),
-            *(self.norm1.weight, self.norm1.bias),
-            *(self.linear1.weight, self.linear1.bias),
-            *(self.linear2.weight, self.linear2.bias),
-            *(self.norm2.weight, self.norm2.bias),
-            self.norm1.eps,
+            *(out.weight, out.bias),
+            *(norm1.weight, norm1.bias),
+            *(up.weight, up.bias),
+            *(down.weight, down.bias),
+            *(norm2.weight, norm2.bias),
+            norm1.eps,
         )
 
-    def project(self, x: Tensor, query_rows: Tensor | None = None) -> Tensor:
+    def project(
+        self, x: Tensor, query_rows: Tensor | None = None, weights: LayerWeights | None = None
+    ) -> Tensor:
         """Turn rows `(T, D)` into queries, keys and values, `(T, 3, H, D / H)`."""
-        qkv = norm_qkv(x, self.weights(), query_rows=query_rows, dtype=self.attention_dtype)
+        weights = weights or self.weights()
+        qkv = norm_qkv(x, weights, query_rows=query_rows, dtype=self.attention_dtype)
         heads = self.self_attn.heads
         return qkv.view(x.shape[0], 3, heads, x.shape[1] // heads)
 
     def forward(self, x: Tensor, layout: TokenLayout, cls_only: bool = False) -> Tensor:
         """Map tokens `(T, D)` to tokens, or to the CLS rows `(B, D)` where nothing else is read."""
-        plan = layout.plan
-        qkv = self.project(x, layout.first_rows if cls_only else None)
-        dtype = None if self.attention_dtype is None else self.linear1.weight.dtype
+        plan, weights = layout.plan, self.weights()
+        qkv = self.project(x, layout.first_rows if cls_only else None, weights)
+        dtype = None if self.attention_dtype is None else weights.up_weight.dtype
         mixed = ragged_attention(qkv, plan.cu_seqlens, plan=plan, first_only=cls_only, dtype=dtype)
         if cls_only:
             x, mixed = x[layout.first_rows], mixed[: len(layout.first_rows)]
-        return residual_mlp(x, mixed.flatten(1), self.weights())
+        return residual_mlp(x, mixed.flatten(1), weights)
 
 
 class ChAdaViT(nn.Module):
