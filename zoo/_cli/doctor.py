@@ -56,7 +56,10 @@ def _torch() -> Iterator[Check]:
     except Exception as error:  # a broken build raises anything
         yield Check("broken", "torch", f"cannot be imported: {error}", "pip install torch")
         return
-    yield Check("ok", "torch", f"{torch.__version__}, {torch.get_num_threads()} CPU threads")
+    yield Check("ok", "torch", torch.__version__)
+    unit, threads = torch.backends.cpu.get_cpu_capability(), torch.get_num_threads()
+    text = f"{unit}, {threads} threads; float32, for half precision is no faster on a CPU"
+    yield Check("ok", "CPU", text)
     if torch.cuda.is_available():
         yield Check("ok", "GPU", torch.cuda.get_device_name(0))
     else:
