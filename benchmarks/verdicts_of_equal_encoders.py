@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Literal
 
@@ -204,7 +205,7 @@ def main() -> None:
     given = parser.parse_args()
     worlds = [w for k in given.only for w in (better_worlds(k) if given.gaps else equal_worlds(k))]
     path = given.results / "verdicts-of-equal-encoders.csv"
-    with ProcessPoolExecutor(given.jobs) as pool:
+    with ProcessPoolExecutor(given.jobs, get_context("spawn")) as pool:
         for rows in pool.map(partial(measure, runs=given.runs), worlds):
             old = kept_rows.read(path) if path.exists() else []
             kept_rows.write(path, FIELDS, kept_rows.joined(old, rows, KEY))

@@ -27,6 +27,7 @@ def only_computed(tensor: Tensor) -> bool:
     return (
         not torch.compiler.is_compiling()
         and torch.is_inference_mode_enabled()
+        and not torch._C._is_tracing()
         and torch._C._len_torch_dispatch_stack() == 0
         and torch._C._functorch.peek_interpreter_stack() is None
         and type(tensor) in (Tensor, torch.nn.Parameter)

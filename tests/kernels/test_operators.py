@@ -40,7 +40,7 @@ def test_in_inference_an_operator_is_its_function(doubled):
         assert called(doubled, x).tolist() == [2, 2, 2]
 
 
-def test_gradients_transforms_and_tracers_see_the_operator(doubled):
+def test_gradients_transforms_and_tracers_see_the_operator(doubled, monkeypatch):
     x = torch.ones(3, requires_grad=True)
     called(doubled, x).sum().backward()
     assert x.grad.tolist() == [2, 2, 2]
@@ -51,6 +51,9 @@ def test_gradients_transforms_and_tracers_see_the_operator(doubled):
         seen = []
         torch.vmap(lambda row: seen.append(only_computed(row)) or called(doubled, row))(y)
         assert seen == [False]
+        monkeypatch.setattr(torch._C, "_is_tracing", lambda: True)  # torch.jit.trace is deprecated
+        assert not only_computed(y)
+        monkeypatch.undo()
     compiled = torch.compile(lambda y: called(doubled, y), backend="eager", fullgraph=True)
     assert compiled(torch.ones(3)).tolist() == [2, 2, 2]
 
