@@ -20,14 +20,19 @@ def processor() -> str:
 
 
 def machine(device: str) -> dict[str, object]:
-    """Describe a kind of device of this machine; what is unknown is None."""
+    """Describe a kind of device of this machine; what is unknown is None.
+
+    The unit is the widest one of a processor that PyTorch uses, such as "AVX512".
+    """
     software = {
         "torch": torch.__version__,
         "triton": _version("triton"),
         "threads": torch.get_num_threads(),
     }
     if device != "cuda":
-        return {"device": processor(), "driver": None, "sms": None, "sm_clock_mhz": None} | software
+        unit = torch.backends.cpu.get_cpu_capability()
+        nothing = dict.fromkeys(("driver", "sms", "sm_clock_mhz"))
+        return {"device": processor(), "unit": unit, **nothing} | software
     properties = torch.cuda.get_device_properties(0)
     clock, driver = _told_by_driver(f"GPU-{getattr(properties, 'uuid', '')}")
     if clock is None:
@@ -35,6 +40,7 @@ def machine(device: str) -> dict[str, object]:
         clock = kilohertz / 1e3 if kilohertz else None
     return {
         "device": properties.name,
+        "unit": None,
         "driver": driver,
         "sms": properties.multi_processor_count,
         "sm_clock_mhz": clock,

@@ -47,4 +47,5 @@ def test_a_processor_has_no_limits():
     found = machine("cpu")
     assert "cores" in found["device"]
     assert found["sms"] is None
+    assert found["unit"] == torch.backends.cpu.get_cpu_capability()
     assert found["threads"] >= 1
