@@ -336,8 +336,9 @@ def test_a_run_that_starts_from_another(whole, stripes, tmp_path):
 
 @pytest.mark.parametrize("label", ["stripe", "period"])
 def test_a_run_on_labels_is_an_encoder_and_a_predictor(stripes, tmp_path, label):
-    found = run(stripes, tmp_path / "run", label=label, group="well", steps=60, learning_rate=0.2)
-    assert found.log[-1]["loss"] < found.log[0]["loss"]
+    found = run(stripes, tmp_path / "run", label=label, group="well", steps=60, learning_rate=0.1)
+    losses = [row["loss"] for row in found.log]
+    assert np.mean(losses[-10:]) < np.mean(losses[:10])
     assert zoo.load(found.encoder, device="cpu").embedding_size == 32
     table = zoo.predict(found.folder, striped(seed=1), device="cpu")
     truth, predicted = table[label], table[f"predicted_{label}"]
@@ -357,6 +358,7 @@ def test_frozen_layers_stay(whole, stripes, tmp_path):
         group="well",
         trained_layers=1,
         learning_rate=0.1,
+        warmup=0.0,  # the first step may be the best one, and then has to move something
     )
     before, after = networks(whole.folder)["."], load_file(found.folder / "model.safetensors")
     moved = {k for k, v in after.items() if not torch.equal(v, before[k])}
