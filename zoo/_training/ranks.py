@@ -1,6 +1,5 @@
 """Sums over the processes of a run, with gradients; without `torchrun` they change nothing."""
 
-import gc
 import importlib
 import os
 from collections.abc import Iterator
@@ -42,7 +41,6 @@ def joined(device: torch.device) -> Iterator[torch.device]:
         yield device
         dist.barrier()
     finally:
-        gc.collect()  # DistributedDataParallel refers to itself
         dist.destroy_process_group()
 
 
