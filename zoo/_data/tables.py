@@ -57,6 +57,15 @@ def has_only_numbers(values: pd.Series) -> bool:
     return True
 
 
+def holds_numbers(inferred: pd.Series, text: pd.Series) -> bool:
+    """Whether a column holds numbers, and no names made of digits or of words such as NA."""
+    if not pd.api.types.is_numeric_dtype(inferred):
+        return False
+    if not inferred.notna().any():
+        return not text.notna().any()
+    return not text.dropna().str.match(r"0\d").any()
+
+
 def as_text(values: pd.Series) -> pd.Series:
     """Return a column as text; whole numbers lose their decimal point, missing stays missing."""
     if not pd.api.types.is_numeric_dtype(values):
@@ -93,7 +102,7 @@ def _read_text(path: Path, separator: str) -> pd.DataFrame:
             return text
         inferred = pd.read_csv(path, low_memory=False, usecols=places, **options)
     for column in inferred.columns:
-        if _holds_numbers(inferred[column], text[column]):
+        if holds_numbers(inferred[column], text[column]):
             text[column] = inferred[column]
     return text
 
@@ -109,15 +118,6 @@ def _may_be_numbers(column: str, text: pd.Series) -> bool:
     except ValueError:
         return value.casefold() in _WORDS
     return True
-
-
-def _holds_numbers(inferred: pd.Series, text: pd.Series) -> bool:
-    """Whether a column holds numbers, and no names made of digits or of words such as NA."""
-    if not pd.api.types.is_numeric_dtype(inferred):
-        return False
-    if not inferred.notna().any():
-        return not text.notna().any()
-    return not text.dropna().str.match(r"0\d").any()
 
 
 def _check_fields(path: Path, separator: str) -> None:

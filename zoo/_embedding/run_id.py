@@ -11,8 +11,7 @@ from .._encoders.contract import Encoder
 from .embed import provenance_of
 from .embeddings import Embeddings
 from .manifest import fingerprint
-
-RUN = "zoo_run"
+from .tables import RUN as RUN
 
 
 def key_of(dataset: Dataset, encoder: Encoder, reading: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,10 @@ from numpy.typing import NDArray
 
 from zoo.registry import DataError, MissingExtraError
 
+from .._data.tables import METADATA, holds_numbers
+
+RUN = "zoo_run"
+"""The column that names a run, which may be made of digits."""
 Matrix = NDArray[np.float32]
 
 TABLE_SUFFIXES = (".parquet", ".csv", ".tsv", ".csv.gz", ".tsv.gz")
@@ -135,14 +139,16 @@ def _open_text(path: Path) -> Table:
 
     def metadata(names: list[str]) -> pd.DataFrame:
         # Only an empty cell is missing: NA and None are names of genes and of compounds.
-        table = pd.read_csv(
-            path,
-            usecols=[place[n] for n in names],
-            keep_default_na=False,
-            na_values=["", "NaN", "nan"],
-            **options,
-        )
-        table = table[[place[n] for n in names]]
+        missing: dict[str, Any] = {"keep_default_na": False, "na_values": ["", "NaN", "nan"]}
+        wanted = [place[n] for n in names]
+        table = pd.read_csv(path, usecols=wanted, **missing, **options)[wanted]
+        text = pd.read_csv(path, usecols=wanted, dtype=str, **missing, **options)
+        for column in wanted:
+            number = pd.api.types.is_numeric_dtype(table[column])
+            if number and (
+                columns[column] == METADATA + RUN or not holds_numbers(table[column], text[column])
+            ):
+                table[column] = text[column]
         table.columns = pd.Index(names)
         return table if names else pd.DataFrame(index=range(rows))
 

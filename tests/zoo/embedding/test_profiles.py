@@ -306,3 +306,26 @@ def test_parquet_needs_little_more_than_the_matrix(tmp_path):
     # Besides the matrix of 46 MB, the columns in hand and the readers' own 45 MB; a second matrix
     # would make it 90.
     assert float(done.stdout) < 68e6
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv.gz"])
+def test_names_made_of_digits_stay_text(tmp_path, suffix):
+    """A plate called 001, and the hash of a run that has no letter."""
+    head = (
+        "Metadata_Plate",
+        "Metadata_zoo_run",
+        "Metadata_dose",
+        "Metadata_dark",
+        "embedding_0000",
+    )
+    rows = [("001", "225628049559", "1", "", "0.5"), ("12", "225628049559", "2.5", "", "0.25")]
+    separator = "," if suffix == ".csv" else "\t"
+    text = "\n".join(separator.join(row) for row in (head, *rows)) + "\n"
+    data = text.encode() if suffix == ".csv" else gzip.compress(text.encode())
+    path = tmp_path / f"profiles{suffix}"
+    path.write_bytes(data)
+    found = zoo.read_profiles(path).metadata
+    assert found["Plate"].tolist() == ["001", "12"]
+    assert set(found["zoo_run"]) == {"225628049559"}
+    assert found["dose"].tolist() == [1, 2.5]
+    assert found["dark"].isna().all()

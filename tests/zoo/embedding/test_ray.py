@@ -7,6 +7,7 @@ import subprocess
 import time
 from pathlib import Path
 
+import numpy as np
 import other_tools
 import pytest
 from job_images import copy_images, write_images
@@ -63,8 +64,10 @@ DRIVER = DRIVER.replace("SIZE", str(SIZE)).replace("SUPPORT", repr(str(SUPPORT))
 
 @pytest.fixture(scope="module")
 def python(tmp_path_factory):
+    # What is borrowed was compiled for the NumPy here.
+    wanted = ("ray[data]>=2.51", f"numpy=={np.__version__}")
     found = other_tools.python_of(
-        tmp_path_factory.mktemp("ray"), ("ray[data]>=2.51",), given="ZOO_TEST_RAY", borrow=True
+        tmp_path_factory.mktemp("ray"), wanted, given="ZOO_TEST_RAY", borrow=True
     )
     if found is None:
         pytest.skip("Ray cannot be installed here")
