@@ -13,7 +13,7 @@ from torch import Tensor
 
 from . import _cpu_linear as cpu
 from ._autocast import no_autocast
-from ._operators import called
+from ._operators import call_directly
 
 try:
     from . import _fused_layer_op as op
@@ -133,7 +133,7 @@ def norm_qkv(
         query_rows = None
     with no_autocast(x.device.type):
         if takes_triton(backend, why_not(x, weights.qkv_weight.dtype, len(weights.up_weight))):
-            projected: Tensor = called(
+            projected: Tensor = call_directly(
                 op.norm_qkv, x.contiguous(), *parameters, weights.eps, query_rows, dtype
             )
             return projected
@@ -189,7 +189,7 @@ def residual_mlp(
     mixed = mixed.to(weights.out_weight.dtype)
     with no_autocast(x.device.type):
         if takes_triton(backend, why_not(x, weights.up_weight.dtype, hidden)):
-            finished: Tensor = called(
+            finished: Tensor = call_directly(
                 op.residual_mlp, x.contiguous(), mixed.contiguous(), *weights[2:]
             )
             return finished

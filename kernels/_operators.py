@@ -6,6 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+PLAIN = (Tensor, torch.nn.Parameter)
+NUMBERS = (int, float, bool, torch.dtype, type(None))
+
 
 def operator(name: str, *, traced: bool) -> Callable[[Callable[..., Any]], Any]:
     """Make an operator of a function whose first argument is a tensor.
@@ -22,21 +25,32 @@ def operator(name: str, *, traced: bool) -> Callable[[Callable[..., Any]], Any]:
     return made
 
 
-def only_computed(tensor: Tensor) -> bool:
-    """Whether calls on a tensor are not compiled, traced, transformed or differentiated."""
-    return (
-        not torch.compiler.is_compiling()
-        and torch.is_inference_mode_enabled()
-        and not torch._C._is_tracing()
-        and torch._C._len_torch_dispatch_stack() == 0
-        and torch._C._functorch.peek_interpreter_stack() is None
-        and type(tensor) in (Tensor, torch.nn.Parameter)
-    )
+def needs_no_dispatcher(*arguments: Any) -> bool:
+    """Whether a call is not compiled, traced, transformed or differentiated, on plain tensors.
 
-
-def called(operator: Any, *arguments: Any) -> Any:
-    """Call an operator.
-
-    PyTorch's dispatcher takes 15 µs each time, a third of what the host needs for a layer.
+    Tensors of other classes and those that are negated lazily are resolved by the dispatcher.
     """
-    return (operator.function if only_computed(arguments[0]) else operator)(*arguments)
+    if (
+        torch.compiler.is_compiling()
+        or not torch.is_inference_mode_enabled()
+        or torch._C._is_tracing()
+        or torch._C._len_torch_dispatch_stack() > 0
+        or torch._C._functorch.peek_interpreter_stack() is not None
+    ):
+        return False
+    for one in arguments:
+        kind = type(one)
+        if kind in PLAIN:
+            if one.is_neg():
+                return False
+        elif kind not in NUMBERS:
+            return False
+    return True
+
+
+def call_directly(made: Any, *arguments: Any) -> Any:
+    """Call an operator as its function where nothing needs PyTorch's dispatcher.
+
+    The dispatcher takes about 12 µs each time, a quarter of what the host needs for a layer.
+    """
+    return (made.function if needs_no_dispatcher(*arguments) else made)(*arguments)

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from ._autocast import no_autocast
 from ._fused_layer import linear, takes_triton
-from ._operators import called
+from ._operators import call_directly
 from ._patches import cut_patches
 from ._token_layout import TokenLayout
 
@@ -84,7 +84,7 @@ def pack_tokens(
         weight = weight.to(torch.get_autocast_dtype(kind))
     with no_autocast(kind):
         if takes_triton(backend, why_not(first[None], weight.dtype)):
-            packed: Tensor = called(
+            packed: Tensor = call_directly(
                 op.pack_tokens, planes, weight.contiguous(), bias, position.contiguous(),
                 channel.contiguous(), first, layout.planes, layout.plan.cu_seqlens, layout.rows,
                 patch,

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ._operators import called
+from ._operators import call_directly
 from ._ragged_plan import Bucket, RaggedPlan
 from ._recording import refuse_recording
 
@@ -194,7 +194,7 @@ def _triton(
         qkv = qkv.contiguous()
     tf32 = tf32 and qkv.dtype == torch.float32
     sequences = plan.cu_seqlens.shape[0] - 1
-    found: tuple[Tensor, Tensor] = called(
+    found: tuple[Tensor, Tensor] = call_directly(
         attend, qkv, plan.tiles, plan.firsts, sequences, first_only, scale, tf32, dtype
     )
     return found

@@ -13,7 +13,7 @@ import triton
 from torch import Tensor
 
 from . import _ragged_attention_triton as kernels
-from ._operators import only_computed, operator
+from ._operators import needs_no_dispatcher, operator
 from ._ragged_plan import TILE
 
 INTERPRETED = bool(triton.knobs.runtime.interpret)
@@ -179,7 +179,7 @@ def launch(
     kernel: Any, grid: tuple[int, ...], warps: int, arguments: tuple[Any, ...], values: Any
 ) -> None:
     """Launch a kernel of an operator, with its compile-time constants as `values`."""
-    plain = INTERPRETED or only_computed(arguments[0])
+    plain = INTERPRETED or needs_no_dispatcher(arguments[0])
     function: Any = kernel if plain else torch.library.wrap_triton(kernel)
     options: dict[str, object] = {"num_warps": warps}
     # Triton launches on the current GPU, which need not be that of the tensors. The compiler's

@@ -58,8 +58,7 @@ def _torch() -> Iterator[Check]:
         return
     yield Check("ok", "torch", torch.__version__)
     unit, threads = torch.backends.cpu.get_cpu_capability(), torch.get_num_threads()
-    text = f"{unit}, {threads} threads; float32, for half precision is no faster on a CPU"
-    yield Check("ok", "CPU", text)
+    yield Check("ok", "CPU", f"{unit}, {threads} threads; encoders compute in float32 by default")
     if torch.cuda.is_available():
         yield Check("ok", "GPU", torch.cuda.get_device_name(0))
     else:

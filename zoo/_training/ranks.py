@@ -1,5 +1,6 @@
 """Sums over the processes of a run, with gradients; without `torchrun` they change nothing."""
 
+import gc
 import importlib
 import os
 from collections.abc import Iterator
@@ -34,13 +35,16 @@ def joined(device: torch.device) -> Iterator[torch.device]:
     if device.type == "cuda":
         device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.cuda.set_device(device)
-    # Loaded later, by DistributedDataParallel, its default arguments would keep the group for ever.
+    # Loaded later, by the kernels or DistributedDataParallel, its default arguments would keep the
+    # group for ever.
     importlib.import_module("torch.distributed.nn.functional")
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
         yield device
         dist.barrier()
     finally:
+        # Modules first imported in the block leave frames in cycles, which may hold what uses it.
+        gc.collect()
         dist.destroy_process_group()
 
 
