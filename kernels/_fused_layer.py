@@ -210,18 +210,18 @@ def _lowered(x: Tensor, weights: LayerWeights, fields: tuple[str, ...]) -> Layer
     kind = x.device.type
     low = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
 
-    def right(tensor: Tensor) -> torch.dtype:
+    def wanted(tensor: Tensor) -> torch.dtype:
         if tensor.ndim == 1:
             return x.dtype
         return tensor.dtype if low is None or tensor.dtype != torch.float32 else low
 
-    wrong: dict[str, Any] = {}
+    cast: dict[str, Any] = {}
     for name in fields:
         tensor: Tensor = getattr(weights, name)
-        dtype = right(tensor)
+        dtype = wanted(tensor)
         if tensor.dtype != dtype:
-            wrong[name] = tensor.to(dtype)
-    return weights._replace(**wrong) if wrong else weights
+            cast[name] = tensor.to(dtype)
+    return weights._replace(**cast) if cast else weights
 
 
 def _needs_gradient(*tensors: Tensor) -> bool:

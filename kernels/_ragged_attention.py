@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ._autocast import no_autocast
 from ._operators import call_directly
 from ._ragged_plan import Bucket, RaggedPlan
 from ._recording import refuse_recording
@@ -134,12 +135,9 @@ def ragged_attention(
     if scale is None:
         scale = int(qkv.shape[-1]) ** -0.5  # a plain number, also where shapes are traced
     kind = qkv.device.type
-    if torch.is_autocast_enabled(kind):
-        if qkv.dtype == torch.float32:
-            qkv = qkv.to(torch.get_autocast_dtype(kind))
-        with torch.autocast(kind, enabled=False):  # lowered once, here, and nowhere inside
-            result = _attend(qkv, plan, scale, first_only, return_lse, tf32, dtype, backend)
-    else:
+    if torch.is_autocast_enabled(kind) and qkv.dtype == torch.float32:
+        qkv = qkv.to(torch.get_autocast_dtype(kind))
+    with no_autocast(kind):
         result = _attend(qkv, plan, scale, first_only, return_lse, tf32, dtype, backend)
     return result if return_lse else result[0]
 

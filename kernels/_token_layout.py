@@ -101,7 +101,7 @@ class TokenLayout:
             plan = RaggedPlan.from_lengths(lengths, device)
         else:
             plan = RaggedPlan.from_lengths(lengths, device, rows=room * (patches + 1), images=room)
-        starts = list(accumulate(lengths[:-1], initial=0)) if lengths else []
+        starts = [end - length for end, length in zip(accumulate(lengths), lengths, strict=True)]
         table = [0] * (2 * total)
         table[::2] = [
             start + 1 + channel * patches

@@ -26,7 +26,7 @@ def entry(provider, seconds, workload="3 channels", images=4, **more):
         "bytes": 1e6,
         "product_rate": 1e10,
         "device": "Abacus, 2 cores",
-        "unit": "AVX512",
+        "unit": "AVX2",
         **more,
     }
     return {"extra_info": noted, "stats": {"data": [seconds] * 3, "median": seconds}}
@@ -67,7 +67,12 @@ def test_rows_of_cases_that_were_left_out_can_be_kept(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("entries", "message"),
     [
-        ([entry(OURS, 2.0)], "3 channels: 40 % of the matrix product, 60 promised"),
+        ([entry(OURS, 2.0)], "3 channels: 40 % of the matrix product, 75 promised"),
+        ([entry(OURS, 1.15)], "3 channels: 70 % of the matrix product, 75 promised"),
+        (
+            [entry(OURS, 2.0, unit="AVX512")],
+            "3 channels: 40 % of the matrix product, 65 promised",
+        ),
         (
             [entry(OURS, 1.0, "uniform 1-10"), entry(PADDED, 2.0, "uniform 1-10")],
             "uniform 1-10: 2.0 × padded, fast path off, 2.5 promised",
@@ -79,11 +84,11 @@ def test_broken_promises_fail(tmp_path, monkeypatch, entries, message):
         table(monkeypatch, run_of(tmp_path / "run.json", *entries), "--results", tmp_path)
 
 
-def test_promises_are_of_units_that_were_seen_and_of_the_largest_batch(tmp_path, monkeypatch):
+def test_promises_are_of_processors_by_their_unit_and_of_the_largest_batch(tmp_path, monkeypatch):
     small, large = entry(OURS, 2.0, images=1), entry(OURS, 1.0, images=4)
     table(monkeypatch, run_of(tmp_path / "run.json", small, large), "--results", tmp_path)
-    unseen = entry(OURS, 2.0, unit="AVX2")
-    table(monkeypatch, run_of(tmp_path / "unseen.json", unseen), "--results", tmp_path)
+    wide = entry(OURS, 1.15, unit="AVX512")
+    table(monkeypatch, run_of(tmp_path / "wide.json", wide), "--results", tmp_path)
     gpu = entry(OURS, 2.0, sms=132)
     table(monkeypatch, run_of(tmp_path / "gpu.json", gpu), "--results", tmp_path)
 

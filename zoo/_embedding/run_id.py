@@ -11,7 +11,7 @@ from .._encoders.contract import Encoder
 from .embed import provenance_of
 from .embeddings import Embeddings
 from .manifest import fingerprint
-from .tables import RUN as RUN
+from .tables import RUN
 
 
 def key_of(dataset: Dataset, encoder: Encoder, reading: Mapping[str, Any]) -> dict[str, Any]:

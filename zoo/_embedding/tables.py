@@ -142,13 +142,13 @@ def _open_text(path: Path) -> Table:
         missing: dict[str, Any] = {"keep_default_na": False, "na_values": ["", "NaN", "nan"]}
         wanted = [place[n] for n in names]
         table = pd.read_csv(path, usecols=wanted, **missing, **options)[wanted]
-        text = pd.read_csv(path, usecols=wanted, dtype=str, **missing, **options)
-        for column in wanted:
-            number = pd.api.types.is_numeric_dtype(table[column])
-            if number and (
-                columns[column] == METADATA + RUN or not holds_numbers(table[column], text[column])
-            ):
-                table[column] = text[column]
+        digits = table.select_dtypes("number").columns.tolist()
+        if digits:
+            text = pd.read_csv(path, usecols=digits, dtype=str, **missing, **options)
+            for column in digits:
+                is_run = columns[column] == METADATA + RUN
+                if is_run or not holds_numbers(table[column], text[column]):
+                    table[column] = text[column]
         table.columns = pd.Index(names)
         return table if names else pd.DataFrame(index=range(rows))
 

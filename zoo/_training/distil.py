@@ -182,7 +182,7 @@ def over_ranks(branch: Branch, device: torch.device) -> nn.Module:
         return branch
     where = [device] if device.type == "cuda" else None
     with warnings.catch_warnings():
-        # What torch is to have instead of broadcast_buffers still sends them once.
+        # Its replacement, forward_sync_buffers, still sends the buffers at the start.
         warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
         # Statistics of batches are summed by the head itself.
         return DistributedDataParallel(branch, device_ids=where, broadcast_buffers=False)
