@@ -42,6 +42,9 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 
 def _takes(*tensors: Tensor) -> bool:
-    return _LINEAR is not None and all(
+    # PyTorch's compiler fuses layers itself, and knows no shape of what `binary` returns.
+    if _LINEAR is None or torch.compiler.is_compiling():
+        return False
+    return all(
         t.device.type == "cpu" and t.dtype == torch.float32 and t.is_contiguous() for t in tensors
     )

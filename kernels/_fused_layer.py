@@ -70,6 +70,7 @@ class LayerWeights(NamedTuple):
 
 QKV_FIELDS = ("norm1_weight", "norm1_bias", "qkv_weight", "qkv_bias")
 MLP_FIELDS = LayerWeights._fields[2:-1]
+MATRICES = {"qkv_weight", "out_weight", "up_weight", "down_weight"}
 
 
 def norm_qkv(
@@ -209,16 +210,12 @@ def _lowered(x: Tensor, weights: LayerWeights, fields: tuple[str, ...]) -> Layer
     """Cast matrices to the dtype of products, and the rest to that of the residual stream."""
     kind = x.device.type
     low = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
-
-    def wanted(tensor: Tensor) -> torch.dtype:
-        if tensor.ndim == 1:
-            return x.dtype
-        return tensor.dtype if low is None or tensor.dtype != torch.float32 else low
-
     cast: dict[str, Any] = {}
     for name in fields:
         tensor: Tensor = getattr(weights, name)
-        dtype = wanted(tensor)
+        dtype = x.dtype
+        if name in MATRICES:
+            dtype = tensor.dtype if low is None or tensor.dtype != torch.float32 else low
         if tensor.dtype != dtype:
             cast[name] = tensor.to(dtype)
     return weights._replace(**cast) if cast else weights
@@ -248,7 +245,7 @@ def _norm_qkv(x: Tensor, weights: LayerWeights, query_rows: Tensor | None) -> Te
     normal = F.layer_norm(x, (dim,), weights.norm1_weight, weights.norm1_bias, weights.eps)
     if weight.dtype != bias.dtype or _needs_gradient(x, *weights[:-1]):
         return linear(normal, weight, bias)
-    if query_rows is None:
+    if query_rows is None or torch.compiler.is_compiling():  # which cannot write to a part
         return cpu.linear(normal, weight, bias)
     qkv = x.new_empty((x.shape[0], 3 * dim))
     torch.addmm(bias[dim:], normal, weight[dim:].T, out=qkv[:, dim:])

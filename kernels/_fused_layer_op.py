@@ -14,7 +14,7 @@ from torch import Tensor
 
 from . import _fused_layer_triton as kernels
 from ._operators import operator
-from ._ragged_attention_op import INTERPRETED, launch, why_no_gpu
+from ._ragged_attention_op import INTERPRETED, launch, properties, why_no_gpu
 
 native_layer_norm = torch.ops.aten.native_layer_norm.default
 native_layer_norm_backward = torch.ops.aten.native_layer_norm_backward.default
@@ -39,6 +39,8 @@ TILES: dict[str, tuple[Tiles, Tiles]] = {
     "residual_mlp": (Tiles(128, 64, 8, 2), Tiles(64, 16, 4, 2)),
     "pack_tokens": (Tiles(64, 32, 4, 2), Tiles(32, 32, 4, 2)),
 }
+HIDDEN_STEP = max(tiles.step for tiles in TILES["residual_mlp"])
+"""What hidden units are a multiple of."""
 CHUNK = 64
 """Columns of a tile of a row."""
 WIDTHS = (32, 64, 96, 128, 192)
@@ -65,9 +67,7 @@ def tiles_for(kernel: str, device: torch.device) -> Tiles:
     large, small = TILES[kernel]
     if INTERPRETED:
         return small
-    properties: Any = torch.cuda.get_device_properties(device)  # stubs of torch differ
-    offered = properties.shared_memory_per_block_optin
-    return large if offered >= ROOMY else small
+    return large if properties(device).shared_memory_per_block_optin >= ROOMY else small
 
 
 def why_not(x: Tensor, dtype: torch.dtype, hidden: int | None = None) -> str | None:
@@ -75,9 +75,8 @@ def why_not(x: Tensor, dtype: torch.dtype, hidden: int | None = None) -> str | N
     dim = int(x.shape[-1])
     if dim not in WIDTHS:
         return f"it takes {', '.join(map(str, WIDTHS))} features, but there are {dim}"
-    step = max(tiles.step for tiles in TILES["residual_mlp"])
-    if hidden is not None and hidden % step:
-        return f"it takes a multiple of {step} hidden units, but there are {hidden}"
+    if hidden is not None and hidden % HIDDEN_STEP:
+        return f"it takes a multiple of {HIDDEN_STEP} hidden units, but there are {hidden}"
     if dtype not in HALF and not INTERPRETED:
         return f"it takes weights in bfloat16 and float16, but these are {dtype}"
     return why_no_gpu(x.device)

@@ -6,6 +6,7 @@ In the namespace `microscopy_zoo`: `ragged_attention` and `ragged_attention_back
 import math
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
@@ -145,19 +146,31 @@ def why_no_gpu(device: torch.device) -> str | None:
         return None
     if device.type != "cuda" or torch.version.hip is not None:
         return f"it needs an NVIDIA GPU, but the tensors are on {device}"
-    major, minor = torch.cuda.get_device_capability(device)
-    if major < 8:
-        return f"it needs compute capability 8.0, but {device} has {major}.{minor}"
-    if major == 10 and RELEASE < (3, 8):  # whose compiler crashes on the forward pass
+    gpu = properties(device)
+    if gpu.major < 8:
+        return f"it needs compute capability 8.0, but {device} has {gpu.major}.{gpu.minor}"
+    if gpu.major == 10 and RELEASE < (3, 8):  # whose compiler crashes on the forward pass
         return f"on {device} it needs Triton 3.8, but {triton.__version__} is installed"
-    properties: Any = torch.cuda.get_device_properties(device)  # stubs of torch differ
-    offered = properties.shared_memory_per_block_optin
+    offered = gpu.shared_memory_per_block_optin
     if offered < SHARED_MEMORY:
         return (
             f"it needs {SHARED_MEMORY} bytes of shared memory for a program, but {device} "
             f"offers {offered}"
         )
     return None
+
+
+def properties(device: torch.device) -> Any:
+    """Return the properties of a GPU, which are looked up for every launch but asked for once."""
+    if torch.compiler.is_compiling():  # PyTorch's compiler cannot look into a cache
+        return torch.cuda.get_device_properties(device)
+    return asked(device)
+
+
+@cache
+def asked(device: torch.device) -> Any:  # stubs of torch differ
+    """Ask for the properties of a GPU."""
+    return torch.cuda.get_device_properties(device)
 
 
 def _launch(kernel: str, tensors: tuple[Tensor, ...], qkv: Tensor, tiles: Tensor, rows: int,

@@ -4,8 +4,7 @@ from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import accumulate, count, pairwise
-from operator import itemgetter
+from itertools import accumulate, pairwise
 
 import torch
 from torch import Tensor
@@ -210,17 +209,28 @@ def _tables(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return `cu_seqlens`, `tiles` and `firsts`, sent to the device as one."""
     starts_at = [0, *accumulate(lengths)]
-    # In Python: for a thousand entries PyTorch's threads cost more than they save.
-    longest_first = sorted(zip(lengths, count(), starts_at), key=itemgetter(0), reverse=True)
-    tiles: list[int] = []
-    firsts: list[int] = []
-    for length, i, start in longest_first:
-        if length:
-            firsts += (i, 0, start, length)
-        for row in range(0, length, TILE):
-            tiles += (i, row, start, length)
-    tiles += [0] * (4 * (entries or 0) - len(tiles))
-    firsts += [0] * (4 * (starts or 0) - len(firsts))
-    table = torch.frombuffer(array("i", tiles + firsts + starts_at), dtype=torch.int32)
+    alike: dict[int, list[int]] = {}
+    for i, length in enumerate(lengths):
+        alike.setdefault(length, []).append(i)
+    # By arrays: for a thousand entries PyTorch's threads cost more than they save.
+    tiles, firsts = array("i"), array("i")
+    for length in sorted(alike, reverse=True):
+        members = array("i", alike[length])
+        begun = array("i", [starts_at[i] for i in members])
+        tiles += _work(range(0, length, TILE), length, members, begun)
+        firsts += _work(range(min(length, 1)), length, members, begun)
+    tiles.frombytes(bytes(max(0, 16 * (entries or 0) - 4 * len(tiles))))
+    firsts.frombytes(bytes(max(0, 16 * (starts or 0) - 4 * len(firsts))))
+    table = torch.frombuffer(tiles + firsts + array("i", starts_at), dtype=torch.int32)
     parts = sent(table, device).split([len(tiles), len(firsts), len(starts_at)])
     return parts[2], parts[0].view(-1, 4), parts[1].view(-1, 4)
+
+
+def _work(rows: range, length: int, members: "array[int]", starts: "array[int]") -> "array[int]":
+    """Return work entries of sequences of one length: for each, one at every row of `rows`."""
+    of_one = array("i", [number for row in rows for number in (0, row, 0, length)])
+    found = of_one * len(members)
+    for at in range(0, len(of_one), 4):
+        found[at :: len(of_one)] = members
+        found[at + 2 :: len(of_one)] = starts
+    return found

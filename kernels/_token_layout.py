@@ -3,7 +3,7 @@
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, chain, repeat
 
 import torch
 from torch import Tensor
@@ -101,13 +101,11 @@ class TokenLayout:
             plan = RaggedPlan.from_lengths(lengths, device)
         else:
             plan = RaggedPlan.from_lengths(lengths, device, rows=room * (patches + 1), images=room)
-        starts = [end - length for end, length in zip(accumulate(lengths), lengths, strict=True)]
+        starts = [0, *accumulate(lengths[:-1])] if lengths else []
+        # Before a plane lie all planes that come before it, and CLS rows up to that of its image.
+        above = chain.from_iterable(map(repeat, range(1, len(counts) + 1), counts))
         table = [0] * (2 * total)
-        table[::2] = [
-            start + 1 + channel * patches
-            for start, count in zip(starts, counts, strict=True)
-            for channel in range(count)
-        ]
+        table[::2] = [plane * patches + rows for plane, rows in enumerate(above)]
         table[1::2] = map(int, places)
         if room is not None:
             table += [NO_PLANE, 0] * (room - total)

@@ -455,3 +455,22 @@ def test_a_layer_is_that_of_pytorch_with_the_first_norm_used_twice():
     torch.testing.assert_close(mixed, torch.cat(alone))
     found = residual_mlp(x, mixed, weights)
     torch.testing.assert_close(found, finished(x, mixed, weights))
+
+
+@pytest.mark.parametrize("few", [False, True])
+def test_the_compiler_of_pytorch_takes_the_path_of_a_cpu(few):
+    """oneDNN's fused layers have no shapes to trace, and are left to the compiler."""
+    weights, x, mixed = layer(), normal(70, 32), normal(70, 32, seed=1)
+    rows = torch.tensor([0, 40]) if few else None
+
+    def both(x, mixed, *tensors):
+        weights = LayerWeights(*tensors, 1e-5)
+        return norm_qkv(x, weights, query_rows=rows), residual_mlp(x, mixed, weights)
+
+    compiled = torch.compile(both, backend="aot_eager", fullgraph=True)
+    with torch.no_grad():
+        found, wanted = compiled(x, mixed, *weights[:-1]), both(x, mixed, *weights[:-1])
+    kept = slice(None) if rows is None else rows
+    torch.testing.assert_close(found[0][:, 32:], wanted[0][:, 32:])
+    torch.testing.assert_close(found[0][kept, :32], wanted[0][kept, :32])
+    torch.testing.assert_close(found[1], wanted[1])

@@ -645,12 +645,9 @@ def test_a_gpu_that_is_too_small_is_named(monkeypatch, capability, shared_memory
     monkeypatch.setattr(op, "INTERPRETED", False)
     monkeypatch.setattr(op, "RELEASE", release)
     monkeypatch.setattr(torch.version, "hip", None)
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
-    monkeypatch.setattr(
-        torch.cuda,
-        "get_device_properties",
-        lambda _: SimpleNamespace(shared_memory_per_block_optin=shared_memory),
-    )
+    gpu = {"major": capability[0], "minor": capability[1]}
+    gpu |= {"shared_memory_per_block_optin": shared_memory}
+    monkeypatch.setattr(op, "properties", lambda _: SimpleNamespace(**gpu))
     qkv = SimpleNamespace(dtype=torch.float16, shape=(5, 3, 2, 16), device=torch.device("cuda", 0))
     said = op.why_not(qkv)
     assert said is None if reason is None else reason in said

@@ -1,6 +1,7 @@
 """Operators are called as plain functions only where nothing has to see them."""
 
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from host_time import Pass, launches_mocked
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.testing._internal.logging_tensor import LoggingTensorMode
+from zoo.kernels import _fused_layer_op, _ragged_attention_op
 from zoo.kernels._operators import call_directly, needs_no_dispatcher, operator
 
 CALLS = 2800
@@ -76,6 +78,29 @@ def test_gradients_transforms_and_tracers_see_the_operator(doubled, monkeypatch)
     with torch.inference_mode():
         assert compiled(torch.ones(3)).tolist() == [2, 2, 2]
     assert "microscopy_zoo.test_doubled" in graphs[0]
+
+
+def test_properties_of_a_gpu_are_asked_for_once(monkeypatch):
+    times = []
+
+    def properties(device):
+        times.append(device)
+        return SimpleNamespace(major=9, minor=0, shared_memory_per_block_optin=232448)
+
+    monkeypatch.setattr(torch.cuda, "get_device_properties", properties)
+    for module in (_ragged_attention_op, _fused_layer_op):
+        monkeypatch.setattr(module, "INTERPRETED", False)
+    monkeypatch.setattr(torch.version, "hip", None)
+    _ragged_attention_op.asked.cache_clear()
+    one, other = torch.device("cuda", 0), torch.device("cuda", 1)
+    try:
+        for device in (one, other, one, torch.device("cuda", 1)):
+            assert _ragged_attention_op.why_no_gpu(device) is None
+            large, _ = _fused_layer_op.TILES["norm_qkv"]
+            assert _fused_layer_op.tiles_for("norm_qkv", device) == large
+    finally:
+        _ragged_attention_op.asked.cache_clear()
+    assert times == [one, other]
 
 
 def test_the_host_of_a_gpu_makes_few_calls_in_a_pass():

@@ -10,7 +10,7 @@ from torch._functorch.aot_autograd import aot_module_simplified  # noqa: E402
 from torch._subclasses.fake_tensor import FakeTensorMode  # noqa: E402
 from triton.backends.compiler import GPUTarget  # noqa: E402
 from zoo.kernels import RaggedPlan, ragged_attention  # noqa: E402
-from zoo.kernels._ragged_attention_op import attend, attend_backward  # noqa: E402
+from zoo.kernels._ragged_attention_op import asked, attend, attend_backward  # noqa: E402
 
 # PyTorch compiles the kernel to see what it writes, without saying how to fuse.
 pytestmark = pytest.mark.filterwarnings("ignore:TRITON_DEFAULT_FP_FUSION")
@@ -20,6 +20,7 @@ BATCHES = ([197, 589], [197, 197, 197], [100, 20, 300, 44], [589] * 7, [393, 0, 
 class Hopper:
     """A driver that knows its target and nothing else."""
 
+    major, minor = 9, 0
     shared_memory_per_block_optin = 232448
 
     def get_current_target(self):
@@ -37,12 +38,13 @@ class Hopper:
 
 @pytest.fixture
 def hopper(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device=None: (9, 0))
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device=None: Hopper)
     monkeypatch.setattr(triton.runtime.driver, "_active", Hopper())
-    torch._dynamo.reset()
+    for forget in (torch._dynamo.reset, asked.cache_clear):
+        forget()
     yield
-    torch._dynamo.reset()
+    for forget in (torch._dynamo.reset, asked.cache_clear):
+        forget()
 
 
 def on_gpu(shape, dtype=torch.bfloat16):

@@ -8,6 +8,7 @@ import pytest
 import torch
 from padded_original import PaddedChAdaViT
 from safetensors.torch import load_file, save_file
+from torch.nn.utils import prune
 from zoo.plugins.encoders.chadavit_encoder import ChAdaViTEncoder
 
 import zoo
@@ -348,3 +349,17 @@ def test_half_precision_keeps_the_nearest_neighbours_of_real_images(real_data):
     kept = (nearest(wanted)[:, :, None] == nearest(found)[:, None]).any(2)
     assert kept.float().mean() >= 0.99
     assert kept.all(1).float().mean() >= 0.96
+
+
+def test_parameters_that_are_computed_are_used(golden, expected):
+    """As pruning does: the parameter then is another, and the attribute is made of it."""
+    planes = case(expected, 0)[0]
+    changed, wanted = (zoo.load(f"chadavit:{golden}") for _ in range(2))
+    for block in changed.model.blocks:
+        prune.random_unstructured(block.linear1, "weight", amount=0.5)
+    for block, pruned in zip(wanted.model.blocks, changed.model.blocks, strict=True):
+        block.linear1.weight.data.copy_(pruned.linear1.weight)
+    found, whole = (e.encode(planes, preprocess=False).embedding for e in (changed, wanted))
+    assert torch.equal(found, whole)
+    before = zoo.load(f"chadavit:{golden}").encode(planes, preprocess=False).embedding
+    assert (found - before).abs().max() > 1e-3
