@@ -5,7 +5,7 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,8 @@ from .payload import dump, load, on_the_cpu, prepare
 
 RETRIES = 3
 """How often a shard is tried again whose actor was killed."""
+RESTARTS = 20
+"""How often an actor is started again that was killed."""
 
 
 def compute_by_ray(
@@ -50,7 +52,6 @@ def compute_by_ray(
     """
     try:
         import ray
-        import ray.data
     except ImportError as error:
         raise MissingExtraError(
             f"--engine ray needs Ray ({error}): pip install 'microscopy-zoo[ray]'"
@@ -59,6 +60,7 @@ def compute_by_ray(
         raise DataError(f"Ray gives no {encoder.device.type} to workers: give --device cpu or cuda")
     on_gpu = encoder.device.type == "cuda"
     content = io.BytesIO()
+    actors: list[Any] = []
     began = _connect(ray)
     try:
         count, share = _shares(ray, workers, len(shards), on_gpu=on_gpu)
@@ -66,29 +68,45 @@ def compute_by_ray(
             dump(dataset, encoder, content)
             payload = ray.put(content.getvalue())
             content.close()
-            ray.data.DataContext.get_current().enable_progress_bars = False
-            logging.getLogger("ray.data").setLevel(logging.ERROR)
-            rows = ray.data.from_items(
-                [{"shard": k} for k in shards], override_num_blocks=len(shards)
-            ).map_batches(
-                Actor,
-                fn_constructor_args=(payload, str(folder.path.absolute()), share, on_gpu),
-                batch_size=1,
-                compute=ray.data.ActorPoolStrategy(size=count),
-                max_task_retries=RETRIES,
-                **share,
-            )
-            for row in rows.iter_rows():
+            again = {"max_restarts": RESTARTS, "max_task_retries": RETRIES}
+            made = ray.remote(Actor).options(**again, **share)
+            given = (payload, str(folder.path.absolute()), share, on_gpu)
+            actors += [made.remote(*given) for _ in range(count)]
+            for shard, row in _rows(ray, actors, shards):
                 if row["kind"]:
                     raise_again(row["error"], row["kind"])
-                (pace.made if row["made"] else pace.found)(int(row["shard"]))
+                (pace.made if row["made"] else pace.found)(shard)
     except ray.exceptions.RayError as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         reason = lines[-1] if lines else type(error).__name__
         raise DataError(f"Ray could not go on ({reason}): {folder.state}") from error
     finally:
+        for actor in actors:
+            ray.kill(actor)
         if began:
             ray.shutdown()
+
+
+def _rows(
+    ray: Any, actors: Sequence[Any], shards: Sequence[int]
+) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    """Give each actor one shard at a time, and yield what it says of each, as they are done."""
+    left = iter(shards)
+    computed: dict[Any, tuple[int, Any]] = {}
+
+    def give(actor: Any) -> None:
+        shard = next(left, None)
+        if shard is not None:
+            computed[actor.compute.remote(shard)] = (shard, actor)
+
+    for actor in actors:
+        give(actor)
+    while computed:
+        done, _ = ray.wait(list(computed))
+        for reference in done:
+            shard, actor = computed.pop(reference)
+            give(actor)
+            yield shard, ray.get(reference)
 
 
 def _shares(
@@ -145,17 +163,13 @@ def _connect(ray: Any) -> bool:
 class Actor:
     """An encoder in a process of Ray's."""
 
-    def __init__(self, payload: Any, folder: str, share: Mapping[str, Any], on_gpu: bool) -> None:
-        import ray
-
-        content = ray.get(payload) if isinstance(payload, ray.ObjectRef) else payload
-        self._dataset, self._encoder = load(io.BytesIO(content))
+    def __init__(self, payload: bytes, folder: str, share: Mapping[str, Any], on_gpu: bool) -> None:
+        self._dataset, self._encoder = load(io.BytesIO(payload))
         prepare(self._encoder, int(share["num_cpus"]), "cuda" if on_gpu else "cpu")
         self._folder = JobFolder(Path(folder))
 
-    def __call__(self, batch: Mapping[str, Any]) -> dict[str, list[Any]]:
-        """Compute the shards of a batch; what goes wrong is a row, for an error ends all of Ray."""
-        shard = int(batch["shard"][0])
+    def compute(self, shard: int) -> dict[str, Any]:
+        """Compute a shard; what goes wrong is returned as two strings, which any version reads."""
         fault = {"error": "", "kind": ""}
         made: list[int] = []
         try:
@@ -170,8 +184,7 @@ class Actor:
             )
         except Exception as problem:
             fault = describe(problem)
-        found = {"shard": shard, "made": bool(made), **fault}
-        return {name: [value] for name, value in found.items()}
+        return {"made": bool(made), **fault}
 
 
 def _nothing(*_: object) -> None:
