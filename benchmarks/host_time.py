@@ -1,8 +1,7 @@
 """Time that the host needs for a pass of ChAda-ViT on a GPU, without one: launches do nothing.
 
 Planes have 32 pixels a side, so that the memory of a processor, which is not that of a GPU, costs
-nothing either. Launches, and the properties of the GPU that are asked for before each, come on
-top; `gpu_host.py` times all on a GPU.
+nothing either. Launches come on top; `gpu_host.py` times all on a GPU.
 """
 
 import time

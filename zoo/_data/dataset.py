@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import RLock
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,16 @@ class Precomputed:
     control: ControlKind | None = None
 
 
+class _Turn:
+    """A lock, which is another one in another process."""
+
+    def __init__(self) -> None:
+        self.lock = RLock()
+
+    def __reduce__(self) -> tuple[type["_Turn"], tuple[()]]:
+        return _Turn, ()
+
+
 @dataclass(frozen=True)
 class Dataset:
     """Items and one row of metadata for each.
@@ -48,7 +59,8 @@ class Dataset:
     metadata
         One row for each item.
     read
-        Reads one item by index, each time it is needed. None for datasets without images.
+        Reads one item by index, each time it is needed, in any thread: one at a time, or several at
+        once if it has an attribute `thread_safe` that is true. None for datasets without images.
     spec
         Its record, for datasets of the registry.
     profiles
@@ -78,6 +90,7 @@ class Dataset:
     profiles: Mapping[str, Precomputed] = field(default_factory=dict)
     design: Design | None = None
     crops: Mapping[str, Any] | None = None
+    _turn: _Turn = field(default_factory=_Turn, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.metadata.empty:
@@ -103,7 +116,11 @@ class Dataset:
                 f"{self.name} has no images, only embeddings: "
                 + ", ".join(f"precomputed:{name}" for name in self.profiles)
             )
-        return self.read(range(len(self))[i])
+        place = range(len(self))[i]
+        if thread_safe(self.read):
+            return self.read(place)
+        with self._turn.lock:
+            return self.read(place)
 
     def __iter__(self) -> Iterator[Image]:
         return (self[i] for i in range(len(self)))
@@ -111,6 +128,11 @@ class Dataset:
     def __repr__(self) -> str:
         what = "images" if self.read is not None else "embeddings"
         return f"<zoo.Dataset {self.name}: {len(self)} {what}>"
+
+
+def thread_safe(read: Reader | None) -> bool:
+    """Whether a reader says that several threads may call it at once."""
+    return bool(getattr(read, "thread_safe", False))
 
 
 def files_of(read: Reader | None, i: int) -> list[str | Path]:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -27,6 +27,7 @@ _MISSING = "images that an OME-TIFF file lists and that are not there"
 class FileReader:
     """Reads one file for each image."""
 
+    thread_safe: ClassVar[bool] = True
     paths: list[Path]
     axes: str | None
     z: Z
@@ -49,6 +50,7 @@ class FileReader:
 class ArrayReader:
     """Reads images of one file: the first axis of an array, or the arrays of an archive."""
 
+    thread_safe: ClassVar[bool] = True
     path: Path
     names: list[str] | None
     choices: Choices

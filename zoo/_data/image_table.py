@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pandas as pd
 
@@ -27,6 +27,7 @@ _PREFIX = "image_"
 class TableReader:
     """Reads the image of a row; columns are kept as lists, since tables have millions of rows."""
 
+    thread_safe: ClassVar[bool] = True
     path: Path
     folder: Path | str
     files: tuple[list[Any], ...]

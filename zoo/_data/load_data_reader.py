@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -80,6 +80,7 @@ class LoadDataReader:
     are the names of two channels that have the same file in a row.
     """
 
+    thread_safe: ClassVar[bool] = True
     table: Path
     channels: tuple[tuple[str, ChannelColumns], ...]
     functions: Mapping[str, ChannelColumns]

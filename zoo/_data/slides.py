@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -40,6 +40,7 @@ class Tile:
 class TileReader:
     """Reads one tile, from the level that is nearest above the pixel size, and resizes it."""
 
+    thread_safe: ClassVar[bool] = True
     tiles: list[Tile]
     pixels: int
     pixel_size: float

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pandas as pd
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ from .zarr_walk import ZarrImage, walk
 class ZarrReader:
     """Reads one image from its array of full size."""
 
+    thread_safe: ClassVar[bool] = True
     images: list[ZarrImage]
     choices: Choices
 

@@ -112,24 +112,22 @@ def embed_many(
         if progress is not None and len(encoders) > 1:
             progress(f"embedding {dataset.name} with {encoder.name}", done, len(dataset))
 
+    def look(i: int, image: Image) -> tuple[Image, str]:
+        checked = _checked(image, item_name(dataset, i), encoders)
+        return checked, "" if cache is None else image_hash(checked)
+
     with cache if cache is not None else nullcontext():  # writes finished rows even after an error
-        for items in read_ahead(dataset):
-            sound: dict[int, Image] = {}
-            bad: dict[int, ZooError] = {}
-            for i, image in items:
-                try:
-                    if isinstance(image, Exception):
-                        raise image
-                    sound[i] = _checked(image, item_name(dataset, i), encoders)
-                except ZooError as error:
-                    if on_error == "raise":
-                        raise
-                    bad[i] = error
-            seen |= {i: (len(image.pixels), image.stains) for i, image in sound.items()}
+        for items in read_ahead(dataset, look):
+            bad = {i: checked for i, checked in items if isinstance(checked, ZooError)}
+            if bad and on_error == "raise":
+                raise bad[min(bad)]
+            sound = {i: checked for i, checked in items if not isinstance(checked, ZooError)}
+            places, images = list(sound), [image for image, _ in sound.values()]
+            hashes = [digest for _, digest in sound.values()]
+            seen |= {i: (len(image.pixels), image.stains) for i, (image, _) in sound.items()}
             _check_equal(dataset, encoders, {count for count, _ in seen.values()})
-            places, images = list(sound), list(sound.values())
             names = [item_name(dataset, i) for i in places]
-            found, refused = _encode_chunk(images, names, encoders, cache, tell)
+            found, refused = _encode_chunk(images, names, hashes, encoders, cache, tell)
             bad |= {places[k]: error for k, error in refused.items()}
             if bad and on_error == "raise":
                 raise bad[min(bad)]
@@ -185,15 +183,15 @@ def _check_equal(dataset: Dataset, encoders: Sequence[Encoder], counts: set[int]
 def _encode_chunk(
     images: list[Image],
     names: list[str],
+    hashes: list[str],
     encoders: Sequence[Encoder],
     cache: EmbeddingCache | None,
     tell: Callable[[Encoder], None],
 ) -> tuple[list[list[Row | None]], dict[int, ZooError]]:
     """Return the rows by encoder and, by position, why an image could not be embedded.
 
-    `tell` is called before an encoder starts.
+    `hashes` are read with a cache only; `tell` is called before an encoder starts.
     """
-    hashes = [image_hash(image) for image in images] if cache is not None else []
     keys: list[str] = []
     prepared: dict[tuple[Preprocessing, str], dict[int, tuple[Tensor, Objects]]] = {}
     refused: dict[int, ZooError] = {}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from zoo.registry import DataError, ZooError
 
-from .._data.dataset import Dataset, Reader, files_of
+from .._data.dataset import Dataset, Reader, files_of, thread_safe
 from .._images.image import Image
 
 MISSING = "missing"
@@ -64,6 +64,11 @@ class UnchangedReader:
     read: Reader
     first: int
     states: Sequence[str]
+
+    @property
+    def thread_safe(self) -> bool:
+        """Whether the reader of all items is."""
+        return thread_safe(self.read)
 
     def __call__(self, i: int) -> Image:
         try:

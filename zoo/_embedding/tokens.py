@@ -63,13 +63,17 @@ def write_tokens(
     import zarr
 
     tell = progress or silent
+
+    def look(i: int, image: Image) -> Image:
+        return resampled(image, encoder.spec.preprocessing.pixel_size, item_name(dataset, i))
+
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     failures: list[tuple[str, str]] = []
     kept: list[int] = []
     done = 0
     try:
         group = zarr.open_group(partial, mode="w")
-        for items in read_ahead(dataset):
+        for items in read_ahead(dataset, look):
             for some, found in _encoded(encoder, dataset, items, failures):
                 _append(group, found)
                 kept += some
@@ -104,19 +108,16 @@ def check_tokens(encoder: Encoder, path: Path) -> None:
 def _encoded(
     encoder: Encoder,
     dataset: Dataset,
-    items: list[tuple[int, Image | Exception]],
+    items: list[tuple[int, Image | ZooError]],
     failures: list[tuple[str, str]],
 ) -> Iterator[tuple[list[int], Features]]:
     """Encode images together, or one by one if one of them cannot be used."""
     sound: dict[int, Image] = {}
     for i, image in items:
-        name = item_name(dataset, i)
-        try:
-            if isinstance(image, Exception):
-                raise image
-            sound[i] = resampled(image, encoder.spec.preprocessing.pixel_size, name)
-        except ZooError as error:
-            failures.append((name, str(error)))
+        if isinstance(image, ZooError):
+            failures.append((item_name(dataset, i), str(image)))
+        else:
+            sound[i] = image
     try:
         if sound:
             yield list(sound), _tokens(encoder, list(sound.values()))

@@ -21,6 +21,7 @@ from .features import Attention, Features
 from .identity import EncoderIdentity
 from .inputs import Images, Inputs, Pixels, as_floating, as_inputs
 from .limits import check_count, check_equal, too_large
+from .preparing import prepare_all
 from .progress import Progress, silent
 from .run import Output, collect, encode_in_place, in_batches
 from .slots import slots_of
@@ -320,17 +321,21 @@ class Encoder(EncoderIdentity, ABC):
 
     def _prepared(self, inputs: Inputs, preprocess: bool) -> Inputs:
         """Check the encoder's own limits and apply its preprocessing."""
-        planes: list[Pixels] = []
+        items = [f"image {i}" for i in range(len(inputs.planes))]
         objects: list[Objects] = []
-        for i, (array, place) in enumerate(zip(inputs.planes, inputs.places, strict=True)):
-            item = f"image {i}"
+        for i, item in enumerate(items):
             mask, kinds = inputs.objects[i]
             self.check_objects(mask, kinds, item)
-            self._check_count(len(array), item, given=place is not None)
-            planes.append(self.prepare(array, item) if preprocess else as_floating(array, item))
+            given = inputs.places[i] is not None
+            self._check_count(len(inputs.planes[i]), item, given=given)
             if mask is not None and preprocess:
                 mask = self.prepare_mask(mask, item).numpy()
             objects.append((mask, kinds))
+        planes: list[Pixels] = []
+        if preprocess:
+            planes += prepare_all(self, inputs.planes, items)
+        else:
+            planes += map(as_floating, inputs.planes, items)
         self._check_equal([len(p) for p in planes])
         return replace(inputs, planes=planes, objects=objects)
 

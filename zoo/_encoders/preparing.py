@@ -1,22 +1,63 @@
-"""Prepare the images of a chunk for an encoder, where that is fastest."""
+"""Prepare images for an encoder, where that is fastest."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from zoo.registry import ZooError
+from zoo.registry import EncoderSpec, ZooError
 
 from .._images.prepare_together import prepare_together
 from ..metrics._torch_defaults import with_torch_defaults
 from .batching import is_out_of_memory
-from .contract import Encoder
+
+Pixels = NDArray[Any] | Tensor
+AT_ONCE = 64
+"""Images prepared at once."""
+ON_GPU = 2**30
+"""Bytes of prepared images that stay on a GPU until they are encoded."""
+
+
+class Preparing(Protocol):
+    """The parts of an encoder that are needed here."""
+
+    spec: EncoderSpec
+    model: Any
+
+    @property
+    def device(self) -> torch.device:
+        """Where it runs."""
+        ...
+
+    @property
+    def own_prepare(self) -> str | None:
+        """Code that prepares images instead of the record's preprocessing, or None."""
+        ...
+
+    def prepare(self, image: Pixels, item: str) -> Tensor:
+        """Prepare one checked image on the CPU."""
+        ...
+
+
+def prepare_all(encoder: Preparing, images: Sequence[Pixels], items: Sequence[str]) -> list[Tensor]:
+    """Prepare any number of checked images, or raise the first error."""
+    found: list[Tensor] = []
+    held = 0
+    for first in range(0, len(images), AT_ONCE):
+        part = slice(first, first + AT_ONCE)
+        for planes in prepare_each(encoder, images[part], items[part]):
+            if isinstance(planes, ZooError):
+                raise planes
+            held += planes.nbytes
+            found.append(planes if held <= ON_GPU else planes.cpu())
+    return found
 
 
 @with_torch_defaults
 def prepare_each(
-    encoder: Encoder, images: Sequence[NDArray[Any] | Tensor], items: Sequence[str]
+    encoder: Preparing, images: Sequence[Pixels], items: Sequence[str]
 ) -> list[Tensor | ZooError]:
     """Prepare checked images; where one cannot be, return why in its place.
 

@@ -1,10 +1,14 @@
 """Crops of single objects and tiles, of pixels that say where they are."""
 
+import dataclasses
 import itertools
 import pickle
 import sqlite3
 import sys
+import threading
+import time
 import types
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import numpy as np
@@ -293,6 +297,35 @@ def test_images_of_another_pixel_size_are_refused(tmp_path):
     assert found[0].pixels.shape == (1, 20, 20)
     with pytest.raises(errors.ImageError, match=r"pixels of 0.25 µm, but the first one has"):
         found[len(found) - 1]
+
+
+def test_an_image_is_read_once_for_the_threads_that_want_its_crops(plate):
+    reader = open_crops(plate / "images", "tiles", size=20).dataset.read
+    read, together, wholes = reader.read, threading.Barrier(4), []
+
+    def slow(i):
+        wholes.append(i)
+        time.sleep(0.1)  # while the others come to ask for it
+        if len(wholes) == 1:
+            raise OSError("the disk was away")
+        return read(i)
+
+    reader = dataclasses.replace(reader, read=slow)
+    crops = [i for i, image in enumerate(reader.images) if image == reader.images[0]][:4]
+
+    def crop(i):
+        together.wait()
+        return reader(i)
+
+    with ThreadPoolExecutor(4) as pool:
+        for done in [pool.submit(crop, i) for i in crops]:
+            with pytest.raises(OSError, match="away"):
+                done.result()
+        assert len(wholes) == 1
+        found = list(pool.map(crop, crops))  # an image that could not be read is tried again
+    assert len(wholes) == 2
+    for i, image in zip(crops, found, strict=True):
+        np.testing.assert_array_equal(image.pixels, reader(i).pixels)
 
 
 def test_readers_go_to_other_processes(plate):

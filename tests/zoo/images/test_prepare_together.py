@@ -153,6 +153,46 @@ def test_an_encoder_with_code_of_its_own_or_without_network_prepares_on_the_cpu(
     assert preparing.prepare_each(encoder, [noise((1, 300, 300))], ["a"])[0].shape == (1, 224, 224)
 
 
+class Planes:
+    """Prepared planes that say whether they were taken from a GPU."""
+
+    def __init__(self, nbytes):
+        self.nbytes = nbytes
+
+    def cpu(self):
+        return "on the CPU"
+
+
+def test_a_long_list_is_prepared_in_parts_and_little_of_it_stays_on_a_gpu(monkeypatch):
+    asked = []
+
+    def each(encoder, images, items):
+        asked.append(list(zip(images, items, strict=True)))
+        return [Planes(image) for image in images]
+
+    monkeypatch.setattr(preparing, "prepare_each", each)
+    monkeypatch.setattr(preparing, "AT_ONCE", 2)
+    monkeypatch.setattr(preparing, "ON_GPU", 10)
+    found = preparing.prepare_all(OnGpu(), [4, 6, 1, 1, 1], list("abcde"))
+    assert asked == [[(4, "a"), (6, "b")], [(1, "c"), (1, "d")], [(1, "e")]]
+    assert [one == "on the CPU" for one in found] == [False, False, True, True, True]
+
+
+def test_encode_prepares_together_and_raises_what_is_wrong_first(monkeypatch):
+    encoder, parts = zoo.load("texture-mean", device="cpu"), []
+    each = preparing.prepare_each
+
+    def spy(encoder, images, items):
+        parts.append(list(items))
+        return each(encoder, images, items)
+
+    monkeypatch.setattr(preparing, "prepare_each", spy)
+    encoder.encode([noise((1, 300, 300)), noise((1, 320, 300))])
+    assert parts == [["image 0", "image 1"]]
+    with pytest.raises(errors.ImageError, match=r"^image 1 is 8 × 8 pixels"):
+        encoder.encode([noise((1, 300, 300)), noise((1, 8, 8)), noise((1, 4, 4))])
+
+
 def test_planes_that_were_prepared_on_two_devices_are_packed():
     planes = [torch.zeros(2, 4, 4), torch.zeros(1, 4, 4, device="meta")]
     inputs = Inputs(planes=planes, stains=[None] * 2, places=[None] * 2, objects=[(None, None)] * 2)

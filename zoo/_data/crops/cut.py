@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from zoo.registry import DataError, ImageError
 
 from ..._images.image import Image
-from ..dataset import Reader, files_of
+from ..dataset import Reader, files_of, thread_safe
 from .choice import Edge
 
 Places = NDArray[np.int64]
@@ -54,7 +55,7 @@ def grid(size: tuple[int, int], side: int, stride: int) -> Places:
 class _Kept:
     """The images that were read last; not part of a reader that goes to another process."""
 
-    images: dict[int, Image] = field(default_factory=dict)
+    images: dict[int, Future[Image]] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __reduce__(self) -> tuple[type["_Kept"], tuple[()]]:
@@ -95,6 +96,11 @@ class CropReader:
     unusable: Mapping[int, str]
     kept: _Kept = field(default_factory=_Kept, repr=False, compare=False)
 
+    @property
+    def thread_safe(self) -> bool:
+        """Whether the reader of whole images is."""
+        return thread_safe(self.read)
+
     def __call__(self, i: int) -> Image:
         if i in self.unusable:
             raise DataError(self.unusable[i])
@@ -112,9 +118,23 @@ class CropReader:
         return [*files_of(self.read, image), *([self.masks[image]] if image in self.masks else [])]
 
     def _image(self, i: int) -> Image:
+        """Return an image, which the first of the threads that want it reads for all."""
+        images = self.kept.images
         with self.kept.lock:
-            if i in self.kept.images:
-                return self.kept.images[i]
+            first = i not in images
+            found = images.setdefault(i, Future())
+            while len(images) > _KEPT:
+                del images[next(iter(images))]
+        if first:
+            try:
+                found.set_result(self._whole(i))
+            except BaseException as error:
+                found.set_exception(error)
+                with self.kept.lock:
+                    images.pop(i, None)
+        return found.result()
+
+    def _whole(self, i: int) -> Image:
         image = self.read(i)
         size = image.pixels.shape[1:]
         if size != self.sizes[i]:
@@ -124,10 +144,6 @@ class CropReader:
             )
         if self.pixel_size is not None:
             check_pixel_size(image.pixel_size, self.pixel_size)
-        with self.kept.lock:
-            self.kept.images[i] = image
-            while len(self.kept.images) > _KEPT:
-                del self.kept.images[next(iter(self.kept.images))]
         return image
 
 

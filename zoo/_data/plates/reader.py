@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
+from typing import ClassVar
 
 from zoo.registry import ImageError
 
@@ -30,6 +31,7 @@ class Field:
 class FieldReader:
     """Reads one field when it is needed, and of its depth only the planes that count."""
 
+    thread_safe: ClassVar[bool] = True
     fields: list[Field]
     choices: Choices
 
