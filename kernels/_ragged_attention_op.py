@@ -164,11 +164,11 @@ def properties(device: torch.device) -> Any:
     """Return the properties of a GPU, which are looked up for every launch but asked for once."""
     if torch.compiler.is_compiling():  # PyTorch's compiler cannot look into a cache
         return torch.cuda.get_device_properties(device)
-    return asked(device)
+    return cached_properties(device)
 
 
 @cache
-def asked(device: torch.device) -> Any:  # stubs of torch differ
+def cached_properties(device: torch.device) -> Any:  # stubs of torch differ
     """Ask for the properties of a GPU."""
     return torch.cuda.get_device_properties(device)
 

@@ -1,4 +1,4 @@
-from ._data.dataset import Dataset, Precomputed
+from ._data.dataset import Dataset, Precomputed, thread_safe
 from ._encoders.build import build, get_spec
 from ._encoders.contract import Encoder
 from ._encoders.features import Attention, Features
@@ -71,4 +71,5 @@ __all__ = [
     "load_state",
     "resolve_revision",
     "suggest",
+    "thread_safe",
 ]

@@ -99,7 +99,9 @@ def open_plate(spec: plugin.DatasetSpec, *, path: Path | None = None) -> plugin.
         )
     wells = sorted(files)
     metadata = pd.DataFrame([_describe(well) for well in wells])
-    return plugin.Dataset(spec.name, metadata, lambda i: _read(files[wells[i]]), spec)
+    return plugin.Dataset(
+        spec.name, metadata, plugin.thread_safe(lambda i: _read(files[wells[i]])), spec
+    )
 
 
 def _find(folder: Path) -> dict[str, list[Path]]:

@@ -120,7 +120,10 @@ def open_fields(spec: plugin.DatasetSpec, *, path: Path | None = None) -> plugin
     metadata = _annotate(pd.DataFrame(rows), folder)
     spec = askable(spec, metadata)
     return plugin.Dataset(
-        spec.name, metadata, lambda i: read_channels(places[i], STAINS, "field"), spec
+        spec.name,
+        metadata,
+        plugin.thread_safe(lambda i: read_channels(places[i], STAINS, "field")),
+        spec,
     )
 
 

@@ -107,7 +107,10 @@ def open_fields(spec: plugin.DatasetSpec, *, path: Path | None = None) -> plugin
     metadata["row"] = metadata["well"].str[0]
     metadata["column"] = metadata["well"].str[1:].astype(int)
     return plugin.Dataset(
-        spec.name, metadata, lambda i: read_channels(fields[order[i]], STAINS, "field"), spec
+        spec.name,
+        metadata,
+        plugin.thread_safe(lambda i: read_channels(fields[order[i]], STAINS, "field")),
+        spec,
     )
 
 

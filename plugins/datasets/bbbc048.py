@@ -80,7 +80,10 @@ def open_cells(spec: plugin.DatasetSpec, *, path: Path | None = None) -> plugin.
     metadata["stage"] = early.map({True: "interphase", False: "mitosis"})
     spec = askable(spec, metadata)
     return plugin.Dataset(
-        spec.name, metadata, lambda i: read_channels(cells[order[i]], STAINS, "cell"), spec
+        spec.name,
+        metadata,
+        plugin.thread_safe(lambda i: read_channels(cells[order[i]], STAINS, "cell")),
+        spec,
     )
 
 

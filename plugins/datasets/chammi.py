@@ -142,6 +142,7 @@ def open_cells(spec: plugin.DatasetSpec, *, path: Path | None = None) -> plugin.
         unit = table["group"].astype(str).where(table["group"].notna())
     table["unit"] = unit
 
+    @plugin.thread_safe
     def read(i: int) -> plugin.Image:
         return _unstitch(files[i], counts[i], None if widths is None else widths[i])
 

@@ -98,7 +98,9 @@ def open_nuclei(spec: plugin.DatasetSpec, *, path: Path | None = None) -> plugin
     metadata.insert(0, "image", names)
     metadata = _with_source(metadata)
     spec = askable(spec, metadata)
-    return plugin.Dataset(spec.name, metadata, lambda i: _read(*images[names[i]]), spec)
+    return plugin.Dataset(
+        spec.name, metadata, plugin.thread_safe(lambda i: _read(*images[names[i]])), spec
+    )
 
 
 def _open_table(spec: plugin.DatasetSpec, folder: Path) -> plugin.Dataset:
@@ -109,6 +111,7 @@ def _open_table(spec: plugin.DatasetSpec, folder: Path) -> plugin.Dataset:
     masks = [folder / str(name) for name in table["mask"]]
     check_files([*images, *masks], spec.name)
 
+    @plugin.thread_safe
     def read(i: int) -> plugin.Image:
         pixels, mask = _grey(zoo.read_image(images[i]).pixels), zoo.read_image(masks[i]).pixels
         if len(mask) != 1 or mask.shape[1:] != pixels.shape[1:] or mask.dtype.kind not in "iu":

@@ -87,7 +87,7 @@ def open_tiles(spec: plugin.DatasetSpec, *, path: Path | None = None) -> plugin.
     metadata["meaning"] = metadata["tissue"].map(TISSUES)
     files = [folder / str(name) for name in metadata["image"]]
     check_files(files, spec.name)
-    return plugin.Dataset(spec.name, metadata, lambda i: _read(files[i]), spec)
+    return plugin.Dataset(spec.name, metadata, plugin.thread_safe(lambda i: _read(files[i])), spec)
 
 
 def _from_table(table: Path) -> pd.DataFrame:

@@ -124,7 +124,10 @@ def open_task(spec: plugin.DatasetSpec, *, path: Path | None = None) -> plugin.D
     design = replace(spec.design, tasks=tasks)
     completed = replace(spec, design=design, notes=(*spec.notes, *notes))
     return plugin.Dataset(
-        f"{spec.name} {path.resolve().name}", table, lambda i: read_patch(*files[i]), completed
+        f"{spec.name} {path.resolve().name}",
+        table,
+        plugin.thread_safe(lambda i: read_patch(*files[i])),
+        completed,
     )
 
 

@@ -81,6 +81,7 @@ def open_images(spec: plugin.DatasetSpec, *, path: Path | None = None) -> plugin
             f"{len(missing)} file(s) that {file} names are missing, the first of them {missing[0]}"
         )
 
+    @plugin.thread_safe
     def read(i: int) -> plugin.Image:
         one = len(files[i]) == 1
         image = zoo.read_image(files[i][0] if one else files[i], channels="all" if one else None)

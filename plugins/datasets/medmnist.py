@@ -154,6 +154,7 @@ def open_cells(spec: plugin.DatasetSpec, *, path: Path | None = None) -> plugin.
     metadata.insert(0, "image", metadata["split"] + " " + metadata["index"].map(str))
     ends = np.cumsum([len(pictures) for pictures in images])
 
+    @plugin.thread_safe
     def read(i: int) -> plugin.Image:
         k = int(np.searchsorted(ends, i, side="right"))
         picture = np.array(images[k][i - (ends[k] - len(images[k]))])

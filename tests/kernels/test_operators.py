@@ -91,7 +91,7 @@ def test_properties_of_a_gpu_are_asked_for_once(monkeypatch):
     for module in (_ragged_attention_op, _fused_layer_op):
         monkeypatch.setattr(module, "INTERPRETED", False)
     monkeypatch.setattr(torch.version, "hip", None)
-    _ragged_attention_op.asked.cache_clear()
+    _ragged_attention_op.cached_properties.cache_clear()
     one, other = torch.device("cuda", 0), torch.device("cuda", 1)
     try:
         for device in (one, other, one, torch.device("cuda", 1)):
@@ -99,7 +99,7 @@ def test_properties_of_a_gpu_are_asked_for_once(monkeypatch):
             large, _ = _fused_layer_op.TILES["norm_qkv"]
             assert _fused_layer_op.tiles_for("norm_qkv", device) == large
     finally:
-        _ragged_attention_op.asked.cache_clear()
+        _ragged_attention_op.cached_properties.cache_clear()
     assert times == [one, other]
 
 

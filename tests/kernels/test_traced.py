@@ -10,7 +10,7 @@ from torch._functorch.aot_autograd import aot_module_simplified  # noqa: E402
 from torch._subclasses.fake_tensor import FakeTensorMode  # noqa: E402
 from triton.backends.compiler import GPUTarget  # noqa: E402
 from zoo.kernels import RaggedPlan, ragged_attention  # noqa: E402
-from zoo.kernels._ragged_attention_op import asked, attend, attend_backward  # noqa: E402
+from zoo.kernels._ragged_attention_op import attend, attend_backward, cached_properties  # noqa: E402
 
 # PyTorch compiles the kernel to see what it writes, without saying how to fuse.
 pytestmark = pytest.mark.filterwarnings("ignore:TRITON_DEFAULT_FP_FUSION")
@@ -40,10 +40,10 @@ class Hopper:
 def hopper(monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device=None: Hopper)
     monkeypatch.setattr(triton.runtime.driver, "_active", Hopper())
-    for forget in (torch._dynamo.reset, asked.cache_clear):
+    for forget in (torch._dynamo.reset, cached_properties.cache_clear):
         forget()
     yield
-    for forget in (torch._dynamo.reset, asked.cache_clear):
+    for forget in (torch._dynamo.reset, cached_properties.cache_clear):
         forget()
 
 

@@ -21,7 +21,7 @@ AccessDeniedError ArchitectureMismatchError Attention ControlKind DataError Data
 Design Encoder EncoderFamily EncoderSpec Environment EvaluationError Features Image ImageBatch
 ImageError IntegrityError MissingExtraError PluginError Precomputed Preprocessing Task
 UnknownNameError Weights WeightsError WeightsNotFoundError ZooError build cache_folder fetch
-get_spec hookimpl load_state resolve_revision suggest
+get_spec hookimpl load_state resolve_revision suggest thread_safe
 """
 
 

@@ -38,14 +38,14 @@ class Precomputed:
     control: ControlKind | None = None
 
 
-class _Turn:
+class _ReaderLock:
     """A lock, which is another one in another process."""
 
     def __init__(self) -> None:
         self.lock = RLock()
 
-    def __reduce__(self) -> tuple[type["_Turn"], tuple[()]]:
-        return _Turn, ()
+    def __reduce__(self) -> tuple[type["_ReaderLock"], tuple[()]]:
+        return _ReaderLock, ()
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,8 @@ class Dataset:
     metadata
         One row for each item.
     read
-        Reads one item by index, each time it is needed, in any thread: one at a time, or several at
-        once if it has an attribute `thread_safe` that is true. None for datasets without images.
+        Reads one item by index, each time it is needed: in one thread at a time, or in several at
+        once if it was marked by `zoo.plugin.thread_safe`. None for datasets without images.
     spec
         Its record, for datasets of the registry.
     profiles
@@ -90,7 +90,7 @@ class Dataset:
     profiles: Mapping[str, Precomputed] = field(default_factory=dict)
     design: Design | None = None
     crops: Mapping[str, Any] | None = None
-    _turn: _Turn = field(default_factory=_Turn, init=False, repr=False, compare=False)
+    _lock: _ReaderLock = field(default_factory=_ReaderLock, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.metadata.empty:
@@ -117,9 +117,9 @@ class Dataset:
                 + ", ".join(f"precomputed:{name}" for name in self.profiles)
             )
         place = range(len(self))[i]
-        if thread_safe(self.read):
+        if is_thread_safe(self.read):
             return self.read(place)
-        with self._turn.lock:
+        with self._lock.lock:
             return self.read(place)
 
     def __iter__(self) -> Iterator[Image]:
@@ -130,7 +130,25 @@ class Dataset:
         return f"<zoo.Dataset {self.name}: {len(self)} {what}>"
 
 
-def thread_safe(read: Reader | None) -> bool:
+def thread_safe(read: Reader) -> Reader:
+    """Mark a function that reads an item: several threads may call it at once.
+
+    As when it opens its file at each call. Others are called by one thread at a time, since threads
+    that share an open file would read each other's pixels.
+
+    Examples
+    --------
+    >>> import numpy as np, pandas as pd
+    >>> @zoo.plugin.thread_safe
+    ... def read(i):
+    ...     return zoo.Image(np.full((1, 64, 64), i, dtype=np.uint8))
+    >>> mine = zoo.Dataset("mine", pd.DataFrame({"dose": [0, 1, 4]}), read)
+    """
+    read.thread_safe = True  # type: ignore[attr-defined]
+    return read
+
+
+def is_thread_safe(read: Reader | None) -> bool:
     """Whether a reader says that several threads may call it at once."""
     return bool(getattr(read, "thread_safe", False))
 

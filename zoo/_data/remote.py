@@ -1,16 +1,18 @@
 """Files on object stores and web servers: fetched one by one through fsspec, and not kept."""
 
+import itertools
 import re
 import tempfile
 import threading
 from collections import OrderedDict
+from concurrent.futures import Future
 from functools import cache
 from pathlib import Path
 from urllib.parse import unquote
 
 from zoo.registry import ImageError, MissingExtraError
 
-# More files than any image has, so that none is removed before it is read.
+# More files than the images have that are read at once, so that none is removed before it is read.
 _KEPT = 512
 _URL = re.compile(r"(?!file:)[A-Za-z][A-Za-z0-9+.-]+://")
 _COPIES = "zoo-fetched-"
@@ -36,19 +38,19 @@ def local_copy(url: str) -> Path:
     """
     copies = _copies()
     with _lock:
-        if url in copies.paths:
-            copies.paths.move_to_end(url)
-            return copies.paths[url]
-        place = Path(copies.folder.name, str(copies.count))
-        copies.count += 1
-    place.mkdir()
-    target = place / (_name(url) or "file")
-    _fetch(url, target)
-    with _lock:
-        copies.paths[url] = target
-        while len(copies.paths) > _KEPT:
-            copies.paths.popitem(last=False)[1].unlink(missing_ok=True)
-    return target
+        first = url not in copies.paths
+        copy = copies.paths.setdefault(url, Future())
+        copies.paths.move_to_end(url)
+    if first:  # other threads that want it wait for this one
+        try:
+            copy.set_result(copies.fetch(url))
+        except BaseException as error:
+            with _lock:
+                del copies.paths[url]
+            copy.set_exception(error)
+            raise
+        copies.remove_oldest()
+    return copy.result()
 
 
 def is_copy(path: str | Path) -> bool:
@@ -67,8 +69,23 @@ class _Copies:
 
     def __init__(self) -> None:
         self.folder = tempfile.TemporaryDirectory(prefix=_COPIES)
-        self.paths: OrderedDict[str, Path] = OrderedDict()
-        self.count = 0
+        self.paths: OrderedDict[str, Future[Path]] = OrderedDict()
+        self._count = itertools.count()
+
+    def fetch(self, url: str) -> Path:
+        """Fetch a file to a folder of its own."""
+        place = Path(self.folder.name, str(next(self._count)))
+        place.mkdir()
+        target = place / (_name(url) or "file")
+        _fetch(url, target)
+        return target
+
+    def remove_oldest(self) -> None:
+        """Remove what was not used for longest, but what is being fetched."""
+        with _lock:
+            done = [url for url, copy in self.paths.items() if copy.done()]
+            for url in done[: max(0, len(self.paths) - _KEPT)]:
+                self.paths.pop(url).result().unlink(missing_ok=True)
 
 
 @cache

@@ -7,7 +7,7 @@ from zoo.registry import DataError
 
 from .._images.image import Image
 from .choices import Choices
-from .dataset import Dataset, Reader, files_of, thread_safe
+from .dataset import Dataset, Reader, files_of, is_thread_safe
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class ChosenReader:
     @property
     def thread_safe(self) -> bool:
         """Whether the reader of whole images is."""
-        return thread_safe(self.read)
+        return is_thread_safe(self.read)
 
     def __call__(self, i: int) -> Image:
         image = self.read(i)

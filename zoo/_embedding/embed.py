@@ -113,25 +113,33 @@ def embed_many(
             progress(f"embedding {dataset.name} with {encoder.name}", done, len(dataset))
 
     def look(i: int, image: Image) -> tuple[Image, str]:
-        checked = _checked(image, item_name(dataset, i), encoders)
+        checked = _checked(image, item_name(dataset, i))
         return checked, "" if cache is None else image_hash(checked)
 
     with cache if cache is not None else nullcontext():  # writes finished rows even after an error
         for items in read_ahead(dataset, look):
-            bad = {i: checked for i, checked in items if isinstance(checked, ZooError)}
-            if bad and on_error == "raise":
-                raise bad[min(bad)]
-            sound = {i: checked for i, checked in items if not isinstance(checked, ZooError)}
+            sound: dict[int, tuple[Image, str]] = {}
+            bad: dict[int, ZooError] = {}
+            for i, found in items:
+                try:
+                    if isinstance(found, ZooError):
+                        raise found
+                    _check_fits(found[0], item_name(dataset, i), encoders)
+                    sound[i] = found
+                except ZooError as error:
+                    if on_error == "raise":
+                        raise
+                    bad[i] = error
             places, images = list(sound), [image for image, _ in sound.values()]
             hashes = [digest for _, digest in sound.values()]
             seen |= {i: (len(image.pixels), image.stains) for i, (image, _) in sound.items()}
             _check_equal(dataset, encoders, {count for count, _ in seen.values()})
             names = [item_name(dataset, i) for i in places]
-            found, refused = _encode_chunk(images, names, hashes, encoders, cache, tell)
+            embedded, refused = _encode_chunk(images, names, hashes, encoders, cache, tell)
             bad |= {places[k]: error for k, error in refused.items()}
             if bad and on_error == "raise":
                 raise bad[min(bad)]
-            for parts, block in zip(rows, found, strict=True):
+            for parts, block in zip(rows, embedded, strict=True):
                 parts += [
                     row for k, row in enumerate(block) if k not in refused and row is not None
                 ]
@@ -159,15 +167,19 @@ def embed_many(
     ]
 
 
-def _checked(image: Image, name: str, encoders: Sequence[Encoder]) -> Image:
-    """Check an image once, and against the limits of every encoder."""
+def _checked(image: Image, name: str) -> Image:
+    """Check an image once for all encoders."""
     pixels = check_image(image.pixels, name)
     stains = check_stains(image.stains, len(pixels), name)
     objects = check_objects(image.mask, image.types, (pixels.shape[1], pixels.shape[2]), name)
-    for encoder in encoders:
-        encoder.check_fits(pixels, objects, name)
-        encoder.places_of(stains, name)
     return Image(as_array(pixels), stains, image.pixel_size, *objects)
+
+
+def _check_fits(image: Image, name: str, encoders: Sequence[Encoder]) -> None:
+    """Check a sound image against the limits of every encoder."""
+    for encoder in encoders:
+        encoder.check_fits(image.pixels, (image.mask, image.types), name)
+        encoder.places_of(image.stains, name)
 
 
 def _check_equal(dataset: Dataset, encoders: Sequence[Encoder], counts: set[int]) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from zoo.registry import DataError, ZooError
 
-from .._data.dataset import Dataset, Reader, files_of, thread_safe
+from .._data.dataset import Dataset, Reader, files_of, is_thread_safe
 from .._images.image import Image
 
 MISSING = "missing"
@@ -68,7 +68,7 @@ class UnchangedReader:
     @property
     def thread_safe(self) -> bool:
         """Whether the reader of all items is."""
-        return thread_safe(self.read)
+        return is_thread_safe(self.read)
 
     def __call__(self, i: int) -> Image:
         try:

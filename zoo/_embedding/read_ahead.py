@@ -1,11 +1,12 @@
 """Read the images of a dataset in threads, ahead of where they are needed."""
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from threading import Condition
 from typing import TypeVar
+
+import torch
 
 from zoo.registry import ZooError
 
@@ -14,8 +15,7 @@ from .._data.dataset import Dataset
 from .._images.image import Image
 
 Seen = TypeVar("Seen")
-THREADS = min(8, os.cpu_count() or 1)
-"""Images read at once."""
+_MOST_THREADS = 8
 _CHUNK = 64
 _BYTES = 128 * 2**20
 # A short chunk comes first, so that the time of the others is soon known.
@@ -28,12 +28,12 @@ def read_ahead(
     """Read images in chunks, and further ones while a chunk is used.
 
     A chunk has at most 64 images, and no further ones once they take 128 MiB; no more are read
-    ahead.
+    while it is used. Several are read at once if the sizes of the last ones say that they fit.
 
     Parameters
     ----------
     dataset
-        Its reader is called from several threads.
+        Its reader is called from as many threads as PyTorch may use, at most eight.
     look
         Called with the place and the image, in the thread that read it.
 
@@ -42,10 +42,10 @@ def read_ahead(
     list
         Places in order, with what `look` returned, or why the image cannot be used.
     """
-    turns = _Turns()
+    budget = _Budget()
 
     def read(i: int) -> tuple[Seen | ZooError, int]:
-        turns.wait_for(i)
+        budget.wait_for_turn(i)
         size = 0
         try:
             image = dataset[i]
@@ -54,40 +54,44 @@ def read_ahead(
         except ZooError as error:
             return error, size
         finally:
-            turns.done(size)
+            budget.read(size)
 
     count = len(dataset)
-    with ThreadPoolExecutor(THREADS, thread_name_prefix="images") as pool:
+    with ThreadPoolExecutor(threads(), thread_name_prefix="images") as pool:
         try:
             coming = deque(pool.submit(read, i) for i in range(min(_CHUNK, count)))
             chunk: list[tuple[int, Seen | ZooError]] = []
             held, most = 0, _FIRST
             for i in range(count):
                 seen, size = coming.popleft().result()
-                turns.taken(size)
                 if i + _CHUNK < count:
                     coming.append(pool.submit(read, i + _CHUNK))
                 chunk.append((i, seen))
                 held += size
                 if len(chunk) == most or held >= _BYTES or i == count - 1:
+                    budget.release(held)
                     yield chunk
                     chunk, held, most = [], 0, _CHUNK
         finally:
-            turns.end()
+            budget.end()
             pool.shutdown(cancel_futures=True)
 
 
-class _Turns:
-    """Images begin in order, as long as there is room for one more that is as large as any."""
+def threads() -> int:
+    """Return how many images may be read at once."""
+    return min(_MOST_THREADS, torch.get_num_threads())
+
+
+class _Budget:
+    """Bytes of images that are read and not used yet; each begins in its turn, if there is room."""
 
     def __init__(self) -> None:
         self._changed = Condition()
         self._next = self._reading = self._held = 0
-        self._largest = _BYTES  # one alone, until a size is known
-        self._sizes = False
+        self._sizes: deque[int] = deque(maxlen=_CHUNK)  # of the last images
         self._ended = False
 
-    def wait_for(self, i: int) -> None:
+    def wait_for_turn(self, i: int) -> None:
         """Return when image `i` may be read; raise `CancelledError` if it is not wanted anymore."""
         with self._changed:
             self._changed.wait_for(lambda: self._ended or (i == self._next and self._has_room()))
@@ -98,20 +102,22 @@ class _Turns:
             self._changed.notify_all()
 
     def _has_room(self) -> bool:
-        following = self._held + (self._reading + 1) * self._largest
-        return following <= _BYTES or not (self._held or self._reading)
+        if not self._reading:
+            return self._held < _BYTES
+        largest = max(self._sizes, default=_BYTES)  # one alone, until a size is known
+        return self._held + (self._reading + 1) * largest <= _BYTES
 
-    def done(self, size: int) -> None:
-        """Note that an image was read."""
+    def read(self, size: int) -> None:
+        """Note that an image was read; 0 bytes if it could not be."""
         with self._changed:
             self._reading -= 1
             self._held += size
-            self._largest = max(self._largest, size) if self._sizes else size
-            self._sizes = True
+            if size:
+                self._sizes.append(size)
             self._changed.notify_all()
 
-    def taken(self, size: int) -> None:
-        """Note that an image that was read is with the caller."""
+    def release(self, size: int) -> None:
+        """Note that images of this many bytes are with the caller."""
         with self._changed:
             self._held -= size
             self._changed.notify_all()

@@ -63,17 +63,13 @@ def write_tokens(
     import zarr
 
     tell = progress or silent
-
-    def look(i: int, image: Image) -> Image:
-        return resampled(image, encoder.spec.preprocessing.pixel_size, item_name(dataset, i))
-
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     failures: list[tuple[str, str]] = []
     kept: list[int] = []
     done = 0
     try:
         group = zarr.open_group(partial, mode="w")
-        for items in read_ahead(dataset, look):
+        for items in read_ahead(dataset, lambda _, image: image):
             for some, found in _encoded(encoder, dataset, items, failures):
                 _append(group, found)
                 kept += some
@@ -114,10 +110,13 @@ def _encoded(
     """Encode images together, or one by one if one of them cannot be used."""
     sound: dict[int, Image] = {}
     for i, image in items:
-        if isinstance(image, ZooError):
-            failures.append((item_name(dataset, i), str(image)))
-        else:
-            sound[i] = image
+        name = item_name(dataset, i)
+        try:
+            if isinstance(image, ZooError):
+                raise image
+            sound[i] = resampled(image, encoder.spec.preprocessing.pixel_size, name)
+        except ZooError as error:
+            failures.append((name, str(error)))
     try:
         if sound:
             yield list(sound), _tokens(encoder, list(sound.values()))

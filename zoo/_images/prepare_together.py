@@ -1,5 +1,6 @@
 """Preprocessing of many images at once on their encoder's device, as `prepare` does on the CPU."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -88,17 +89,23 @@ def _parts(group: list[tuple[int, NDArray[Any]]]) -> list[list[tuple[int, NDArra
 def _to_device(arrays: list[NDArray[Any]], device: torch.device) -> Tensor:
     """Join planes and carry them over as they are; as int32 there, for PyTorch knows little uint16.
 
-    They are joined in memory that a GPU reads by itself, while the CPU goes on.
+    A GPU reads pinned memory by itself, while the CPU goes on.
     """
     wide = arrays[0].dtype == np.uint16
-    joined = torch.empty(
-        (sum(map(len, arrays)), *arrays[0].shape[1:]),
-        dtype=torch.int16 if wide else torch.uint8,
-        pin_memory=device.type == "cuda",
-    )
+    shape = (sum(map(len, arrays)), *arrays[0].shape[1:])
+    joined = _buffer(shape, torch.int16 if wide else torch.uint8, device)
     np.concatenate(arrays, out=joined.numpy().view(arrays[0].dtype))
     planes = joined.to(device, non_blocking=True).to(torch.int32)
     return planes & 0xFFFF if wide else planes
+
+
+def _buffer(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Return memory of the CPU, pinned for a GPU if it is little: it is kept for the next time."""
+    little = math.prod(shape) <= PIXELS
+    try:
+        return torch.empty(shape, dtype=dtype, pin_memory=little and device.type == "cuda")
+    except RuntimeError:  # where no memory may be pinned
+        return torch.empty(shape, dtype=dtype)
 
 
 def _scaled(planes: Tensor, dtype: np.dtype[Any], preprocessing: Preprocessing) -> Tensor:

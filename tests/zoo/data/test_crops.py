@@ -328,6 +328,25 @@ def test_an_image_is_read_once_for_the_threads_that_want_its_crops(plate):
         np.testing.assert_array_equal(image.pixels, reader(i).pixels)
 
 
+def test_few_whole_images_are_read_at_once(plate):
+    """However many crops are wanted: of a slide each may take all memory that there is."""
+    reader = open_crops(plate / "images", "tiles", size=60).dataset.read
+    read, inside, most = reader.read, [], []
+
+    def slow(i):
+        inside.append(i)
+        most.append(len(inside))
+        time.sleep(0.05)
+        inside.remove(i)
+        return read(i)
+
+    reader = dataclasses.replace(reader, read=slow)
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(reader, range(len(reader.images))))
+    assert len(set(reader.images)) == 3
+    assert max(most) == 2
+
+
 def test_readers_go_to_other_processes(plate):
     dataset = open_crops(plate / "images", plate / "masks").dataset
     before = dataset[1].pixels

@@ -1,5 +1,8 @@
 """Files of web servers and object stores, from servers on the loopback address."""
 
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 
 import fsspec
@@ -58,6 +61,29 @@ class TestAnyStore:
         assert paths[0] == paths[1]
         assert [p.name for p in paths[1:] if p.exists()] == ["1.txt", "2.txt"]
         assert remote.local_copy("memory://0.txt").read_bytes() == b"\0"
+
+    def test_threads_that_want_a_file_wait_for_the_one_that_fetches_it(self, monkeypatch):
+        fetched, together = [], threading.Barrier(4)
+
+        def fetch(url, target):
+            fetched.append(target)
+            time.sleep(0.1)  # while the others come to ask for it
+            if len(fetched) == 1:
+                raise errors.ImageError("the store was away")
+            target.write_bytes(b"content")
+
+        def copy(url):
+            together.wait()
+            return remote.local_copy(url)
+
+        monkeypatch.setattr(remote, "_fetch", fetch)
+        with ThreadPoolExecutor(4) as pool:
+            for done in [pool.submit(copy, "memory://wanted by all.txt") for _ in range(4)]:
+                with pytest.raises(errors.ImageError, match="away"):
+                    done.result()
+            assert len(fetched) == 1
+            paths = set(pool.map(copy, ["memory://wanted by all.txt"] * 4))
+        assert paths == {fetched[1]}  # once more after the error, and for all
 
     def test_an_image_by_its_url(self, memory):
         content = plates.truth()["A01", "1"]

@@ -1,6 +1,7 @@
 """Ray computes a job, in an environment that has it: an actor is killed, and the driver."""
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -26,7 +27,7 @@ from zoo._embedding.job import run_job
 sys.path.append(SUPPORT)
 from job_images import slow
 
-source, out, kill = sys.argv[1:]
+source, out, kill, workers = sys.argv[1:]
 
 def actors():
     found = []
@@ -50,7 +51,8 @@ def progress(what, done, total):
 encoder = zoo.load("pixel-statistics", device="cpu")
 try:
     made = run_job(
-        slow(zoo.open_images(source)), encoder, Path(out), shard_size=SIZE, engine="ray", workers=2,
+        slow(zoo.open_images(source)), encoder, Path(out), shard_size=SIZE, engine="ray",
+        workers=int(workers),
         progress=progress,
     )
     result = {"computed": made.computed, "left_out": len(made.left_out), "missing": made.missing}
@@ -96,8 +98,8 @@ def content(out):
     }
 
 
-def start(python, folder, out, kill=""):
-    command = [python, "-P", "-W", "ignore", "-c", DRIVER, folder, out, kill]
+def start(python, folder, out, kill="", workers=2):
+    command = [python, "-P", "-W", "ignore", "-c", DRIVER, folder, out, kill, workers]
     return subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, text=True)
 
 
@@ -133,6 +135,14 @@ def test_the_driver_is_killed_and_a_second_run_computes_what_is_missing(
     assert result["computed"] == ITEMS - SIZE * done
     assert content(tmp_path / "job") == alone
     assert not list((tmp_path / "job").glob(".workers*"))
+
+
+def test_workers_for_which_there_is_no_core_get_no_work(python, folder, alone, tmp_path):
+    workers = len(os.sched_getaffinity(0)) + 2
+    result = finish(start(python, folder, tmp_path / "job", workers=workers))
+    assert result["computed"] == ITEMS
+    assert result["actors"] < workers
+    assert content(tmp_path / "job") == alone
 
 
 def test_a_stop_says_how_far_the_job_is(python, folder, tmp_path):

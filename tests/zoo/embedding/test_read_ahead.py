@@ -68,7 +68,7 @@ def test_what_cannot_be_read_or_used_is_said_in_its_place():
 
 
 def test_images_are_read_at_once_while_a_chunk_is_used(monkeypatch):
-    monkeypatch.setattr(module, "THREADS", 3)
+    monkeypatch.setattr(module, "threads", lambda: 3)
     together = threading.Barrier(3)  # breaks unless three threads come to it
     started = []
 
@@ -89,7 +89,7 @@ def test_images_are_read_at_once_while_a_chunk_is_used(monkeypatch):
 
 def test_a_reader_that_does_not_say_so_is_called_by_one_thread_at_a_time(monkeypatch):
     """As one that seeks and reads in a file that is open."""
-    monkeypatch.setattr(module, "THREADS", 4)
+    monkeypatch.setattr(module, "threads", lambda: 4)
     inside, most = [], []
 
     def before(i):
@@ -107,19 +107,43 @@ def test_a_reader_that_does_not_say_so_is_called_by_one_thread_at_a_time(monkeyp
     assert most == [1] * 30
 
 
-@pytest.mark.parametrize("size", [40, 100, 250])
-def test_no_more_is_read_ahead_than_there_is_room_for(monkeypatch, size):
-    """A thread may read one image while none is held, however large it is."""
+@pytest.mark.parametrize(
+    ("sizes", "most"),
+    [
+        ([30] * 12, 4),  # the last begins where 90 are held
+        ([100] * 12, 1),
+        ([250] * 12, 1),
+        ([None, *[250] * 11], 1),  # what cannot be read has no size
+        ([250, *[20] * 80, *[250] * 3], 5),
+    ],
+)
+def test_no_more_is_read_ahead_than_there_is_room_for(monkeypatch, sizes, most):
     monkeypatch.setattr(module, "_BYTES", 100)
-    monkeypatch.setattr(module, "THREADS", 4)
+    monkeypatch.setattr(module, "threads", lambda: 4)
     started = []
-    chunks = read_ahead(dataset([size] * 12, before=started.append), lambda i, image: image)
+    images = dataset(sizes, before=started.append)
     taken = 0
-    for chunk in chunks:
+    for chunk in read_ahead(images, lambda i, image: image):
         taken += len(chunk)
         time.sleep(0.05)  # time to read more than allowed
-        assert len(started) - taken <= max(1, 100 // size)
-    assert taken == 12
+        assert len(started) - taken <= most
+    assert taken == len(sizes)
+
+
+def test_one_large_image_does_not_make_all_others_wait(monkeypatch):
+    monkeypatch.setattr(module, "_BYTES", 1000)
+    monkeypatch.setattr(module, "threads", lambda: 4)
+    inside, most = [], []
+
+    def before(i):
+        inside.append(i)
+        most.append(len(inside))
+        time.sleep(0.002)
+        inside.remove(i)
+
+    chunks_of(dataset([1, 2000, *[1] * 150], before))
+    assert max(most[8:60]) == 1  # another of its size would not fit
+    assert max(most[100:]) > 1
 
 
 def test_reading_ends_where_no_more_is_wanted(monkeypatch):

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from zoo.registry import DataError, ImageError
 
 from ..._images.image import Image
-from ..dataset import Reader, files_of, thread_safe
+from ..dataset import Reader, files_of, is_thread_safe
 from .choice import Edge
 
 Places = NDArray[np.int64]
@@ -57,6 +57,8 @@ class _Kept:
 
     images: dict[int, Future[Image]] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
+    # Images may be many times as large as what is cut out of them.
+    reading: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(_KEPT))
 
     def __reduce__(self) -> tuple[type["_Kept"], tuple[()]]:
         return _Kept, ()
@@ -99,7 +101,7 @@ class CropReader:
     @property
     def thread_safe(self) -> bool:
         """Whether the reader of whole images is."""
-        return thread_safe(self.read)
+        return is_thread_safe(self.read)
 
     def __call__(self, i: int) -> Image:
         if i in self.unusable:
@@ -127,11 +129,12 @@ class CropReader:
                 del images[next(iter(images))]
         if first:
             try:
-                found.set_result(self._whole(i))
+                with self.kept.reading:
+                    found.set_result(self._whole(i))
             except BaseException as error:
-                found.set_exception(error)
                 with self.kept.lock:
                     images.pop(i, None)
+                found.set_exception(error)
         return found.result()
 
     def _whole(self, i: int) -> Image:

@@ -5,7 +5,9 @@ import logging
 import os
 import signal
 import threading
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -60,7 +62,6 @@ def compute_by_ray(
         raise DataError(f"Ray gives no {encoder.device.type} to workers: give --device cpu or cuda")
     on_gpu = encoder.device.type == "cuda"
     content = io.BytesIO()
-    actors: list[Any] = []
     began = _connect(ray)
     try:
         count, share = _shares(ray, workers, len(shards), on_gpu=on_gpu)
@@ -71,18 +72,21 @@ def compute_by_ray(
             again = {"max_restarts": RESTARTS, "max_task_retries": RETRIES}
             made = ray.remote(Actor).options(**again, **share)
             given = (payload, str(folder.path.absolute()), share, on_gpu)
-            actors += [made.remote(*given) for _ in range(count)]
-            for shard, row in _rows(ray, actors, shards):
-                if row["kind"]:
-                    raise_again(row["error"], row["kind"])
-                (pace.made if row["made"] else pace.found)(shard)
+            actors = [made.remote(*given) for _ in range(count)]
+            try:
+                for shard, row in _rows(ray, actors, shards):
+                    if row["kind"]:
+                        raise_again(row["error"], row["kind"])
+                    (pace.made if row["made"] else pace.found)(shard)
+            finally:  # before the encoder needs the memory of a GPU again
+                for actor in actors:
+                    with suppress(ray.exceptions.RayError):  # where Ray itself is gone
+                        ray.kill(actor)
     except ray.exceptions.RayError as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         reason = lines[-1] if lines else type(error).__name__
         raise DataError(f"Ray could not go on ({reason}): {folder.state}") from error
     finally:
-        for actor in actors:
-            ray.kill(actor)
         if began:
             ray.shutdown()
 
@@ -90,23 +94,23 @@ def compute_by_ray(
 def _rows(
     ray: Any, actors: Sequence[Any], shards: Sequence[int]
 ) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    """Give each actor one shard at a time, and yield what it says of each, as they are done."""
-    left = iter(shards)
-    computed: dict[Any, tuple[int, Any]] = {}
+    """Give each actor one shard at a time, and yield what it says of each, as they are done.
 
-    def give(actor: Any) -> None:
-        shard = next(left, None)
-        if shard is not None:
-            computed[actor.compute.remote(shard)] = (shard, actor)
-
-    for actor in actors:
-        give(actor)
-    while computed:
-        done, _ = ray.wait(list(computed))
+    An actor gets none before it runs, for Ray may have no place for it until the others are done.
+    """
+    left, missing = deque(shards), len(shards)
+    coming: dict[Any, tuple[Any, int | None]] = {a.runs.remote(): (a, None) for a in actors}
+    while missing:
+        done, _ = ray.wait(list(coming))
         for reference in done:
-            shard, actor = computed.pop(reference)
-            give(actor)
-            yield shard, ray.get(reference)
+            actor, shard = coming.pop(reference)
+            row = ray.get(reference)
+            if left:
+                following = left.popleft()
+                coming[actor.compute.remote(following)] = (actor, following)
+            if shard is not None:
+                missing -= 1
+                yield shard, row
 
 
 def _shares(
@@ -167,6 +171,9 @@ class Actor:
         self._dataset, self._encoder = load(io.BytesIO(payload))
         prepare(self._encoder, int(share["num_cpus"]), "cuda" if on_gpu else "cpu")
         self._folder = JobFolder(Path(folder))
+
+    def runs(self) -> None:
+        """Return once there is a process for this."""
 
     def compute(self, shard: int) -> dict[str, Any]:
         """Compute a shard; what goes wrong is returned as two strings, which any version reads."""
