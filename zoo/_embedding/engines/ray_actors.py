@@ -127,7 +127,7 @@ def _shares(
         )
     gpus = sum(int(there.get("GPU", 0)) for there in nodes)
     count = min(workers or (gpus if on_gpu else len(nodes)), shards)
-    # A share that fits count times, also where it cannot be cut over machines or GPUs.
+    # A share that fits count times where machines are alike; elsewhere some actors may wait.
     threads = max(1, int(min(there["CPU"] for there in nodes)) // ceil(count / len(nodes)))
     return count, {"num_cpus": threads, "num_gpus": 1 / ceil(count / gpus) if on_gpu else 0}
 
