@@ -3,20 +3,18 @@
 import itertools
 import re
 import tempfile
-import threading
-from collections import OrderedDict
-from concurrent.futures import Future
 from functools import cache
 from pathlib import Path
 from urllib.parse import unquote
 
 from zoo.registry import ImageError, MissingExtraError
 
+from .once import Once
+
 # More files than the images have that are read at once, so that none is removed before it is read.
 _KEPT = 512
 _URL = re.compile(r"(?!file:)[A-Za-z][A-Za-z0-9+.-]+://")
 _COPIES = "zoo-fetched-"
-_lock = threading.Lock()
 
 
 def is_remote(text: str) -> bool:
@@ -37,20 +35,10 @@ def local_copy(url: str) -> Path:
         If the file is not there, may not be read, or the store cannot be reached.
     """
     copies = _copies()
-    with _lock:
-        first = url not in copies.paths
-        copy = copies.paths.setdefault(url, Future())
-        copies.paths.move_to_end(url)
-    if first:  # other threads that want it wait for this one
-        try:
-            copy.set_result(copies.fetch(url))
-        except BaseException as error:
-            with _lock:
-                del copies.paths[url]
-            copy.set_exception(error)
-            raise
-        copies.remove_oldest()
-    return copy.result()
+    copy = copies.paths.get(url, lambda: copies.fetch(url))
+    for oldest in copies.paths.drop_oldest(_KEPT):
+        oldest.unlink(missing_ok=True)
+    return copy
 
 
 def is_copy(path: str | Path) -> bool:
@@ -69,7 +57,7 @@ class _Copies:
 
     def __init__(self) -> None:
         self.folder = tempfile.TemporaryDirectory(prefix=_COPIES)
-        self.paths: OrderedDict[str, Future[Path]] = OrderedDict()
+        self.paths: Once[str, Path] = Once()
         self._count = itertools.count()
 
     def fetch(self, url: str) -> Path:
@@ -79,13 +67,6 @@ class _Copies:
         target = place / (_name(url) or "file")
         _fetch(url, target)
         return target
-
-    def remove_oldest(self) -> None:
-        """Remove what was not used for longest, but what is being fetched."""
-        with _lock:
-            done = [url for url, copy in self.paths.items() if copy.done()]
-            for url in done[: max(0, len(self.paths) - _KEPT)]:
-                self.paths.pop(url).result().unlink(missing_ok=True)
 
 
 @cache

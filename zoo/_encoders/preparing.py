@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from zoo.registry import EncoderSpec, ZooError
@@ -12,8 +11,8 @@ from zoo.registry import EncoderSpec, ZooError
 from .._images.prepare_together import prepare_together
 from ..metrics._torch_defaults import with_torch_defaults
 from .batching import is_out_of_memory
+from .inputs import Pixels
 
-Pixels = NDArray[Any] | Tensor
 AT_ONCE = 64
 """Images prepared at once."""
 ON_GPU = 2**30

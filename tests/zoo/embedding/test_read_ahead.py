@@ -27,6 +27,19 @@ def dataset(sizes, before=lambda i: None, thread_safe=True):
     return zoo.Dataset("mine", table, read)
 
 
+def counting(seconds):
+    """A list of how many threads were inside at once, and a function that takes time and adds."""
+    inside, most = [], []
+
+    def before(i):
+        inside.append(i)
+        most.append(len(inside))
+        time.sleep(seconds)
+        inside.remove(i)
+
+    return most, before
+
+
 def chunks_of(images, look=lambda i, image: image):
     return list(read_ahead(images, look))
 
@@ -90,14 +103,7 @@ def test_images_are_read_at_once_while_a_chunk_is_used(monkeypatch):
 def test_a_reader_that_does_not_say_so_is_called_by_one_thread_at_a_time(monkeypatch):
     """As one that seeks and reads in a file that is open."""
     monkeypatch.setattr(module, "threads", lambda: 4)
-    inside, most = [], []
-
-    def before(i):
-        inside.append(i)
-        most.append(len(inside))
-        time.sleep(0.005)
-        inside.remove(i)
-
+    most, before = counting(0.005)
     safe = dataset([1] * 30, before)
     chunks_of(safe)
     assert max(most) > 1  # the test would see it
@@ -133,14 +139,7 @@ def test_no_more_is_read_ahead_than_there_is_room_for(monkeypatch, sizes, most):
 def test_one_large_image_does_not_make_all_others_wait(monkeypatch):
     monkeypatch.setattr(module, "_BYTES", 1000)
     monkeypatch.setattr(module, "threads", lambda: 4)
-    inside, most = [], []
-
-    def before(i):
-        inside.append(i)
-        most.append(len(inside))
-        time.sleep(0.002)
-        inside.remove(i)
-
+    most, before = counting(0.002)
     chunks_of(dataset([1, 2000, *[1] * 150], before))
     assert max(most[8:60]) == 1  # another of its size would not fit
     assert max(most[100:]) > 1

@@ -2,7 +2,6 @@
 
 import threading
 from collections.abc import Mapping
-from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from zoo.registry import DataError, ImageError
 
 from ..._images.image import Image
 from ..dataset import Reader, files_of, is_thread_safe
+from ..once import Once
 from .choice import Edge
 
 Places = NDArray[np.int64]
@@ -55,8 +55,7 @@ def grid(size: tuple[int, int], side: int, stride: int) -> Places:
 class _Kept:
     """The images that were read last; not part of a reader that goes to another process."""
 
-    images: dict[int, Future[Image]] = field(default_factory=dict)
-    lock: threading.Lock = field(default_factory=threading.Lock)
+    images: Once[int, Image] = field(default_factory=Once)
     # Images may be many times as large as what is cut out of them.
     reading: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(_KEPT))
 
@@ -120,25 +119,14 @@ class CropReader:
         return [*files_of(self.read, image), *([self.masks[image]] if image in self.masks else [])]
 
     def _image(self, i: int) -> Image:
-        """Return an image, which the first of the threads that want it reads for all."""
-        images = self.kept.images
-        with self.kept.lock:
-            first = i not in images
-            found = images.setdefault(i, Future())
-            while len(images) > _KEPT:
-                del images[next(iter(images))]
-        if first:
-            try:
-                with self.kept.reading:
-                    found.set_result(self._whole(i))
-            except BaseException as error:
-                with self.kept.lock:
-                    images.pop(i, None)
-                found.set_exception(error)
-        return found.result()
+        """Return an image, which is read once for all threads that want it."""
+        image = self.kept.images.get(i, lambda: self._whole(i))
+        self.kept.images.drop_oldest(_KEPT)
+        return image
 
     def _whole(self, i: int) -> Image:
-        image = self.read(i)
+        with self.kept.reading:
+            image = self.read(i)
         size = image.pixels.shape[1:]
         if size != self.sizes[i]:
             raise ImageError(
