@@ -127,9 +127,13 @@ def test_no_more_is_read_ahead_than_there_is_room_for(monkeypatch, sizes, most):
     monkeypatch.setattr(module, "_BYTES", 100)
     monkeypatch.setattr(module, "threads", lambda: 4)
     started = []
-    images = dataset(sizes, before=started.append)
+
+    def before(i):
+        started.append(i)
+        time.sleep(0.005)  # while others would begin
+
     taken = 0
-    for chunk in read_ahead(images, lambda i, image: image):
+    for chunk in read_ahead(dataset(sizes, before), lambda i, image: image):
         taken += len(chunk)
         time.sleep(0.05)  # time to read more than allowed
         assert len(started) - taken <= most
